@@ -1,0 +1,37 @@
+# The commands of a newcomer and of CI. `make run` and `make test` set up whatever they need.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in /usr/bin/python3 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test lint bench engine clean venv lock help
+help: ; @sed -n 's/^## //p' Makefile
+
+## make run      set everything up and start the appliance with a demo company
+## make test     set everything up and run every test
+## make lint     ruff, mypy
+## make bench    run the benchmarks, one JSON line each (NAME=x for one)
+## make engine   build the engine root (cached)
+## make lock     renew the locked dependencies
+## make clean    remove what was built; var/ (your data) stays
+
+$(BIN)/.locked: requirements.lock pyproject.toml
+	@echo "== Python environment"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+venv: $(BIN)/.locked
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock:
+	@test -x $(VENV)/tools/bin/uv || ($(PYTHON) -m venv $(VENV)/tools && $(VENV)/tools/bin/pip install --quiet uv)
+	@$(VENV)/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis

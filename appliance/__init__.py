@@ -1,0 +1,1 @@
+"""Centralino: an on-premises unified-communications appliance."""

@@ -1,0 +1,132 @@
+"""Field types of the configuration document: each says once what is allowed and why something is refused.
+
+Text that people type (``Label``) may hold any printable character: the writers of engine files escape it. Control
+characters (new lines among them) and over-long texts are refused here, naming the field.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+
+LABEL_MAX: Final = 120
+
+_CONTROL: Final = frozenset({"Cc", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def _printable(text: str) -> str:
+    for position, char in enumerate(text):
+        # Format characters (Cf) stay allowed: emoji are joined by U+200D. Bidirectional overrides are not: they make
+        # a name on a display read as another.
+        if unicodedata.category(char) in _CONTROL or char in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069":
+            msg = f"holds a character that can't be shown (U+{ord(char):04X} at position {position + 1})"
+            raise ValueError(msg)
+    return text
+
+
+def _trimmed(text: str) -> str:
+    if text != text.strip():
+        msg = "starts or ends with white space"
+        raise ValueError(msg)
+    return text
+
+
+Label = Annotated[
+    str, StringConstraints(min_length=1, max_length=LABEL_MAX), AfterValidator(_printable), AfterValidator(_trimmed)
+]
+"""A name or label for people: 1 to 120 printable characters, any script, emoji included."""
+
+ObjectId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$")]
+"""Immutable identity of an object: 1 to 40 of a-z, 0-9 and inner hyphens. Device ids are SIP user names too."""
+
+ExtensionNumber = Annotated[str, StringConstraints(pattern=r"^[0-9]{2,10}$")]
+"""An internal number: 2 to 10 digits."""
+
+E164 = Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{4,14}$")]
+"""A number in E.164 form with its plus sign (ITU-T E.164: at most 15 digits). Italian leading zeros are kept."""
+
+DialledDigits = Annotated[str, StringConstraints(pattern=r"^[0-9*#]{1,15}$")]
+"""What a finger types: digits, star, hash."""
+
+E164Prefix = Annotated[str, StringConstraints(pattern=r"^\+[0-9]{0,15}$")]
+"""The beginning of an E.164 number; a lone ``+`` means any."""
+
+Language = Annotated[str, StringConstraints(pattern=r"^(it|en)$")]
+"""Language of prompts and screens: ``it`` or ``en``."""
+
+SipToken = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.!~*'()&=+$,;?/%@-]{1,128}$")]
+"""A SIP user name as a provider gives it (RFC 3261 user characters, escaped forms and ``@``)."""
+
+Host = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*|[0-9A-Fa-f:.]+)$",
+        max_length=253,
+    ),
+]
+"""A host name (RFC 1123) or an IPv4/IPv6 address without brackets."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+"""A TCP or UDP port."""
+
+Seconds = Annotated[int, Field(ge=0, le=86400)]
+"""A duration in whole seconds, at most a day."""
+
+
+def _address(text: str) -> str:
+    return str(ipaddress.ip_address(text))
+
+
+def _network(text: str) -> str:
+    return str(ipaddress.ip_network(text))
+
+
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        msg = f"{text!r} is not a time zone of the tz database"
+        raise ValueError(msg) from error
+    return text
+
+
+IpAddress = Annotated[str, AfterValidator(_address)]
+"""An IPv4 or IPv6 address, kept in its canonical text form (RFC 5952)."""
+
+IpNetwork = Annotated[str, AfterValidator(_network)]
+"""An IPv4 or IPv6 network in CIDR form without host bits."""
+
+TimeZone = Annotated[str, AfterValidator(_zone)]
+"""A name of the tz database, such as ``Europe/Rome``."""
+
+Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[A-Za-z0-9.-]{1,189}$")]
+"""An e-mail address: enough to catch slips of the finger; the mail server decides."""
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+ListField = BeforeValidator(_as_tuple)
+"""Lists in files become tuples in models: objects of the document are immutable."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefTo:
+    """Marks a field as the id of an object of one of the named kinds; the document checks that it exists."""
+
+    kinds: tuple[str, ...]
+
+    def __init__(self, *kinds: str) -> None:
+        object.__setattr__(self, "kinds", kinds)
+
+
+def valid_id(text: str) -> bool:
+    """Whether ``text`` may be the id of an object."""
+    return re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", text) is not None

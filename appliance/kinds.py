@@ -1,0 +1,42 @@
+"""Every kind of the configuration document, in the order in which people read an export."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from appliance.core.model import Object
+from appliance.organisation.model import Company, NotificationEndpoint, Person, Role, Secret, Site
+from appliance.pbx.extensions.model import Device, Extension
+from appliance.pbx.groups.model import RingGroup
+from appliance.pbx.media.model import CodecPolicy, Listener
+from appliance.pbx.numbers.model import ClassOfService, EmergencyPlan, NumberPlan, ServiceCode
+from appliance.pbx.routing.model import Did, InboundRoute, OutboundRoute
+from appliance.pbx.trunks.model import Provider, Trunk, TrunkGroup
+
+KINDS: Final[dict[str, type[Object]]] = {
+    model.kind: model
+    for model in (
+        Company,
+        Site,
+        Person,
+        Role,
+        NumberPlan,
+        EmergencyPlan,
+        ClassOfService,
+        ServiceCode,
+        CodecPolicy,
+        Listener,
+        Extension,
+        Device,
+        RingGroup,
+        Provider,
+        Trunk,
+        TrunkGroup,
+        Did,
+        InboundRoute,
+        OutboundRoute,
+        NotificationEndpoint,
+        Secret,
+    )
+}
+"""Kind name → model."""

@@ -1,0 +1,1 @@
+"""Companies, sites, people and roles: what the whole appliance is about."""

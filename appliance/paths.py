@@ -1,0 +1,139 @@
+"""Where everything lies: the only place that knows names of files and directories.
+
+Two places are configurable, by environment:
+
+``CENTRALINO_STATE``
+    what must survive: ``var/`` in a checkout, ``/var/lib/centralino`` in the image.
+``CENTRALINO_CACHE``
+    what can be built again: ``.cache/`` in a checkout, ``/var/cache/centralino`` in the image.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+"""Top of the source tree; in the image, the directory that the package was installed to."""
+
+IMAGE_STATE = Path("/var/lib/centralino")
+IMAGE_CACHE = Path("/var/cache/centralino")
+
+
+def _default(variable: str, in_checkout: str, in_image: Path) -> Path:
+    if value := os.environ.get(variable):
+        return Path(value).absolute()
+    if (CHECKOUT / "pyproject.toml").exists():
+        return CHECKOUT / in_checkout
+    return in_image
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePaths:
+    """The engine's directories on the host; :mod:`appliance.engine.launch` binds them into its sandbox."""
+
+    top: Path
+
+    @property
+    def config(self) -> Path:
+        """Generations of the engine's configuration: ``gen-000012/`` …, and the link ``current`` to one of them."""
+        return self.top / "config"
+
+    @property
+    def current(self) -> Path:
+        """Link to the generation in force; swapped atomically."""
+        return self.config / "current"
+
+    @property
+    def lib(self) -> Path:
+        """The engine's database, ``astdb.sqlite3``."""
+        return self.top / "lib"
+
+    @property
+    def spool(self) -> Path:
+        return self.top / "spool"
+
+    @property
+    def log(self) -> Path:
+        return self.top / "log"
+
+    @property
+    def cel(self) -> Path:
+        """Spool of channel events, written by the engine and read by the history writer."""
+        return self.top / "cel"
+
+    @property
+    def run(self) -> Path:
+        """Control socket and PID file."""
+        return self.top / "run"
+
+    @property
+    def tls(self) -> Path:
+        """Certificates and keys of the listeners."""
+        return self.top / "tls"
+
+    @property
+    def control_socket(self) -> Path:
+        return self.run / "asterisk.ctl"
+
+    @property
+    def ami_secret(self) -> Path:
+        """Password of the manager interface, made by the launcher, mode 0600."""
+        return self.top / "ami.secret"
+
+    @property
+    def messages(self) -> Path:
+        """The engine's log of errors, warnings and notices."""
+        return self.log / "messages"
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Every path of one installation, from its two tops."""
+
+    state: Path
+    cache: Path
+
+    @classmethod
+    def default(cls) -> Paths:
+        """The installation that this process belongs to, by environment and place of the source."""
+        return cls(
+            state=_default("CENTRALINO_STATE", "var", IMAGE_STATE),
+            cache=_default("CENTRALINO_CACHE", ".cache", IMAGE_CACHE),
+        )
+
+    @property
+    def document_db(self) -> Path:
+        return self.state / "store" / "document.db"
+
+    @property
+    def history_db(self) -> Path:
+        return self.state / "store" / "history.db"
+
+    @property
+    def secret_key(self) -> Path:
+        """Key that encrypts secrets in store, export and backup; mode 0600."""
+        return self.state / "keys" / "secret.key"
+
+    @property
+    def applier_state(self) -> Path:
+        return self.state / "applier" / "state.json"
+
+    @property
+    def applier_socket(self) -> Path:
+        return self.state / "run" / "applier.sock"
+
+    @property
+    def engine(self) -> EnginePaths:
+        return EnginePaths(self.state / "engine")
+
+    @property
+    def engine_cache(self) -> Path:
+        """Built engine roots, one directory per hash of their definition."""
+        return self.cache / "engine"
+
+    @property
+    def engine_definition(self) -> Path:
+        """Directory of the engine root's definition."""
+        return CHECKOUT / "image" / "engine"

@@ -1,0 +1,1 @@
+"""The PBX: what the document says about telephony, turned into Asterisk's configuration."""

@@ -1,0 +1,1 @@
+"""Extensions (numbers) and devices (what rings)."""

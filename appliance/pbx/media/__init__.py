@@ -1,0 +1,1 @@
+"""How signalling and voice reach the engine: listeners, transports, codecs."""

@@ -1,0 +1,74 @@
+"""Listeners (where the engine answers SIP) and codec policies."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field, StringConstraints
+
+from appliance.core.fields import IpAddress, Label, ListField, ObjectId, Port, RefTo
+from appliance.core.model import Object
+
+
+class Transport(StrEnum):
+    """How SIP travels (RFC 3261, RFC 7118)."""
+
+    UDP = "udp"
+    TCP = "tcp"
+    TLS = "tls"
+    WSS = "wss"
+
+
+class MediaSecurity(StrEnum):
+    """How voice is protected: not at all, SDES (RFC 4568) or DTLS-SRTP (RFC 5763)."""
+
+    NONE = "none"
+    SDES = "sdes"
+    DTLS = "dtls"
+
+
+class Zone(StrEnum):
+    """Who is expected behind a listener: the firewall opens it to them alone."""
+
+    PHONES = "phones"
+    TRUNKS = "trunks"
+    WEB = "web"
+
+
+class Codec(StrEnum):
+    """Codecs that the engine can decode. Names as in SDP, in small letters."""
+
+    OPUS = "opus"
+    G722 = "g722"
+    ALAW = "alaw"
+    ULAW = "ulaw"
+
+
+class Listener(Object):
+    """One address and port at which the engine answers SIP."""
+
+    kind: ClassVar[str] = "listener"
+    name: Label
+    transport: Transport
+    address: IpAddress
+    port: Port = 5060
+    zone: Zone = Zone.PHONES
+    media_address: IpAddress | None = Field(None, description="Address of voice packets; none: the listener's own")
+    certificate: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")] | None = Field(
+        None, description="Name of an issued certificate; needed for tls and wss"
+    )
+
+
+class CodecPolicy(Object):
+    """Which codecs may be used, best first."""
+
+    kind: ClassVar[str] = "codec_policy"
+    name: Label
+    codecs: Annotated[tuple[Codec, ...], ListField] = Field(min_length=1)
+    opus_bitrate: Annotated[int, Field(ge=6000, le=128000)] | None = Field(
+        None, description="Most that Opus may use, in bit/s (RFC 7587 maxaveragebitrate)"
+    )
+
+
+CodecPolicyRef = Annotated[ObjectId, RefTo("codec_policy")]

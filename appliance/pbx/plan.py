@@ -1,0 +1,30 @@
+"""The whole PBX: document → files of the engine's configuration (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from appliance.core.asterisk import ConfFile
+from appliance.core.document import Document
+from appliance.pbx.context import Installation
+from appliance.pbx.extensions import plan as _extensions
+from appliance.pbx.groups import plan as _groups
+from appliance.pbx.media import plan as _media
+from appliance.pbx.numbers import plan as _numbers
+from appliance.pbx.routing import plan as _routing
+from appliance.pbx.services import plan as _services
+from appliance.pbx.trunks import plan as _trunks
+
+FEATURES: Final = (_media, _numbers, _extensions, _groups, _services, _trunks, _routing)
+
+
+def desired(document: Document, installation: Installation) -> Mapping[str, ConfFile]:
+    """Every file that the PBX's features want, by name. Files of the engine itself come from appliance.engine.plan."""
+    parts = [feature.contribute(document, installation) for feature in FEATURES]
+    files = [
+        ConfFile("pjsip.conf", tuple(section for part in parts for section in part.pjsip)),
+        ConfFile("extensions.conf", tuple(section for part in parts for section in part.dialplan)),
+        *(file for part in parts for file in part.files),
+    ]
+    return {file.name: file for file in files}

@@ -1,0 +1,1 @@
+"""Where calls go: destinations, inbound numbers and routes, outbound routes."""

@@ -1,0 +1,1 @@
+"""Trunks: lines to providers."""

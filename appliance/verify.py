@@ -1,0 +1,26 @@
+"""Verify the whole document: every fault at once, nothing touched (law 3)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from appliance.core.document import Document
+from appliance.core.errors import Fault
+from appliance.core.references import dangling
+from appliance.pbx.extensions import verify as _extensions
+from appliance.pbx.groups import verify as _groups
+from appliance.pbx.media import verify as _media
+from appliance.pbx.numbers import verify as _numbers
+from appliance.pbx.routing import verify as _routing
+from appliance.pbx.services import verify as _services
+from appliance.pbx.trunks import verify as _trunks
+
+FEATURES: Final = (_media, _numbers, _extensions, _groups, _services, _trunks, _routing)
+
+
+def verify(document: Document) -> tuple[Fault, ...]:
+    """All faults. Features are asked only once every reference holds, so that they may follow references freely."""
+    faults = tuple(dangling(document))
+    if faults:
+        return faults
+    return tuple(fault for feature in FEATURES for fault in feature.verify(document))
