@@ -5,14 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint bench engine clean venv lock help
+.PHONY: run test lint bench engine engine-archive clean venv lock help
 help: ; @sed -n 's/^## //p' Makefile
 
 ## make run      set everything up and start the appliance with a demo company
 ## make test     set everything up and run every test
 ## make lint     ruff, mypy
 ## make bench    run the benchmarks, one JSON line each (NAME=x for one)
-## make engine   build the engine root (cached)
+## make engine   build the engine root (cached); ARCHIVE=file builds it without a mirror
+## make engine-archive  pack the engine root's packages into ARCHIVE (build/engine.tar)
 ## make lock     renew the locked dependencies
 ## make clean    remove what was built; var/ (your data) stays
 
@@ -32,6 +33,12 @@ lint: venv
 lock:
 	@test -x $(VENV)/tools/bin/uv || ($(PYTHON) -m venv $(VENV)/tools && $(VENV)/tools/bin/pip install --quiet uv)
 	@$(VENV)/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml -o requirements.lock
+
+# ARCHIVE=file: without a mirror, from that archive
+engine: venv
+	@$(BIN)/python -m appliance.engine.root build $(if $(ARCHIVE),--from-archive $(ARCHIVE))
+engine-archive: venv
+	@$(BIN)/python -m appliance.engine.root archive $(or $(ARCHIVE),build/engine.tar)
 
 clean:
 	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis
