@@ -69,7 +69,6 @@ MODULES = [
     "codec_ulaw",
     "codec_g722",
     "codec_resample",
-    "codec_opus",
     "codec_opus_open_source",
     "res_format_attr_opus",
     "format_wav",
@@ -87,8 +86,8 @@ MODULES = [
     "func_strings",
     "func_logic",
     "pbx_config",
-    "res_indications",
 ]
+QUIET = [f"{name}.conf" for name in "ccss cdr cel features acl udptl pjproject geolocation statsd".split()]
 PASSWORD = "harness-only"
 PHONES = {  # number: (media_encryption, codecs)
     **{str(n): ("no", "alaw,ulaw") for n in range(101, 121)},
@@ -203,7 +202,7 @@ class BareEngine:
             "asterisk.conf": "[directories]\nastetcdir => /etc/asterisk\nastrundir => /run/asterisk\n",
             "modules.conf": "[modules]\nautoload=no\n" + "".join(f"load = {module}.so\n" for module in MODULES),
             "logger.conf": "[logfiles]\nmessages => notice,warning,error,verbose\n",
-            "http.conf": "[general]\nenabled=no\ntlsenable=yes\n"
+            "http.conf": "[general]\nenabled=yes\nbindaddr=127.0.0.1\ntlsenable=yes\n"
             f"tlsbindaddr={host.legs['voice'][0]}:8089\ntlscertfile=/etc/asterisk/cert.pem\ntlsprivatekey=/etc/asterisk/key.pem\n",
             "rtp.conf": "[general]\nrtpstart=20000\nrtpend=21999\n",
             "indications.conf": "[general]\ncountry=it\n[it]\ndescription=Italy\nringcadence=1000,4000\ndial=425/200,0/200\n",
@@ -211,6 +210,7 @@ class BareEngine:
             "pjsip.conf": _pjsip(host) + (_trunk(provider) if provider else ""),
             "extensions.conf": EXTENSIONS,
         }
+        files |= dict.fromkeys(QUIET, "")
         for name, text in files.items():
             (etc / name).write_text(text)
         (work / "hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()} A.ROOT-SERVERS.NET\n")
@@ -228,7 +228,11 @@ class BareEngine:
             "run": "/run/asterisk",
         }
         argv = ["bwrap", "--die-with-parent", "--ro-bind", str(self.root), "/", "--dev", "/dev", "--proc", "/proc"]
-        argv += ["--tmpfs", "/tmp", "--tmpfs", "/run", "--ro-bind", str(self.work / "etc"), "/etc/asterisk"]
+        argv += ["--tmpfs", "/tmp", "--tmpfs", "/run", "--tmpfs", "/etc"]  # its own /etc: a root may lack hosts
+        for entry in sorted((self.root / "etc").iterdir()):
+            if entry.name not in {"hosts", "resolv.conf", "asterisk"} and not entry.is_symlink():
+                argv += ["--ro-bind", str(entry), f"/etc/{entry.name}"]
+        argv += ["--ro-bind", str(self.work / "etc"), "/etc/asterisk"]
         for name in ("hosts", "resolv.conf"):
             argv += ["--ro-bind", str(self.work / name), f"/etc/{name}"]
         for name, target in binds.items():
