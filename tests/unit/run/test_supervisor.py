@@ -1,0 +1,82 @@
+"""The supervisor with real processes: order, restarts, leftovers, stopping."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from appliance.core.errors import UnavailableError
+from appliance.run.supervisor import Program, Supervisor
+
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+def program(tmp_path: Path, name: str, argv: list[str], **more: object) -> Program:
+    return Program(name, argv, tmp_path / f"{name}.log", tmp_path / f"{name}.pid", **more)  # type: ignore[arg-type]
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it didn't happen in time"
+        time.sleep(0.02)
+
+
+def test_a_dead_process_is_started_again_and_all_end_at_stop(tmp_path: Path) -> None:
+    supervisor, one = Supervisor(tmp_path / "status.json"), program(tmp_path, "one", SLEEPER)
+    supervisor.start(one)
+    first = one.pid()
+    assert first is not None
+    assert json.loads((tmp_path / "status.json").read_text())["services"] == [{"name": "one", "pid": first}]
+    os.kill(first, signal.SIGKILL)
+    until(lambda: one.pid() is None)
+
+    def restarted() -> bool:
+        supervisor.look_after()
+        return one.pid() not in (None, first)
+
+    until(restarted)
+    second = one.pid()
+    supervisor.stop()
+    assert one.pid() is None
+    assert not Path(f"/proc/{second}").exists()
+    assert not (tmp_path / "status.json").exists()
+
+
+def test_a_program_that_ends_at_start_is_an_error_naming_its_log(tmp_path: Path) -> None:
+    bad = program(tmp_path, "bad", [sys.executable, "-c", "raise SystemExit(3)"], ready=lambda: False)
+    with pytest.raises(UnavailableError) as caught:
+        bad.start()
+    assert "ended" in caught.value.message
+    assert str(tmp_path / "bad.log") in caught.value.hint
+
+
+def test_a_program_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
+    slow = program(tmp_path, "slow", SLEEPER, ready=lambda: False, ready_s=0.3)
+    with pytest.raises(UnavailableError):
+        slow.start()
+    assert slow.pid() is None
+
+
+def test_what_an_earlier_run_left_is_replaced_but_strangers_are_not_touched(tmp_path: Path) -> None:
+    left = program(tmp_path, "left", SLEEPER)
+    left.start()
+    old = left.pid()
+    assert old is not None
+    again = program(tmp_path, "left", SLEEPER)
+    again.start()
+    assert left.pid() is None
+    assert again.pid() not in (None, old)
+    stranger = again.pid()
+    other = program(tmp_path, "left", [sys.executable, "-c", "import time; time.sleep(61)"])
+    other.start()
+    assert again.pid() == stranger
+    again.stop()
+    other.stop()
