@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from appliance.core.errors import UnavailableError
-from appliance.run.supervisor import Program, Supervisor
+from appliance.run.supervisor import Program, Supervisor, is_same_program
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -70,11 +70,14 @@ def test_what_an_earlier_run_left_is_replaced_but_strangers_are_not_touched(tmp_
     left.start()
     old = left.pid()
     assert old is not None
+    until(lambda: is_same_program(old, SLEEPER))
     again = program(tmp_path, "left", SLEEPER)
     again.start()
     until(lambda: left.pid() is None)
     assert again.pid() not in (None, old)
     stranger = again.pid()
+    assert stranger is not None
+    until(lambda: is_same_program(stranger, SLEEPER))
     other = program(tmp_path, "left", [sys.executable, "-c", "import time; time.sleep(61)"])
     other.start()
     assert again.pid() == stranger
