@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.hil.agents.audio import tone, write_wav
 from tests.hil.agents.network import Host
 from tests.hil.agents.process import AgentError, eventually
 
@@ -89,6 +90,7 @@ MODULES = [
 ]
 QUIET = [f"{name}.conf" for name in "ccss cdr cel features acl udptl pjproject geolocation statsd".split()]
 PASSWORD = "harness-only"
+MUSIC_HZ = 750  # its music on hold is a tone
 PHONES = {  # number: (media_encryption, codecs)
     **{str(n): ("no", "alaw,ulaw") for n in range(101, 121)},
     "131": ("sdes", "alaw"), "132": ("sdes", "alaw"),
@@ -166,14 +168,14 @@ def _pjsip(host: Host) -> str:
     if "provider" in host.legs:
         text += f"[provider]\ntype=transport\nprotocol=udp\nbind={host.address_on('provider')}:5060\n"
     for number, (encryption, codecs) in PHONES.items():
-        media = {"dtls": "media_encryption=dtls\ndtls_auto_generate_cert=yes\ndtls_verify=fingerprint\ndtls_setup=actpass\n",
+        media = {"dtls": "media_encryption=dtls\nuse_avpf=yes\nrtcp_mux=yes\ndtls_auto_generate_cert=yes\ndtls_verify=fingerprint\ndtls_setup=actpass\n",
                  "webrtc": "webrtc=yes\n"}.get(encryption, f"media_encryption={encryption}\n")  # fmt: skip
         text += (
             f"[{number}]\ntype=endpoint\ncontext=default\ndisallow=all\nallow={codecs}\nauth={number}\naors={number}\n"
         )
         text += f"callerid=Phone {number} <{number}>\ndirect_media=no\nrewrite_contact=yes\nrtp_symmetric=yes\n{media}"
         text += f"[{number}]\ntype=auth\nauth_type=userpass\nusername={number}\npassword={PASSWORD}\n"
-        text += f"[{number}]\ntype=aor\nmax_contacts=2\n"
+        text += f"[{number}]\ntype=aor\nmax_contacts=1\nremove_existing=yes\n"
     return text
 
 
@@ -198,6 +200,8 @@ class BareEngine:
         for folder in ("etc", "lib", "spool", "log", "run"):
             (work / folder).mkdir(parents=True)
         make_certificate(etc, *host.legs["voice"])
+        (work / "lib" / "moh").mkdir()
+        write_wav(work / "lib" / "moh" / "tone.wav", tone(MUSIC_HZ, 20))
         files = {
             "asterisk.conf": "[directories]\nastetcdir => /etc/asterisk\nastrundir => /run/asterisk\n",
             "modules.conf": "[modules]\nautoload=no\n" + "".join(f"load = {module}.so\n" for module in MODULES),

@@ -26,6 +26,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -211,6 +212,9 @@ class Network:
         self.hosts: dict[str, Host] = {}
         self._numbers = {lan: itertools.count(11) for lan in LANS}
         self._taken: set[tuple[str, int]] = set()
+        self._closers: list[Callable[[], None]] = []
+        self._folder = tempfile.TemporaryDirectory(prefix="centralino-net-")
+        self.work = Path(self._folder.name)  # for captures and the like; removed with the network
         self.switch = f"{PREFIX}-{os.getpid()}-{next(_serial)}-switch"
         atexit.register(self.close)
         command(["ip", "netns", "add", self.switch])
@@ -262,13 +266,20 @@ class Network:
         texts = [end] if isinstance(end, str) else [text for leg in end.legs.values() for text in leg]
         return [ipaddress.ip_address(text) for text in texts]
 
+    def at_close(self, closer: Callable[[], None]) -> None:
+        """Call `closer` before the network goes."""
+        self._closers.append(closer)
+
     def close(self) -> None:
         """Remove all of it. Harmless when done already."""
         atexit.unregister(self.close)
+        while self._closers:
+            self._closers.pop()()
         for host in self.hosts.values():
             _delete(host.namespace)
         self.hosts.clear()
         _delete(self.switch)
+        self._folder.cleanup()
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,242 @@
+"""The harness against a bare Asterisk: each agent must work, and must notice what is broken, before it judges the product."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hil.agents.bare_engine import MUSIC_HZ, PASSWORD, BareEngine, find_root
+from tests.hil.agents.network import Host, Network, command, remove_stale
+from tests.hil.agents.process import AgentError, eventually
+from tests.hil.agents.softphone import SoftPhone, converse
+
+PhoneMaker = Callable[..., SoftPhone]
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Network]:
+    with Network() as network:
+        network.host("pbx").join("provider")
+        network.host("phones")
+        network.host("provider", lan="provider")
+        yield network
+
+
+@pytest.fixture(scope="module")
+def pbx(net: Network) -> Host:
+    return net.hosts["pbx"]
+
+
+@pytest.fixture(scope="module")
+def provider(net: Network) -> Host:
+    return net.hosts["provider"]
+
+
+@pytest.fixture(scope="module")
+def engine(pbx: Host, provider: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareEngine]:
+    root = find_root()
+    if root is None:
+        pytest.skip("no engine root: make engine, or set CENTRALINO_TEST_ENGINE_ROOT")
+    with BareEngine(pbx, root, tmp_path_factory.mktemp("bare") / "engine", provider.address) as running:
+        yield running
+
+
+@pytest.fixture
+def phone(net: Network, engine: BareEngine, tmp_path: Path) -> Iterator[PhoneMaker]:
+    """Makes started phones on the host `phones`; they end with the test."""
+    made: list[SoftPhone] = []
+
+    def make(user: str, **options: object) -> SoftPhone:
+        options = {"password": PASSWORD, "registrar": engine.host.address, "trust": engine.certificate, **options}
+        made.append(SoftPhone(net.hosts["phones"], tmp_path / f"{user}-{len(made)}", user, **options))  # type: ignore[arg-type]
+        return made[-1].start()
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+def reaches(sender: Host, receiver: Host, address: str) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with receiver.socket(family) as inbox, sender.socket(family) as outbox:
+        inbox.bind((address, 4000))
+        inbox.settimeout(0.3)
+        outbox.sendto(b"hello", (address, 4000))  # must not fail: a dead peer gives no error
+        try:
+            return inbox.recv(16) == b"hello"
+        except TimeoutError:
+            return False
+
+
+def test_hosts_reach_each_other_until_the_black_hole_or_the_cut_cable() -> None:
+    with Network() as net:
+        a, b, c = net.host("a"), net.host("b"), net.host("c")
+        assert reaches(a, b, b.address)
+        assert reaches(a, b, b.address6)
+        with net.blackhole(a, b):
+            assert not reaches(a, b, b.address)
+            assert not reaches(b, a, a.address6)
+            assert reaches(a, c, c.address)
+        with net.blackhole(b):
+            assert not reaches(c, b, b.address)
+        with b.unplugged():
+            assert not reaches(a, b, b.address)
+        assert reaches(a, b, b.address)
+
+
+def test_networks_leave_nothing_behind() -> None:
+    with pytest.raises(RuntimeError, match="on purpose"), Network() as net:
+        host = net.host("a")
+        child = host.start(["sleep", "60"], Path("/dev/null"))
+        raise RuntimeError("on purpose")
+    assert eventually(lambda: not child.running, "the process inside is gone")
+    child.stop()
+    assert host.namespace not in command(["ip", "netns", "list"]).stdout
+
+
+def test_namespaces_of_dead_test_runs_are_removed() -> None:
+    dead = "cnt-4194304999-1-left"  # a pid no kernel hands out
+    command(["ip", "netns", "add", dead])
+    assert remove_stale() == [dead]
+    assert dead not in command(["ip", "netns", "list"]).stdout
+
+
+# --- soft phones ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("caller", "callee", "options"),
+    [
+        ("101", "102", {}),
+        ("103", "104", {"transport": "tcp"}),
+        ("131", "132", {"transport": "tls", "media": "srtp"}),
+        ("141", "142", {"codecs": ["G722"]}),
+        ("151", "152", {"codecs": ["opus"]}),
+        ("161", "162", {"transport": "tls", "media": "dtls_srtp"}),
+    ],
+    ids=["udp-pcma", "tcp-pcma", "tls-sdes", "g722", "opus", "tls-dtls"],
+)
+def test_two_phones_hear_each_other(phone: PhoneMaker, caller: str, callee: str, options: dict[str, str]) -> None:
+    one, other = phone(caller, tone_hz=440, **options).register(), phone(callee, tone_hz=620, **options).register()
+    call = one.call(callee)
+    answered = other.incoming()
+    call.ringing()
+    answered.answer()
+    call.established()
+    at_one, at_other = converse(one, other)
+    assert at_one.good(), at_one
+    assert at_other.good(), at_other
+    call.hangup()
+    assert "peer" in answered.closed()
+
+
+def test_two_phones_hear_each_other_over_ipv6(phone: PhoneMaker, pbx: Host) -> None:
+    one, other = (phone(user, registrar=pbx.address6, tone_hz=hz).register() for user, hz in (("101", 440), ("102", 620)))
+    call = one.call("102")
+    other.incoming().answer()
+    call.established()
+    assert all(report.good() for report in converse(one, other, 1))
+
+
+def test_a_wrong_password_is_told(phone: PhoneMaker) -> None:
+    assert phone("101", password="not it").try_register() == "401 Unauthorized"
+    with pytest.raises(AgentError, match="phone 101: registration refused"):
+        phone("101", password="not it").register()
+
+
+def test_a_busy_phone_refuses_with_486(phone: PhoneMaker) -> None:
+    one, other = phone("101").register(), phone("102").register()
+    call = one.call("102")
+    other.incoming().reject()
+    assert call.closed().startswith("486")
+
+
+def test_a_call_that_fails_is_not_established(phone: PhoneMaker) -> None:
+    one = phone("101").register()
+    with pytest.raises(AgentError, match=r"call ended instead of CALL_ESTABLISHED: 404"):
+        one.call("999").established()
+
+
+def test_hold_and_resume(phone: PhoneMaker) -> None:
+    one, other = phone("101", tone_hz=440).register(), phone("102", tone_hz=620).register()
+    call = one.call("102")
+    other.incoming().answer()
+    call.established()
+    converse(one, other, 0.5)
+    call.hold()
+    other.hears_no_more(440)
+    with pytest.raises(AgentError, match="doesn't hear 440 Hz"):
+        other.hears(440, deadline_s=1)
+    assert other.listen(MUSIC_HZ, 1).good()
+    one.hears_no_more(620)
+    call.resume()
+    assert all(report.good() for report in converse(one, other, 1))
+
+
+def test_dtmf(phone: PhoneMaker) -> None:
+    one, other = phone("101").register(), phone("102").register()
+    call = one.call("102")
+    other.incoming().answer()
+    call.established()
+    one.hears(440)
+    call.dtmf("147*")
+    assert eventually(lambda: other.digits() == "147*", "four digits")
+
+
+def test_blind_transfer(phone: PhoneMaker) -> None:
+    one, two, three = (phone(u, tone_hz=hz).register() for u, hz in (("101", 440), ("102", 620), ("103", 900)))
+    call = one.call("102")
+    second = two.incoming().answer()
+    call.established()
+    converse(one, two, 0.3)
+    second.transfer("103")
+    three.incoming().answer()
+    second.closed()
+    assert all(report.good() for report in converse(one, three, 1))
+
+
+def test_attended_transfer(phone: PhoneMaker) -> None:
+    one, two, three = (phone(u, tone_hz=hz).register() for u, hz in (("101", 440), ("102", 620), ("103", 900)))
+    call = one.call("102")
+    first = two.incoming().answer()
+    call.established()
+    first.hold()
+    consultation = two.call("103")
+    three.incoming().answer()
+    consultation.established()
+    two.hears(900)
+    first.transfer_to(consultation)
+    first.closed()
+    assert all(report.good() for report in converse(one, three, 1))
+
+
+def test_a_callee_reads_headers_and_a_pulled_plug_is_no_hangup(phone: PhoneMaker) -> None:
+    one, other = phone("101", name="Somebody").register(), phone("102").register()
+    one.call("102")
+    incoming = other.incoming()
+    assert incoming.invite().from_address.name == "Phone 101"
+    assert incoming.peer.startswith("sip:101@")
+    incoming.answer()
+    other.kill()
+    assert [m.method for m in other.messages() if hasattr(m, "method")].count("BYE") == 0
+
+
+def test_a_dozen_phones_at_once(phone: PhoneMaker) -> None:
+    phones = [phone(str(101 + n), tone_hz=400 + 110 * n) for n in range(12)]
+    for one in phones:
+        one.register()
+    pairs = list(zip(phones[::2], phones[1::2], strict=True))
+    calls = [caller.call(callee.user) for caller, callee in pairs]
+    for _, callee in pairs:
+        callee.incoming().answer()
+    for call in calls:
+        call.established()
+    for caller, callee in pairs:
+        for report in converse(caller, callee, 0.5):
+            assert report.good(), report
