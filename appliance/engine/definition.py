@@ -16,7 +16,7 @@ from typing import Any
 
 from appliance.core.errors import CorruptError, RefusedError, UnavailableError
 
-BUILDER_VERSION = "1"
+BUILDER_VERSION = "2"
 """Part of every root's hash: count up when the builder makes a different root of the same definition."""
 
 _FIELDS = {"suite", "components", "accept_asterisk", "max_overdue_days", "packages", "keep", "drop"}

@@ -163,6 +163,7 @@ def _make(work: Path, definition: Definition, source: Path | None, steps: Steps,
     versions = {each.name: each.version for each in listed}
     check_asterisk(versions["asterisk"], definition.accept_asterisk)
     steps.step("Trimming")
+    shutil.rmtree(root / "var/lib/apt")
     before = size_mb(root)
     trim(root, definition)
     steps.step("Trying the programs")
@@ -262,7 +263,7 @@ def try_programs(root: Path) -> None:
 
     :raises CommandError: one doesn't run.
     """
-    for program in (["/usr/sbin/asterisk", "-V"], ["/usr/bin/janus", "--version"]):
+    for program in (["/usr/sbin/asterisk", "-V"], ["/usr/bin/janus", "--version"], ["/usr/bin/setpriv", "--version"]):
         sandbox = ["bwrap", "--ro-bind", str(root), "/", "--dev", "/dev", "--proc", "/proc", "--unshare-all"]
         run([*sandbox, "--die-with-parent", "--clearenv", *program], timeout_s=20)
 
