@@ -42,3 +42,23 @@ engine-archive: venv
 
 clean:
 	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: host-run host-test
+host-run: ; @tools/host-packages run
+host-test: ; @tools/host-packages test
+
+engine: host-run venv
+	@$(BIN)/python -m appliance.engine.root build
+
+run: host-run venv
+	@$(BIN)/python -m appliance.engine.root build
+	@exec $(BIN)/centralino run
+
+test: host-test venv
+	@$(BIN)/python -m appliance.engine.root build
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest
+
+bench: host-test venv
+	@$(BIN)/python -m appliance.engine.root build >&2
+	@$(BIN)/python -m bench $(NAME)
