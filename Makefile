@@ -62,3 +62,8 @@ test: host-test venv
 bench: host-test venv
 	@$(BIN)/python -m appliance.engine.root build >&2
 	@$(BIN)/python -m bench $(NAME)
+
+## make fresh-machine   both README commands in an empty Debian root (SUITE=bookworm or trixie; needs root)
+.PHONY: fresh-machine
+SUITE ?= bookworm
+fresh-machine: ; @tools/fresh-machine $(SUITE)
