@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -24,6 +24,8 @@ ACTION_TIMEOUT_S: Final = 30.0
 RELOAD_TIMEOUT_S: Final = 60.0
 EVENTS_KEPT: Final = 100_000
 """Events that wait to be fetched; older ones go when more come, and ``events_lost`` counts them."""
+PIPELINED: Final = 64
+"""Requests sent ahead of their answers: few enough to fit the socket's buffers."""
 _RETRY_S = 0.05
 
 _BUSY = re.compile(r"request queued|already in progress")
@@ -166,11 +168,56 @@ class AmiClient:
                 if answers and _complete(answers):
                     return [each for each in answers if each.get("EventList") != "Complete"]
         except OSError as error:
-            reason = f"no answer to {name} in time" if isinstance(error, TimeoutError) else f"{error.strerror or error}"
-            raise UnavailableError(
-                f"the engine's manager interface: {reason}", "is the engine running? centralino status",
-                error_id="ami_unreachable",
-            ) from error  # fmt: skip
+            raise _broken(name, error) from error
+
+    def pipeline(
+        self, requests: Iterable[tuple[str, Mapping[str, str]]], *, timeout_s: float = ACTION_TIMEOUT_S
+    ) -> Iterator[Messages | AmiError]:
+        """Many actions, sent ahead of their answers; yields for each what :meth:`action` returns or raises, in order.
+
+        Take all of it before the next action: the connection is held meanwhile.
+
+        :param timeout_s: seconds for all of them together.
+        :raises UnavailableError: as in :meth:`action`.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._lock:
+            waiting: deque[tuple[str, str, Messages]] = deque()
+            for name, fields in requests:
+                identity = f"c{next(self._ids)}"
+                waiting.append((name, identity, []))
+                self._send_ahead(name, serialise(name, {**fields, "ActionID": identity}), deadline)
+                if len(waiting) >= PIPELINED:
+                    yield self._first_answer(waiting, deadline)
+            while waiting:
+                yield self._first_answer(waiting, deadline)
+
+    def _send_ahead(self, name: str, request: bytes, deadline: float) -> None:
+        try:
+            self._socket.settimeout(max(0.01, deadline - time.monotonic()))
+            self._socket.sendall(request)
+        except OSError as error:
+            raise _broken(name, error) from error
+
+    def _first_answer(self, waiting: deque[tuple[str, str, Messages]], deadline: float) -> Messages | AmiError:
+        """The answer to the request that waits longest; the engine answers in order."""
+        name, _, answers = waiting[0]
+        while not (answers and _complete(answers)):
+            try:
+                messages = self._receive(deadline)
+            except OSError as error:
+                raise _broken(name, error) from error
+            by_identity = {identity: found for _, identity, found in waiting}
+            for message in messages:
+                mine = by_identity.get(message.get("ActionID"))
+                if mine is None:
+                    self._keep(message)
+                else:
+                    mine.append(message)
+        waiting.popleft()
+        if not answers[0].succeeded:
+            return AmiError(name, answers[0])
+        return [each for each in answers if each.get("EventList") != "Complete"]
 
     def _receive(self, deadline: float) -> Messages:
         left = deadline - time.monotonic()
@@ -281,6 +328,15 @@ class AmiClient:
             if time.monotonic() > deadline:
                 raise UnavailableError(f"the engine didn't reload {module} in time: {said}", error_id="reload_timeout")
             time.sleep(_RETRY_S)
+
+
+def _broken(name: str, error: OSError) -> UnavailableError:
+    reason = f"no answer to {name} in time" if isinstance(error, TimeoutError) else f"{error.strerror or error}"
+    return UnavailableError(
+        f"the engine's manager interface: {reason}",
+        "is the engine running? centralino status",
+        error_id="ami_unreachable",
+    )
 
 
 def _complete(answers: list[Message]) -> bool:

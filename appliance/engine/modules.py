@@ -109,6 +109,7 @@ FUNCTIONS: Final = {
     "func_pjsip_contact": "round-trip time and status of a contact",
     "func_pjsip_endpoint": "settings of an endpoint",
     "func_rand": "RAND",
+    "func_sorcery": "AST_SORCERY: the applier reads changed objects back",
     "func_sprintf": "SPRINTF",
     "func_strings": "FILTER, LEN, FIELDQTY, REPLACE, PUSH",
     "func_timeout": "TIMEOUT: absolute limit of a call",
