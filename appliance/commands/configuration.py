@@ -1,0 +1,285 @@
+"""Verbs about the document as a whole: plan, commit, confirm, roll back, history, diff, export, import."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from appliance.commands.common import author, err, out, plain, print_json, print_table, store
+from appliance.core.document import Change
+from appliance.core.errors import Fault, InvalidError
+from appliance.i18n import _
+from appliance.paths import Paths
+
+Json = Annotated[bool, typer.Option("--json", help=_("For programs"))]
+Message = Annotated[str, typer.Option("--message", "-m", help=_("Why: shown in the history"))]
+Confirm = Annotated[
+    str | None, typer.Option("--confirm", help=_("Go back unless confirmed within this time: 10m, 90s, 2h"))
+]
+Drops = Annotated[bool, typer.Option("--allow-drops", help=_("Also steps that drop connections"))]
+Restart = Annotated[bool, typer.Option("--allow-restart", help=_("Also steps that restart the engine"))]
+At = Annotated[str | None, typer.Option("--at", help=_("Do it at this time: 22:30, or 2030-01-31T22:30"))]
+Offline = Annotated[
+    bool, typer.Option("--offline", help=_("The engine doesn't run: it takes the files at its next start"))
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these verbs to the command."""
+    panel = _("The configuration document")
+    verbs = {
+        "plan": (plan, _("What a commit would change, in the document and in the system")),
+        "commit": (commit, _("Apply your staged changes")),
+        "confirm": (confirm, _("Keep what was committed with --confirm")),
+        "rollback": (rollback, _("Make an old revision's content the newest")),
+        "discard": (discard, _("Forget your staged changes")),
+        "history": (history, _("Revisions, newest first")),
+        "diff": (diff, _("What differs between two revisions")),
+        "verify": (verify, _("Look for faults in the document with your staged changes")),
+        "export": (export, _("Write the document as one YAML file")),
+        "import": (import_, _("Stage the content of an exported file")),
+    }
+    for name, (function, text) in verbs.items():
+        app.command(name, help=text, rich_help_panel=panel)(function)
+
+
+def plan(json: Json = False) -> None:
+    """Ask the applier what committing the staged changes would do."""
+    from appliance.applier.client import ApplierClient
+
+    with store() as opened:
+        if opened.candidate(author()).empty:
+            print_json({"changes": [], "steps": []}) if json else out.print(_("Nothing is staged."))
+            return
+        proposed = opened.propose_staged(author(), _("plan"))
+    client = ApplierClient(Paths.default().applier_socket)
+    try:
+        found = client.plan(proposed.number)
+    finally:
+        with store() as opened:
+            opened.fail(proposed.number, "only planned")
+    print_json(found) if json else show_plan(found)
+
+
+def show_plan(found: dict[str, Any]) -> None:
+    """A plan for people."""
+    out.print(f"[bold]{_('In the document')}[/]")
+    for change in found["changes"]:
+        out.print(f"  {escape(plain(change))}")
+    out.print(f"[bold]{_('In the system')}[/]")
+    for step in found["steps"]:
+        out.print(f"  {escape(plain(step))}")
+    out.print(_("Effect: {effect}").format(effect=effect_text(found["effect"])))
+
+
+def effect_text(effect: str) -> str:
+    """What a plan does to calls and connections."""
+    return {
+        "live": _("live: no call notices"),
+        "drops_connections": _("drops connections: commit --allow-drops"),
+        "needs_restart": _("needs a restart of the engine: commit --allow-restart"),
+    }.get(effect, effect)
+
+
+def commit(
+    message: Message = "", confirm: Confirm = None, allow_drops: Drops = False, allow_restart: Restart = False,
+    at: At = None, offline: Offline = False, json: Json = False,
+) -> None:  # fmt: skip
+    """Propose the staged changes and have them applied."""
+    from appliance.applier.client import ApplierClient
+
+    client = ApplierClient(Paths.default().applier_socket)
+    with store() as opened:
+        revision = opened.propose_staged(author(), message)
+    answer = client.apply(
+        revision.number,
+        allow=allowed(allow_drops, allow_restart),
+        confirm_s=seconds(confirm) if confirm else None,
+        at=moment(at) if at else None,
+        offline=offline,
+    )
+    report(answer, json=json)
+
+
+def confirm(json: Json = False) -> None:
+    """Keep the revision that waits for confirmation."""
+    from appliance.applier.client import ApplierClient
+
+    report(ApplierClient(Paths.default().applier_socket).confirm(), json=json)
+
+
+def rollback(
+    revision: int, message: Message = "", allow_drops: Drops = False, allow_restart: Restart = False, json: Json = False
+) -> None:
+    """A new revision with the content of an old one."""
+    from appliance.applier.client import ApplierClient
+
+    answer = ApplierClient(Paths.default().applier_socket).rollback(
+        revision, author=author(), message=message, allow=allowed(allow_drops, allow_restart)
+    )
+    report(answer, json=json)
+
+
+def report(answer: dict[str, Any], *, json: bool) -> None:
+    """What the applier did."""
+    if json:
+        print_json(answer)
+        return
+    out.print(
+        _("Revision {revision}: {state}.").format(revision=answer.get("revision"), state=answer.get("state", _("done")))
+    )
+    if answer.get("confirm_left_s"):
+        out.print(
+            _("Say “centralino confirm” within {seconds:.0f} s, or it is undone.").format(
+                seconds=answer["confirm_left_s"]
+            )
+        )
+
+
+def allowed(drops: bool, restart: bool) -> tuple[str, ...]:
+    """Effects beyond *live* that were asked for."""
+    return tuple(name for name, asked in (("drops_connections", drops), ("needs_restart", restart)) if asked)
+
+
+def discard() -> None:
+    """Forget the staged changes."""
+    with store() as opened:
+        opened.discard(author())
+    out.print(_("Forgotten."))
+
+
+def verify(json: Json = False) -> None:
+    """All faults at once; exit code 1 when there are any."""
+    from appliance.commands.objects import current
+    from appliance.verify import verify as find_faults
+
+    faults = find_faults(current())
+    if json:
+        print_json([{"path": f.path, "message": f.message, "hint": f.hint, "error_id": f.error_id} for f in faults])
+    elif not faults:
+        out.print(_("No fault found."))
+    if faults:
+        if not json:
+            raise InvalidError(faults)
+        raise typer.Exit(1)
+
+
+def history(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20, json: Json = False) -> None:
+    """Revisions of every state."""
+    with store() as opened:
+        revisions = opened.history(limit)
+    if json:
+        print_json([
+            {"number": r.number, "parent": r.parent, "author": r.author, "time": r.time, "message": r.message,
+             "state": str(r.state), "reason": r.reason} for r in revisions
+        ])  # fmt: skip
+        return
+    rows = ([str(r.number), str(r.time)[:19], r.author, str(r.state), r.message or r.reason or ""] for r in revisions)
+    columns = (_("revision"), _("time"), _("author"), _("state"), _("message"))
+    print_table(_("History"), columns, rows, empty=_("No revision yet: nothing was ever committed."))
+
+
+def diff(
+    a: Annotated[
+        int | None, typer.Argument(help=_("From this revision; none: the newest against your staged changes"))
+    ] = None,
+    b: Annotated[int | None, typer.Argument(help=_("To this one; none: the newest"))] = None,
+    json: Json = False,
+) -> None:
+    """Field by field; secrets only as changed or not."""
+    from appliance.core.document import changes
+
+    with store() as opened:
+        if a is None:
+            base = opened.document()
+            found = changes(base, opened.candidate(author()).on(base))
+        else:
+            found = opened.diff(a, b if b is not None else opened.head().number)
+    show_changes(found, json=json)
+
+
+def show_changes(found: Iterable[Change], *, json: bool) -> None:
+    """Changes of the document, field by field."""
+    from appliance.store import field_changes
+
+    fields = [item for change in found for item in field_changes(change)]
+    if json:
+        print_json([{"path": item.path, "before": item.before, "after": item.after} for item in fields])
+    elif not fields:
+        out.print(_("No difference."))
+    for item in fields if not json else []:
+        out.print(f"{escape(item.path)}: [red]{escape(plain(item.before))}[/] → [green]{escape(plain(item.after))}[/]")
+
+
+def export(
+    file: Annotated[Path | None, typer.Argument(help=_("Where to; none: standard output"))] = None,
+    with_secrets: Annotated[
+        bool, typer.Option("--with-secrets", help=_("Also secrets, sealed with this machine's key"))
+    ] = False,
+) -> None:
+    """The document in its canonical form."""
+    from appliance.store import Secrets, export_document
+
+    with store() as opened:
+        secrets = Secrets.sealed(opened.keyring(Paths.default().secret_key)) if with_secrets else Secrets.omitted()
+        text = export_document(opened.document(), secrets)
+    if file is None:
+        sys.stdout.write(text)
+    else:
+        file.touch(mode=0o600)
+        file.write_text(text)
+        out.print(_("Written: {file}").format(file=file))
+
+
+def import_(file: Path) -> None:
+    """Stage an exported document: objects that aren't in it are removed."""
+    from appliance.core.document import changes
+    from appliance.store import import_document
+
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InvalidError(
+            [Fault(str(file), error.strerror or str(error), _("name a readable file"), "file")]
+        ) from None
+    with store() as opened:
+        head = opened.document()
+        imported = import_document(content, current=head, keyring=opened.keyring(Paths.default().secret_key))
+        found = changes(head, imported.document)
+        put = [change.after for change in found if change.after is not None]
+        remove = [(change.kind, change.id) for change in found if change.after is None]
+        opened.stage(author(), put=put, remove=remove)
+    out.print(_("Staged: {put} put, {removed} removed.").format(put=len(put), removed=len(remove)))
+    for id in imported.missing_secrets:
+        err.print(_("secret/{id} has no value: centralino secret set {id} …").format(id=id))
+
+
+def seconds(text: str) -> float:
+    """A duration such as ``10m``, ``90s``, ``2h`` in seconds. Raises InvalidError."""
+    match = re.fullmatch(r"(\d{1,6})([smh]?)", text)
+    if match is None or int(match[1]) == 0:
+        raise InvalidError([Fault("--confirm", _("is not a duration"), _("for example 10m, 90s or 2h"), "duration")])
+    return float(int(match[1]) * {"s": 1, "m": 60, "h": 3600, "": 1}[match[2]])
+
+
+def moment(text: str, now: datetime | None = None) -> datetime:
+    """A time of day (the next one) or a date and time, in the machine's time zone. Raises InvalidError."""
+    now = now or datetime.now().astimezone()
+    try:
+        if re.fullmatch(r"\d{1,2}:\d{2}", text):
+            hour, minute = map(int, text.split(":"))
+            today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+            return today if today > now else today + timedelta(days=1)
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidError(
+            [Fault("--at", _("is not a time"), _("for example 22:30 or 2030-01-31T22:30"), "time")]
+        ) from None
+    return found if found.tzinfo else found.astimezone()

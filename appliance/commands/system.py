@@ -1,0 +1,111 @@
+"""Verbs about the running system: run, stop, status, calls, doctor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Annotated
+
+import typer
+
+from appliance.commands.common import err, out, print_json, print_table, store
+from appliance.core.errors import CentralinoError, UnavailableError
+from appliance.i18n import _
+from appliance.paths import Paths
+
+Json = Annotated[bool, typer.Option("--json", help=_("For programs"))]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these verbs to the command."""
+    panel = _("The running system")
+    app.command(
+        "run", help=_("Start the appliance on this machine, with a demo company at first"), rich_help_panel=panel
+    )(run)
+    app.command("stop", help=_("Stop the appliance started by run"), rich_help_panel=panel)(stop)
+    app.command("status", help=_("What runs, registrations, calls, state of the configuration"), rich_help_panel=panel)(
+        status
+    )
+    app.command("doctor", help=_("Look for trouble and say how to mend it"), rich_help_panel=panel)(doctor)
+
+
+def run(
+    address: Annotated[str, typer.Option(help=_("Where phones connect; only at first start"))] = "127.0.0.1",
+) -> None:
+    """Start everything under one supervisor and stay until Ctrl-C."""
+    from appliance.run.appliance import start_and_watch
+
+    start_and_watch(Paths.default(), address)
+
+
+def stop() -> None:
+    """End the supervisor, which ends everything."""
+    from appliance.run.appliance import supervisor_pid
+
+    pid = supervisor_pid(Paths.default())
+    if pid is None:
+        raise UnavailableError(_("the appliance is not running here"), _("start it: make run"), error_id="not_running")
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 40
+    while supervisor_pid(Paths.default()) == pid:
+        if time.monotonic() > deadline:
+            raise UnavailableError(_("it did not stop within 40 s"), _("look at var/log"), error_id="timeout")
+        time.sleep(0.1)
+    out.print(_("Stopped."))
+
+
+def status(json: Json = False) -> None:
+    """What runs, who is registered, which calls are up, what is applied."""
+    from appliance.run.status import system_status
+
+    found = system_status(Paths.default())
+    if json:
+        print_json(found)
+        return
+    rows = [
+        [item["name"], str(item["pid"] or "–"), _("runs") if item["pid"] else _("does not run")]
+        for item in found["services"]
+    ]
+    print_table(_("Processes"), (_("name"), "pid", ""), rows, empty=_("Nothing runs. Start it: make run"))
+    out.print()
+    applied = found["configuration"]
+    out.print(_("Configuration: revision {revision}, {state}").format(**applied))
+    out.print(
+        _("Registrations: {registered} of {devices} devices. Lines: {lines}. Calls: {calls}.").format(
+            registered=len(found["registrations"]),
+            devices=found["devices"],
+            lines=", ".join(f"{item['name']} {item['state']}" for item in found["lines"]) or "–",
+            calls=len(found["calls"]),
+        )
+    )
+    for call in found["calls"]:
+        out.print("  " + _("{caller} → {called}, {seconds} s").format(**call))
+
+
+def doctor(json: Json = False) -> None:
+    """Exit code 1 when something is at fault."""
+    from appliance.commands.doctor import Finding, Grade, examine
+
+    paths = Paths.default()
+    document = None
+    findings = []
+    try:
+        with store() as opened:
+            opened.check()
+            document = opened.document()
+        findings.append(Finding("store", Grade.OK, _("the document can be read")))
+    except CentralinoError as error:
+        findings.append(Finding("store", Grade.FAULT, error.message, error.hint))
+    findings.extend(examine(paths, document))
+    if json:
+        print_json([{"check": f.check, "grade": f.grade, "message": f.message, "mend": f.mend} for f in findings])
+    else:
+        colours = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.FAULT: "red"}
+        words = {Grade.OK: _("ok"), Grade.WARNING: _("warning"), Grade.FAULT: _("fault")}
+        for found in findings:
+            mend = f" [dim]→ {found.mend}[/]" if found.mend else ""
+            out.print(f"[{colours[found.grade]}]{words[found.grade]:8}[/] {found.check}: {found.message}{mend}")
+    if any(found.grade is Grade.FAULT for found in findings):
+        err.print(_("Something needs mending."))
+        raise typer.Exit(1)

@@ -1,0 +1,96 @@
+"""What runs now: processes, registrations, lines, calls, state of the configuration. Each part may be missing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from appliance.core.errors import CentralinoError
+from appliance.engine.ami import AmiClient
+from appliance.engine.plan import AMI_USER
+from appliance.paths import Paths
+from appliance.pbx.extensions.model import Device
+from appliance.store import Store
+
+
+def system_status(paths: Paths) -> dict[str, Any]:
+    """The whole status as plain data. What can't be asked is empty; ``faults`` says why."""
+    faults: list[str] = []
+    status: dict[str, Any] = {
+        "services": services(paths),
+        "configuration": {"revision": 0, "state": "unknown"},
+        "devices": 0,
+        "registrations": [],
+        "lines": [],
+        "calls": [],
+        "faults": faults,
+    }
+    for part in (_configuration, _engine):
+        try:
+            status |= part(paths)
+        except (CentralinoError, OSError) as error:
+            faults.append(str(error))
+    return status
+
+
+def services(paths: Paths) -> list[dict[str, Any]]:
+    """Services of the supervisor with their process ids (None: not running)."""
+    try:
+        told = json.loads((paths.state / "run" / "supervisor.json").read_text())
+    except (OSError, ValueError):
+        return []
+    found: list[dict[str, Any]] = told["services"]
+    return [{"name": "supervisor", "pid": told["supervisor"]}, *found]
+
+
+def _configuration(paths: Paths) -> dict[str, Any]:
+    with Store.default(paths) as store:
+        head = store.head()
+        state: dict[str, Any] = {"revision": head.number, "state": str(head.state), "message": head.message}
+        return {"configuration": state, "devices": len(store.document().all(Device))}
+
+
+def _engine(paths: Paths) -> dict[str, Any]:
+    secret = paths.engine.ami_secret.read_text()
+    with AmiClient.connect(secret, username=AMI_USER) as ami:
+        return {"registrations": _registrations(ami), "lines": _lines(ami), "calls": _calls(ami)}
+
+
+def _registrations(ami: AmiClient) -> list[dict[str, str]]:
+    contacts = ami.list("PJSIPShowContacts")
+    return [
+        {"device": item.get("Aor"), "uri": item.get("Uri"), "state": item.get("Status")}
+        for item in contacts
+        if not item.get("Aor").startswith("trunk-")
+    ]
+
+
+def _lines(ami: AmiClient) -> list[dict[str, str]]:
+    found = ami.list("PJSIPShowRegistrationsOutbound")
+    return [
+        {"name": item.get("ObjectName").removeprefix("trunk-"), "state": item.get("Status").lower()}
+        for item in found
+        if item.event == "OutboundRegistrationDetail"
+    ]
+
+
+def _calls(ami: AmiClient) -> list[dict[str, str]]:
+    """One entry per call: its channels share a linked id; the one with the same unique id began it."""
+    return [
+        {
+            "caller": item.get("CallerIDNum") or item.get("Channel"),
+            "called": item.get("Exten") or item.get("ConnectedLineNum"),
+            "seconds": str(_seconds(item.get("Duration"))),
+            "state": item.get("ChannelStateDesc"),
+        }
+        for item in ami.channels()
+        if item.get("Uniqueid") == item.get("Linkedid")
+    ]
+
+
+def _seconds(clock: str) -> int:
+    """Seconds of a duration that the engine writes as ``HH:MM:SS``."""
+    total = 0
+    for part in clock.split(":"):
+        total = total * 60 + (int(part) if part.isdigit() else 0)
+    return total
