@@ -264,14 +264,37 @@ class AmiClient:
         return "\n".join(self.action("Command", {"Command": line}, timeout_s=timeout_s)[0].all("Output"))
 
     def getvar(self, expression: str, channel: str | None = None) -> str:
-        """What a variable or function gives, on a channel or globally: ``getvar("DB(family/key)")``."""
+        """What a variable or function gives, on a channel or globally: ``getvar("DEVICE_STATE(PJSIP/200)")``.
+
+        At most 1,023 bytes of it. Functions that the engine calls dangerous (``DB``, ``SHELL``, ``FILE``) are blocked
+        here: read the database with :meth:`db_get`.
+        """
         fields = {"Variable": expression} | ({"Channel": channel} if channel else {})
         return self.action("Getvar", fields)[0].get("Value")
 
-    def setvar(self, expression: str, value: str, channel: str | None = None) -> None:
-        """Set a variable or a function that can be written."""
-        fields = {"Variable": expression, "Value": value} | ({"Channel": channel} if channel else {})
+    def setvar(self, variable: str, value: str, channel: str | None = None) -> None:
+        """Set a variable of a channel, or a global one. The engine's database is written by :meth:`db_put`."""
+        fields = {"Variable": variable, "Value": value} | ({"Channel": channel} if channel else {})
         self.action("Setvar", fields)
+
+    def db_get(self, family: str, key: str) -> str | None:
+        """A value of the engine's database; ``None``: there is none."""
+        return next((event.get("Val") for event in self.list("DBGet", {"Family": family, "Key": key})), None)
+
+    def db_put(self, family: str, key: str, value: str) -> None:
+        """Set a value in the engine's database; it is on disk within two seconds."""
+        self.action("DBPut", {"Family": family, "Key": key, "Val": value})
+
+    def db_delete(self, family: str, key: str | None = None) -> None:
+        """Remove a value, or everything below ``family``; nothing there is fine."""
+        try:
+            if key is None:
+                self.action("DBDelTree", {"Family": family})
+            else:
+                self.action("DBDel", {"Family": family, "Key": key})
+        except AmiError as error:
+            if "not" not in error.response.get("Message").lower():
+                raise
 
     def list(
         self, name: str, fields: Mapping[str, str | Sequence[str]] | None = None, *, timeout_s: float = ACTION_TIMEOUT_S
@@ -283,7 +306,7 @@ class AmiClient:
         try:
             return self.action(name, fields, timeout_s=timeout_s)[1:]
         except AmiError as error:
-            if re.match(r"(?i)no .*(found|members)", error.response.get("Message")):
+            if re.match(r"(?i)no .*(found|members)|database entry not found", error.response.get("Message")):
                 return []
             raise
 
