@@ -1,0 +1,19 @@
+"""Transactions: verify → plan → apply → read back → commit, by one daemon that alone may change the engine.
+
+=================  ====================================================================================================
+``plan.py``        pure: files of the old and the new revision → frozen steps with their effect
+``expect.py``      pure: what the engine must say of a section, and how to compare it with what it does say
+``confirm.py``     pure: how much of a confirm window is left, over restarts and clock jumps
+``generations.py`` the engine's configuration on disk: whole directories, one of them in force
+``readback.py``    asks the engine for every changed object
+``apply.py``       walks the steps of a plan; on any failure the former generation stands again
+``journal.py``     what is applied, under way, waiting to be confirmed: survives kill -9
+``desired.py``     document → files
+``service.py``     the operations: plan, verify, apply, confirm, rollback, state, check; convergence at start
+``server.py``      the Unix socket; ``client.py`` its other end; ``python -m appliance.applier`` runs the daemon
+=================  ====================================================================================================
+
+The commit point is the store's ``promote``. Whatever dies before it is undone at the next start, whatever dies after
+it is completed: the configuration on disk is whole at every moment, because a generation is a directory that nobody
+reads until one ``rename`` puts it in force.
+"""

@@ -1,0 +1,136 @@
+"""The applier's connection to the engine: kept open, made anew when it breaks."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from appliance.applier.expect import Mismatch
+from appliance.applier.plan import Files
+from appliance.applier.readback import Reader
+from appliance.core.errors import CentralinoError, UnavailableError
+from appliance.core.plan import ReadBack
+from appliance.engine.ami import AmiClient, AmiError
+from appliance.paths import EnginePaths
+
+CONNECT_S: Final = 3.0
+PING_S: Final = 3.0
+RELOAD_S: Final = 60.0
+RESTART_S: Final = 60.0
+_POLL_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the engine's manager interface is: ``port`` on 127.0.0.1, within a network namespace or ours."""
+
+    port: int = 5038
+    network_namespace: str | None = None
+
+
+class EngineLink:
+    """Everything that the applier asks of a running engine."""
+
+    def __init__(self, paths: EnginePaths, settings: Settings) -> None:
+        self._paths = paths
+        self._settings = settings
+        self._client: AmiClient | None = None
+        self._lock = threading.RLock()
+        self.connections = 0
+        """How many times it connected: a new connection may mean an engine that was started anew."""
+
+    def close(self) -> None:
+        """Hang up; the next use connects again."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def _ami(self) -> AmiClient:
+        with self._lock:
+            if self._client is None:
+                try:
+                    secret = self._paths.ami_secret.read_text()
+                except OSError as error:
+                    raise UnavailableError(
+                        "the engine was never started here", "start it: make run", error_id="engine_absent"
+                    ) from error
+                self._client = AmiClient.connect(
+                    secret,
+                    port=self._settings.port,
+                    timeout_s=CONNECT_S,
+                    network_namespace=self._settings.network_namespace,
+                )
+                self.connections += 1
+            return self._client
+
+    def ping(self) -> None:
+        """Return when the engine is fully up and answers.
+
+        :raises UnavailableError: it isn't there, doesn't answer within a few seconds, or is still starting.
+        """
+        for last_try in (False, True):
+            try:
+                said = self._ami().command("core show uptime", timeout_s=PING_S)
+            except UnavailableError:
+                self.close()  # the connection may be that of an engine which has been replaced since
+                if last_try:
+                    raise
+            except AmiError as error:
+                raise UnavailableError("the engine isn't ready", "wait a moment, then try again") from error
+            else:
+                if "System uptime" not in said:
+                    raise UnavailableError("the engine is still starting", "wait a moment, then try again")
+                return
+
+    @property
+    def answers(self) -> bool:
+        """Whether the engine is fully up."""
+        try:
+            self.ping()
+        except CentralinoError:
+            return False
+        return True
+
+    def reload(self, module: str) -> None:
+        """Reload one module; returns when the engine has done it. :raises CentralinoError: see ``AmiClient.reload``."""
+        with self._closing_when_broken():
+            self._ami().reload(module, timeout_s=RELOAD_S)
+
+    def restart(self) -> None:
+        """Restart the engine at once and wait until it is up again.
+
+        :raises UnavailableError: it doesn't come up.
+        """
+        with contextlib.suppress(UnavailableError, AmiError):  # it hangs up instead of answering
+            self._ami().command("core restart now", timeout_s=PING_S)
+        self.close()
+        deadline = time.monotonic() + RESTART_S
+        while not self.answers:
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    "the engine didn't come up again", "centralino doctor", error_id="engine_restart"
+                )
+            time.sleep(_POLL_S)
+
+    def mismatches(self, steps: Iterable[ReadBack], files: Files) -> list[Mismatch]:
+        """What the engine holds otherwise than these sections say. :raises UnavailableError: it doesn't answer."""
+        with self._closing_when_broken():
+            return Reader(self._ami(), files).mismatches(steps)
+
+    def forget(self, kind: str, id: str) -> None:
+        """Remove the runtime values of a deleted object: ``<kind>/<id>/…`` in the engine's database."""
+        with self._closing_when_broken(), contextlib.suppress(AmiError):
+            self._ami().action("DBDelTree", {"Family": f"{kind}/{id}"})
+
+    @contextlib.contextmanager
+    def _closing_when_broken(self) -> Iterator[None]:
+        try:
+            yield
+        except UnavailableError:
+            self.close()
+            raise

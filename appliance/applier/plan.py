@@ -1,0 +1,246 @@
+"""Files of the old revision against files of the new one → the steps from one to the other (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from appliance.core.asterisk import ConfFile, Section
+from appliance.core.document import Change
+from appliance.core.plan import (
+    CollectState,
+    Effect,
+    Plan,
+    ReadBack,
+    ReloadModule,
+    RestartEngine,
+    Step,
+    WriteFile,
+)
+
+Files = Mapping[str, ConfFile | str]
+"""Every file of the engine's configuration by name: sections where a feature wrote it, or plain text."""
+
+SectionKey = tuple[str, str]
+"""(type, name); the type is empty but for objects of pjsip.conf."""
+
+MODULES: Final[Mapping[str, str]] = {
+    "pjsip.conf": "res_pjsip.so",
+    "extensions.conf": "pbx_config.so",
+    "musiconhold.conf": "res_musiconhold.so",
+    "rtp.conf": "res_rtp_asterisk.so",
+    "cel_custom.conf": "cel_custom.so",
+    "http.conf": "http",
+    "manager.conf": "manager",
+    "cel.conf": "cel",
+    "cdr.conf": "cdr",
+    "features.conf": "features",
+    "logger.conf": "logger",
+    "udptl.conf": "udptl",
+    "indications.conf": "indications",
+    "acl.conf": "acl",
+}
+"""File → the engine module that re-reads it. The order is the order of reloads."""
+
+HOT: Final = "tables/"
+"""Files below it are read at call time: nothing is reloaded."""
+
+PJSIP: Final = "pjsip.conf"
+TRANSPORT: Final = "transport"
+
+# Objects whose runtime values the engine's database holds, keyed by id.
+_WITH_STATE: Final = frozenset({"extension", "device", "ring_group", "trunk", "person"})
+
+
+def text_of(file: ConfFile | str) -> str:
+    """The whole file as text."""
+    return file if isinstance(file, str) else file.text
+
+
+def grouped(file: ConfFile) -> dict[SectionKey, Section]:
+    """Sections by type and name. The engine merges dialplan contexts of one name, so equal names are merged here."""
+    found: dict[SectionKey, Section] = {}
+    for section in file.sections:
+        key = (section.type, section.name)
+        first = found.get(key)
+        found[key] = section if first is None else Section(section.name, first.options + section.options, section.type)
+    return found
+
+
+def changed_sections(
+    old: ConfFile | None, new: ConfFile | None
+) -> Iterator[tuple[SectionKey, Section | None, Section | None]]:
+    """(key, before, after) of each section that differs, in the order of the new file, removed ones last."""
+    before = grouped(old) if old else {}
+    after = grouped(new) if new else {}
+    for key, section in after.items():
+        was = before.get(key)
+        if was is not section and was != section:
+            yield key, was, section
+    for key, section in before.items():
+        if key not in after:
+            yield key, section, None
+
+
+def build(old: Files, new: Files, changes: Iterable[Change] = ()) -> Plan:
+    """The plan that leads from one set of files to the other.
+
+    Order of the steps: files, reloads (one per module) or one restart, what to read back, values to collect.
+    """
+    changes = tuple(changes)
+    writes: list[Step] = []
+    readbacks: list[ReadBack] = []
+    for name in sorted({*old, *new}):
+        was, now = old.get(name), new.get(name)
+        if was is now or was == now:
+            continue
+        sections = list(_read_backs(name, was, now))
+        if not sections and was is not None and now is not None and text_of(was) == text_of(now):
+            continue
+        writes.append(WriteFile(name, None if now is None else text_of(now), _effect_of_file(name)))
+        readbacks.extend(sections)
+    steps = [*writes, *_reloads([step for step in writes if isinstance(step, WriteFile)], readbacks), *readbacks]
+    return Plan(changes, (*steps, *_collected(changes)))
+
+
+def _read_backs(name: str, was: ConfFile | str | None, now: ConfFile | str | None) -> Iterator[ReadBack]:
+    old = was if isinstance(was, ConfFile) else None
+    new = now if isinstance(now, ConfFile) else None
+    for (type, section), before, after in changed_sections(old, new):
+        effect = _effect_of_section(name, type, before, after)
+        yield ReadBack(name, section, type, before, after, effect)
+
+
+def _effect_of_file(name: str) -> Effect:
+    if name.startswith(HOT) or name in MODULES:
+        return Effect.DROPS_CONNECTIONS if name == "http.conf" else Effect.LIVE
+    return Effect.NEEDS_RESTART
+
+
+def _effect_of_section(name: str, type: str, before: Section | None, after: Section | None) -> Effect:
+    """A transport that is changed or taken away takes its connections with it; a new one disturbs nobody."""
+    if name == PJSIP and type == TRANSPORT and before is not None:
+        return Effect.DROPS_CONNECTIONS if after is not None else Effect.NEEDS_RESTART
+    if name == PJSIP and type == "system":
+        return Effect.NEEDS_RESTART
+    return Effect.LIVE
+
+
+def _reloads(writes: list[WriteFile], readbacks: list[ReadBack]) -> Iterator[Step]:
+    names = {step.name for step in writes}
+    fixed = [step.name for step in writes if step.effect is Effect.NEEDS_RESTART]
+    fixed += [
+        f"{step.file} [{step.section}]"
+        for step in readbacks
+        if step.effect is Effect.NEEDS_RESTART and step.file not in fixed
+    ]
+    if fixed:
+        yield RestartEngine(f"{', '.join(fixed)}: read at start only")
+        return
+    order = list(Effect)
+    for name, module in MODULES.items():
+        if name in names:
+            effects = [step.effect for step in writes if step.name == name]
+            effects += [step.effect for step in readbacks if step.file == name]
+            yield ReloadModule(module, max(effects, key=order.index))
+
+
+def _collected(changes: Iterable[Change]) -> Iterator[CollectState]:
+    for change in changes:
+        if change.after is None and change.kind in _WITH_STATE:
+            yield CollectState(change.kind, change.id)
+
+
+def checkpoints(plan: Plan, *, confirm: bool = False) -> tuple[str, ...]:
+    """Names of the moments between the steps of an apply, in order: where a test can kill the applier."""
+    names = ["journalled"]
+    writes = [f"wrote {step.name}" for step in plan.steps if isinstance(step, WriteFile) and step.content is not None]
+    names += [*writes, "generation complete", "switched"]
+    for step in plan.steps:
+        if isinstance(step, ReloadModule):
+            names.append(f"reloaded {step.module}")
+        elif isinstance(step, RestartEngine):
+            names.append("restarted the engine")
+    names.append("read back")
+    if confirm:
+        names.append("confirm pending")
+    names += ["promoted", "collected", "settled", "pruned"]
+    return tuple(names)
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data. Contents and options stay out of it: they hold secrets."""
+    return {
+        "effect": plan.effect.value,
+        "changes": [{"path": change.path, "action": _action(change.before, change.after)} for change in plan.changes],
+        "steps": [_step_json(step) for step in plan.steps],
+    }
+
+
+def _action(before: object | None, after: object | None) -> str:
+    return "added" if before is None else "removed" if after is None else "changed"
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    effect = step.effect.value
+    match step:
+        case WriteFile():
+            action = "remove" if step.content is None else "write"
+            size = len(step.content.encode()) if step.content is not None else 0
+            return {"step": "write_file", "file": step.name, "action": action, "bytes": size, "effect": effect}
+        case ReloadModule():
+            return {"step": "reload_module", "module": step.module, "effect": effect}
+        case RestartEngine():
+            return {"step": "restart_engine", "reason": step.reason, "effect": effect}
+        case ReadBack():
+            action = _action(step.before, step.after)
+            return {
+                "step": "read_back",
+                "file": step.file,
+                "section": step.section,
+                "type": step.type,
+                "action": action,
+                "effect": effect,
+            }
+        case CollectState():
+            return {"step": "collect_state", "kind": step.kind, "id": step.id, "effect": effect}
+
+
+LABELS: Final = {
+    Effect.LIVE: "live",
+    Effect.DROPS_CONNECTIONS: "drops connections",
+    Effect.NEEDS_RESTART: "needs restart",
+}
+
+
+def for_people(plan: dict[str, Any], read_backs: int = 20) -> str:
+    """The plan (as by :func:`as_json`) as lines of text; of many objects to read back only the first are named."""
+    lines = [f"{change['action']:8} {change['path']}" for change in plan["changes"]]
+    lines.append("")
+    shown = 0
+    for step in plan["steps"]:
+        if step["step"] == "read_back" and step["effect"] == Effect.LIVE.value:
+            shown += 1
+            if shown > read_backs:
+                continue
+        lines.append(f"[{LABELS[Effect(step['effect'])]}] {_sentence(step)}")
+    if shown > read_backs:
+        lines.append(f"[live] … and {shown - read_backs} more objects to read back")
+    if not plan["steps"]:
+        lines.append("nothing to do on the engine")
+    return "\n".join(lines).lstrip("\n")
+
+
+def _sentence(step: dict[str, Any]) -> str:
+    match step["step"]:
+        case "write_file":
+            return f"{step['action']} {step['file']} ({step['bytes']} bytes)"
+        case "reload_module":
+            return f"reload {step['module']}"
+        case "restart_engine":
+            return f"restart the engine ({step['reason']})"
+        case "read_back":
+            name = f"{step['type']} {step['section']}".strip()
+            return f"read back {name} of {step['file']} ({step['action']})"
+        case _:
+            return f"forget the runtime values of {step['kind']} {step['id']}"
