@@ -1,0 +1,105 @@
+"""The hangup handler that reports how a leg went, as a line of the dialplan, and the reader of its report (pure).
+
+Every PJSIP endpoint has ``set_var=CHANNEL(hangup_handler_push)=leg-ended,s,1``, so the handler runs on legs of callers
+and of called devices alike. It sends one user event, ``<answer>|<RTCP>|<codec>|<kind>``:
+
+answer
+    what the leg's peer answered last, as ``SIP 486 Busy Here``; on the caller's own leg its state instead.
+RTCP
+    the engine's counts as ``name=value;…``; for a leg that never had media in both directions its state instead.
+codec
+    format in which the engine received the audio, ``alaw``.
+kind
+    the channel variable ``CALL_KIND``, which the emergency context sets to ``emergency``.
+
+Each function's name is picked *before* it is called: asking a leg without media for its RTCP counts, or a caller's leg
+for the answer to a call it didn't get, would put a warning into the engine's log for every call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from appliance.history.line import LEG_EVENT, RUN_EVENT
+
+CONTEXT: Final = "leg-ended"
+"""Context of the hangup handler."""
+RUN_CONTEXT: Final = "engine-run"
+"""Context of the event at every start of the engine."""
+STARTUP_COMMAND: Final = f"channel originate Local/started@{RUN_CONTEXT} application NoOp"
+"""Command in cli.conf's ``[startup_commands]`` (value ``fully-booted``) that announces a new run of the engine."""
+
+# We called this leg (a caller's leg that was answered has DIALEDPEERNAME too), and its peer answered something.
+_CALLED: Final = "$[${LEN(${DIALEDPEERNUMBER})}&!${LEN(${DIALEDPEERNAME})}&${LEN(${HANGUPCAUSE_KEYS()})}]"
+_ANSWER: Final = f"${{${{IF({_CALLED}?HANGUPCAUSE(${{CHANNEL}},tech):CHANNEL(state))}}}}"
+_RTCP: Final = '${CHANNEL(${IF($["${CHANNEL(state)}"="Up"]?rtcp,all:state)})}'
+
+
+def leg_ended() -> tuple[str, ...]:
+    """Steps of extension ``s`` in context :data:`CONTEXT`."""
+    return (f"CELGenUserEvent({LEG_EVENT},{_ANSWER}|{_RTCP}|${{CHANNEL(audioreadformat)}}|${{CALL_KIND}})", "Return()")
+
+
+def engine_started() -> tuple[str, ...]:
+    """Steps of extension ``started`` in context :data:`RUN_CONTEXT`."""
+    return (f"CELGenUserEvent({RUN_EVENT},1)",)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Media of one leg as the engine counted it, and as its peer reported it by RTCP (RFC 3550, section 6.4).
+
+    ``received``, ``sent``: packets. ``lost_received``: packets that didn't reach the engine, counted by itself up to its
+    last report (every 5 s); ``lost_sent``: packets that didn't reach the peer. Jitter and round trip in milliseconds.
+    What the peer would have had to report is None when it reported nothing.
+    """
+
+    received: int
+    sent: int
+    lost_received: int
+    lost_sent: int | None
+    jitter_received_ms: float
+    jitter_sent_ms: float | None
+    round_trip_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LegReport:
+    """What the hangup handler said. ``sip`` is 0 when the leg wasn't called by us or nothing was answered."""
+
+    sip: int = 0
+    quality: Quality | None = None
+    codec: str = ""
+    kind: str = ""
+
+
+def read_report(text: str) -> LegReport:
+    """The report in a LEG event; what can't be read is left out rather than guessed."""
+    answer, rtcp, codec, kind = (text.split("|") + ["", "", "", ""])[:4]
+    words = answer.split(" ")
+    sip = int(words[1]) if len(words) > 1 and words[0] == "SIP" and words[1].isdecimal() and len(words[1]) == 3 else 0
+    return LegReport(sip, _quality(rtcp), codec if codec.isascii() and len(codec) < 20 else "", kind[:20])
+
+
+def _quality(text: str) -> Quality | None:
+    values = dict(part.partition("=")[::2] for part in text.split(";"))
+    try:
+        # The engine's names are crossed: "txjitter" is what it measured on what it received, "rxjitter" what the peer
+        # reported about what we sent (res_rtp_asterisk.c, ast_rtp_get_stat).
+        received, sent = int(values["rxcount"]), int(values["txcount"])
+        lost_received, lost_sent = int(values["lp"]), int(values["rlp"])
+        jitter, reported_jitter = float(values["txjitter"]) * 1000, float(values["rxjitter"]) * 1000
+        round_trip = float(values["rtt"]) * 1000
+    except (KeyError, ValueError):
+        return None
+    reported = bool(lost_sent or reported_jitter or round_trip)
+    return Quality(
+        received,
+        sent,
+        lost_received if lost_received < 1 << 31 else 0,  # duplicates make the engine's unsigned count wrap around
+        lost_sent if reported else None,
+        round(jitter, 3),
+        round(reported_jitter, 3) if reported else None,
+        round(round_trip, 3) if round_trip else None,
+    )
