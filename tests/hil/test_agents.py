@@ -11,7 +11,10 @@ import pytest
 from tests.hil.agents.bare_engine import MUSIC_HZ, PASSWORD, BareEngine, find_root
 from tests.hil.agents.network import Host, Network, command, remove_stale
 from tests.hil.agents.process import AgentError, eventually
+from tests.hil.agents.sipp import Sipp, User
 from tests.hil.agents.softphone import SoftPhone, converse
+from tests.hil.agents.tap import Tap
+from tests.hil.agents.webrtc import WebPhone
 
 PhoneMaker = Callable[..., SoftPhone]
 
@@ -240,3 +243,168 @@ def test_a_dozen_phones_at_once(phone: PhoneMaker) -> None:
     for caller, callee in pairs:
         for report in converse(caller, callee, 0.5):
             assert report.good(), report
+
+
+# --- SIPp -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sipp(net: Network, engine: BareEngine, tmp_path: Path) -> Iterator[Callable[..., Sipp]]:
+    made: list[Sipp] = []
+
+    def make(*users: str) -> Sipp:
+        made.append(Sipp(net.hosts["phones"], tmp_path / f"sipp{len(made)}", engine.host.address))
+        if users:
+            made[-1].register([User(user, PASSWORD) for user in users])
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def test_sipp_calls_agree_with_the_callees_books(sipp: Callable[..., Sipp]) -> None:
+    callee = sipp("102").answering(ring_ms=50)
+    caller = sipp().calls([User("101", PASSWORD, "102"), User("103", PASSWORD, "102")], 60, rate=30, talk_ms=200).wait()
+    books = caller.books()
+    assert [entry.result for entry in books] == ["answered"] * 60
+    assert {entry.caller for entry in books} == {"101", "103"}
+    assert all(entry.start <= (entry.answer or 0) <= (entry.end or 0) for entry in books)
+    assert len({entry.call_id for entry in books}) == 60
+    assert caller.statistics()["successful"] == 60
+    assert eventually(lambda: [e.result for e in callee.books()] == ["answered"] * 60, "the callee's books")
+    assert {invite.from_address.name for invite in callee.invites()} == {"Phone 101", "Phone 103"}
+
+
+@pytest.mark.parametrize("status", ["486 Busy Here", "503 Service Unavailable"])
+def test_sipp_refuses(sipp: Callable[..., Sipp], status: str) -> None:
+    callee = sipp("102").refusing(status)
+    caller = sipp().calls([User("101", PASSWORD, "102")])
+    caller.finish()
+    assert [entry.result for entry in caller.books()] == [f"refused {status[:3]}"]
+    assert [entry.result for entry in callee.books()] == [f"refused {status[:3]}"]
+
+
+def test_sipp_with_a_wrong_password_fails(sipp: Callable[..., Sipp]) -> None:
+    caller = sipp().calls([User("101", "wrong", "102")])
+    with pytest.raises(AgentError, match="401 Unauthorized"):
+        caller.wait()
+    assert [entry.result for entry in caller.books()] == ["failed"]
+
+
+def test_sipp_plays_a_tone_before_and_after_the_answer(sipp: Callable[..., Sipp], phone: PhoneMaker) -> None:
+    callee = sipp("102").answering(tone_hz=600, early=True, ring_ms=2000)
+    call = phone("101", tone_hz=440).register().call("102")
+    call.ringing()
+    call.phone.hears(600)
+    assert not call.up
+    call.established()
+    assert call.phone.listen(600, 1).good()
+    call.hangup()
+    assert eventually(lambda: [e.result for e in callee.books()] == ["answered"], "the callee's books")
+
+
+def test_sipp_rings_until_the_caller_gives_up(sipp: Callable[..., Sipp], phone: PhoneMaker) -> None:
+    callee = sipp("102").ringing()
+    call = phone("101").register().call("102")
+    call.ringing().hangup()
+    assert eventually(lambda: [e.result for e in callee.books()] == ["cancelled"], "CANCEL comes through")
+
+
+def test_sipp_redirects(sipp: Callable[..., Sipp], phone: PhoneMaker) -> None:
+    sipp("102").redirecting("104")
+    target, caller = phone("104").register(), phone("101").register()
+    call = caller.call("102")
+    target.incoming().answer()
+    call.established()
+
+
+def test_sipp_transfers_with_refer(sipp: Callable[..., Sipp], phone: PhoneMaker) -> None:
+    first, second = phone("103", tone_hz=440).register(), phone("104", tone_hz=620).register()
+    caller = sipp().calls([User("101", PASSWORD, "103")], refer_to="104")
+    first.incoming().answer()
+    second.incoming().answer()
+    caller.wait()
+    assert [(entry.result, entry.referred) for entry in caller.books()] == [("answered", True)]
+    assert all(report.good() for report in converse(first, second, 0.5))
+
+
+# --- what goes over the wire ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["udp-rtp", "tls-srtp"])
+def test_the_tap_tells_clear_from_encrypted(phone: PhoneMaker, net: Network, tmp_path: Path, hidden: bool) -> None:
+    options = {"transport": "tls", "media": "srtp"} if hidden else {}
+    users = ("131", "132") if hidden else ("101", "102")
+    with Tap(net.hosts["phones"], tmp_path / "tap.pcap") as tap:
+        one, other = (phone(user, tone_hz=hz, **options).register() for user, hz in zip(users, (440, 620), strict=True))
+        call = one.call(users[1])
+        other.incoming().answer()
+        call.established()
+        assert all(report.good() for report in converse(one, other, 1))
+        call.hangup()
+    streams = tap.streams(to=net.hosts["phones"].address, codec=8)
+    assert len(streams) == 2
+    assert all(stream.looks_encrypted is hidden for stream in streams)
+    assert all(stream.count > 40 and stream.lost == 0 and stream.max_gap_ms() < 60 for stream in streams)
+    assert (tap.clear_text(b"INVITE sip:") == 0) is hidden
+    assert (tap.tls_records(5061) > 10) is hidden
+    assert tap.dropped() == 0
+
+
+def test_a_hole_in_the_stream_is_heard(phone: PhoneMaker, net: Network, engine: BareEngine) -> None:
+    one = phone("101").register()
+    one.call("602").established()  # plays 1,000 Hz with holes of 100 and 60 ms
+    report = one.listen(1000, 3)
+    assert not report.good(longest_gap_ms=80)
+    assert any(90 <= gap <= 130 for gap in report.gaps_ms), report
+    steady = phone("102").register()
+    steady.call("601").established()
+    mark = steady.hears(1000).mark()
+    with net.blackhole(engine.host, net.hosts["phones"]):
+        steady.hears_no_more(1000)
+    steady.hears(1000)
+    assert steady.since(mark, 1000).longest_gap_ms > 400
+
+
+# --- browsers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def web(net: Network, engine: BareEngine, tmp_path: Path) -> Iterator[Callable[..., WebPhone]]:
+    made: list[WebPhone] = []
+
+    def make(user: str, password: str = PASSWORD, tone_hz: int = 500) -> WebPhone:
+        url = f"wss://{engine.host.address}:8089/ws"
+        work = tmp_path / f"web{len(made)}"
+        made.append(WebPhone(net.hosts["phones"], work, user, password, url, trust=engine.certificate, tone_hz=tone_hz))
+        return made[-1].start()
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def test_a_browser_and_a_phone_hear_each_other(web: Callable[..., WebPhone], phone: PhoneMaker) -> None:
+    browser, desk = web("172").register(), phone("101", tone_hz=700).register()
+    browser.call("101")
+    desk.incoming().answer()
+    browser.established()
+    assert browser.listen(700).good()
+    assert desk.listen(500).good()
+    browser.hangup()
+
+
+def test_a_phone_calls_a_browser(web: Callable[..., WebPhone], phone: PhoneMaker) -> None:
+    browser, desk = web("171").register(), phone("151", tone_hz=700, codecs=["opus"]).register()
+    call = desk.call("171")
+    browser.incoming().answer()
+    call.established()
+    assert browser.listen(700).good()
+    assert desk.listen(500).good()
+    call.hangup()
+    assert browser.closed() == "bye"
+
+
+def test_a_browser_with_a_wrong_password_is_told(web: Callable[..., WebPhone]) -> None:
+    assert web("171", password="not it").try_register() == 401
