@@ -82,6 +82,7 @@ APPLICATIONS: Final = {
     "app_exec": "conditional application without a branch",
     "app_celgenuserevent": "quality of each leg into the history",
     "app_softhangup": "emergency calls take a line from another call",
+    "res_clioriginate": "announces every start of the engine to the history",
     "app_originate": "calls that the engine itself places",
     "app_transfer": "302 and REFER towards trunks",
     "app_blind_transfer": "transfer from the dialplan, with the transferor's class",

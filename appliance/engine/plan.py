@@ -11,6 +11,7 @@ from typing import Final
 
 from appliance.core.asterisk import ConfFile, Section
 from appliance.engine.modules import modules_conf
+from appliance.history import legs, line
 
 CONFIG_DIR: Final = "/etc/asterisk/current"
 """Where the engine sees the generation of its configuration that is in force."""
@@ -18,20 +19,8 @@ TLS_DIR: Final = "/etc/asterisk-tls"
 CEL_FILE: Final = "/var/spool/asterisk-cel/events.csv"
 AMI_USER: Final = "centralino"
 
-CEL_FIELDS: Final = (
-    "EventType", "EventTime", "Name", "Num", "ANI", "RDNIS", "DNID", "Exten", "Context", "ChanName", "AppName",
-    "AppData", "AccountCode", "UniqueID", "LinkedID", "Peer", "UserField", "UserDefType", "EventExtra",
-)  # fmt: skip
-"""Columns of an event record, in order. RFC 4180: every field quoted, quotes doubled; a field may hold line breaks.
-
-``EventTime`` is seconds since the epoch with six decimals. JSON lines were not taken: the engine's JSON writer leaves
-backslashes alone, so a caller's name that ends in one would break out of its field.
-"""
-
-CEL_EVENTS: Final = (
-    "CHAN_START", "CHAN_END", "ANSWER", "HANGUP", "BRIDGE_ENTER", "BRIDGE_EXIT", "BLINDTRANSFER", "ATTENDEDTRANSFER",
-    "PICKUP", "LINKEDID_END", "LOCAL_OPTIMIZE", "USER_DEFINED",
-)  # fmt: skip
+CEL_FIELDS: Final = line.FIELDS
+CEL_EVENTS: Final = line.EVENTS
 
 EMPTY_FILES: Final = ("acl.conf", "ccss.conf", "stasis.conf")
 """Files that the engine's core insists on although there is nothing to say."""
@@ -215,6 +204,12 @@ def cel_conf(params: EngineParams) -> ConfFile:
     return _general("cel.conf", ("enable", "yes"), ("apps", ""), ("events", ",".join(params.cel_events)))
 
 
+def cli_conf(params: EngineParams) -> ConfFile:
+    """Announce every start in the events, so that calls of the run before are known to have ended with it."""
+    commands = ((legs.STARTUP_COMMAND, "fully-booted"),) if params.cel_events else ()
+    return ConfFile("cli.conf", (Section("startup_commands", commands),))
+
+
 def cel_custom_conf(_: EngineParams) -> ConfFile:
     """One line per event: see :data:`CEL_FIELDS`."""
     return _general(
@@ -317,6 +312,6 @@ def pjproject_conf(_: EngineParams) -> ConfFile:
 
 
 _FILES: Final = (
-    asterisk_conf, logger_conf, manager_conf, http_conf, rtp_conf, cel_conf, cel_custom_conf, cdr_conf, features_conf,
+    asterisk_conf, logger_conf, manager_conf, http_conf, rtp_conf, cel_conf, cli_conf, cel_custom_conf, cdr_conf, features_conf,
     musiconhold_conf, codecs_conf, indications_conf, udptl_conf, pjproject_conf, pjsip_notify_conf,
 )  # fmt: skip

@@ -98,7 +98,6 @@ def systemd_unit(sandbox: Sandbox, *, user: str = "centralino-engine", image: st
 _UNIT_HEAD: Final = """\
 [Unit]
 Description=Centralino PBX engine (Asterisk)
-Documentation=man:centralino(1)
 After=network-online.target
 Wants=network-online.target
 StartLimitIntervalSec=0
@@ -135,6 +134,7 @@ ProtectControlGroups=yes
 PrivateTmp=yes
 PrivateDevices=yes
 PrivateIPC=yes
+PrivateMounts=yes
 PrivateUsers=yes
 DevicePolicy=closed
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
@@ -148,7 +148,7 @@ KeyringMode=private
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources @mount @debug @cpu-emulation @obsolete
-SystemCallFilter=setpriority sched_setscheduler
+SystemCallFilter=setpriority sched_setscheduler chown
 SystemCallErrorNumber=EPERM
 IPAccounting=yes
 

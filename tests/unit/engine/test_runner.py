@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance.core.errors import UnavailableError
+from appliance.engine.runner import CommandError, run
+
+
+def test_output_exit_code_and_lines() -> None:
+    lines: list[str] = []
+    done = run([sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr)"], on_line=lines.append)
+    assert done.exit_code == 0
+    assert sorted(done.output.split()) == ["err", "out"]
+    assert sorted(lines) == ["err", "out"]
+
+
+def test_input_is_passed() -> None:
+    assert run([sys.executable, "-c", "print(input()[::-1])"], input_text="abc\n").output == "cba\n"
+
+
+def test_a_failure_carries_the_last_words() -> None:
+    code = "print('first'); print('it broke'); raise SystemExit(3)"
+    with pytest.raises(CommandError, match="exit code 3: it broke") as caught:
+        run([sys.executable, "-c", code])
+    assert caught.value.completed.output == "first\nit broke\n"
+    assert run([sys.executable, "-c", code], check=False).exit_code == 3
+
+
+def test_a_missing_program_is_told() -> None:
+    with pytest.raises(UnavailableError, match="no-such-program is not installed") as caught:
+        run(["no-such-program"])
+    assert caught.value.error_id == "program_missing"
+
+
+def test_nothing_goes_through_a_shell() -> None:
+    text = "$(id) `id` ; id | id > /dev/null"
+    assert run([sys.executable, "-c", "import sys; print(sys.argv[1])", text]).output == text + "\n"
+
+
+def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    child = f"import os, pathlib, time; pathlib.Path({str(note)!r}).write_text(str(os.getpid())); time.sleep(600)"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with pytest.raises(UnavailableError, match="didn't end within") as caught:
+        run([sys.executable, "-c", code], timeout_s=1.5)
+    assert caught.value.error_id == "command_timeout"
+    state = Path(f"/proc/{note.read_text()}/stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_every_command_is_logged_without_its_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "centralino.runner"):
+        run([sys.executable, "-c", "pass", "hunter2"], redact=["hunter2"])
+    assert "exit code 0" in caplog.text
+    assert "hunter2" not in caplog.text
