@@ -65,6 +65,7 @@ class Applier:
         :raises ApplyError: the engine didn't take it; the former generation stands again.
         """
         base = self.generations.current()
+        log = self.link.log()
         self.generations.switch(target)
         checkpoint("switched")
         if not tell:
@@ -73,6 +74,7 @@ class Applier:
             self._tell(plan.steps, progress)
             progress("reading back")
             wrong = self.link.mismatches(_read_backs(plan.steps), new)
+            wrong = log.refusals() or wrong
             checkpoint("read back")
         except CentralinoError as error:
             raise self.revert(plan, old, base, error.message) from error

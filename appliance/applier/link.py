@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from appliance.applier.enginelog import EngineLog
 from appliance.applier.expect import Mismatch
 from appliance.applier.plan import Files
 from appliance.applier.readback import Reader
@@ -75,7 +76,7 @@ class EngineLink:
         """
         for last_try in (False, True):
             try:
-                said = self._ami().command("core show uptime", timeout_s=PING_S)
+                said = self._ami().command("core waitfullybooted", timeout_s=PING_S)
             except UnavailableError:
                 self.close()  # the connection may be that of an engine which has been replaced since
                 if last_try:
@@ -83,7 +84,7 @@ class EngineLink:
             except AmiError as error:
                 raise UnavailableError("the engine isn't ready", "wait a moment, then try again") from error
             else:
-                if "System uptime" not in said:
+                if "fully booted" not in said:
                     raise UnavailableError("the engine is still starting", "wait a moment, then try again")
                 return
 
@@ -121,6 +122,10 @@ class EngineLink:
         """What the engine holds otherwise than these sections say. :raises UnavailableError: it doesn't answer."""
         with self._closing_when_broken():
             return Reader(self._ami(), files).mismatches(steps)
+
+    def log(self) -> EngineLog:
+        """The engine's log, from now on."""
+        return EngineLog(self._paths.messages)
 
     def forget(self, kind: str, id: str) -> None:
         """Remove the runtime values of a deleted object: ``<kind>/<id>/…`` in the engine's database."""
