@@ -208,7 +208,7 @@ def _blind(call: OpenCall, channel: Channel, event: Event) -> None:
     extra = event.extra or {}
     of = call.channels.get(str(extra.get("transferee_channel_uniqueid", "")))
     to = str(extra.get("extension", ""))
-    call.transfers.append(Transfer("blind", event.time // 1000, party(call, channel), party(call, of), to))
+    call.transfers.append(Transfer("blind", event.time // 1000, party(channel), party(of), to))
 
 
 def _attended(call: OpenCall, channel: Channel, event: Event) -> None:
@@ -216,15 +216,15 @@ def _attended(call: OpenCall, channel: Channel, event: Event) -> None:
     of = call.channels.get(str(extra.get("transferee_channel_uniqueid", "")))
     target = str(extra.get("transfer_target_channel_uniqueid", ""))
     # The target's channel may not be linked to this call yet; the record looks it up at the end.
-    to = party(call, call.channels[target]) if target in call.channels else f"={target}"
-    call.transfers.append(Transfer("attended", event.time // 1000, party(call, channel), party(call, of), to))
+    to = party(call.channels[target]) if target in call.channels else f"={target}"
+    call.transfers.append(Transfer("attended", event.time // 1000, party(channel), party(of), to))
 
 
 def _picked_up(call: OpenCall, channel: Channel, event: Event) -> None:
     by = call.channels.get(str((event.extra or {}).get("pickup_channel_uniqueid", "")))
     called = call.channels.get(call.first)
     call.transfers.append(
-        Transfer("pickup", event.time // 1000, party(call, by), party(call, channel), called.exten if called else "")
+        Transfer("pickup", event.time // 1000, party(by), party(channel), called.exten if called else "")
     )
 
 
@@ -234,7 +234,7 @@ def _forwarded(call: OpenCall, _: Channel, event: Event) -> None:
         call.forwards.append(to.rpartition("/")[2].partition("@")[0])
 
 
-def party(call: OpenCall, channel: Channel | None) -> str:
+def party(channel: Channel | None) -> str:
     """How people call a channel's other end: extension, or number."""
     if channel is None:
         return ""

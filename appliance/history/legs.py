@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from appliance.core.asterisk import Section, dialplan
 from appliance.history.line import LEG_EVENT, RUN_EVENT
 
 CONTEXT: Final = "leg-ended"
@@ -44,6 +45,11 @@ def leg_ended() -> tuple[str, ...]:
 def engine_started() -> tuple[str, ...]:
     """Steps of extension ``started`` in context :data:`RUN_CONTEXT`."""
     return (f"CELGenUserEvent({RUN_EVENT},1)",)
+
+
+def contexts() -> tuple[Section, ...]:
+    """The history's part of extensions.conf."""
+    return (dialplan(CONTEXT, ("s", leg_ended())), dialplan(RUN_CONTEXT, ("started", engine_started())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ class LegReport:
 
 def read_report(text: str) -> LegReport:
     """The report in a LEG event; what can't be read is left out rather than guessed."""
-    answer, rtcp, codec, kind = (text.split("|") + ["", "", "", ""])[:4]
+    answer, rtcp, codec, kind = [*text.split("|"), "", "", "", ""][:4]
     words = answer.split(" ")
     sip = int(words[1]) if len(words) > 1 and words[0] == "SIP" and words[1].isdecimal() and len(words[1]) == 3 else 0
     return LegReport(sip, _quality(rtcp), codec if codec.isascii() and len(codec) < 20 else "", kind[:20])

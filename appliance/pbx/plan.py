@@ -7,6 +7,7 @@ from typing import Final
 
 from appliance.core.asterisk import ConfFile
 from appliance.core.document import Document
+from appliance.history import legs
 from appliance.pbx.context import Installation
 from appliance.pbx.extensions import plan as _extensions
 from appliance.pbx.groups import plan as _groups
@@ -24,7 +25,7 @@ def desired(document: Document, installation: Installation) -> Mapping[str, Conf
     parts = [feature.contribute(document, installation) for feature in FEATURES]
     files = [
         ConfFile("pjsip.conf", tuple(section for part in parts for section in part.pjsip)),
-        ConfFile("extensions.conf", tuple(section for part in parts for section in part.dialplan)),
+        ConfFile("extensions.conf", (*legs.contexts(), *(section for part in parts for section in part.dialplan))),
         *(file for part in parts for file in part.files),
     ]
     return {file.name: file for file in files}

@@ -10,6 +10,7 @@ from pathlib import Path
 from appliance.engine.launch import Engine, EngineLauncher
 from appliance.engine.plan import EngineParams, static_files
 from appliance.engine.root import EngineRoot
+from appliance.history import legs
 from appliance.paths import EnginePaths
 
 PJSIP = """\
@@ -63,7 +64,8 @@ def prepared(root: EngineRoot, top: Path, **changes: object) -> EngineLauncher:
     launcher = EngineLauncher(root, EnginePaths(top), ami_port=free_port())
     launcher.prepare()
     params = EngineParams(ami_secret=launcher.read_ami_secret(), ami_port=launcher.ami_port, **changes)  # type: ignore[arg-type]
-    small = {"pjsip.conf": PJSIP.format(sip_port=free_port(socket.SOCK_DGRAM)), "extensions.conf": EXTENSIONS}
+    dialplan = EXTENSIONS + "\n".join(section.text() for section in legs.contexts())
+    small = {"pjsip.conf": PJSIP.format(sip_port=free_port(socket.SOCK_DGRAM)), "extensions.conf": dialplan}
     write_generation(launcher, static_files(params) | small)
     return launcher
 

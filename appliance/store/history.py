@@ -1,0 +1,178 @@
+"""Tables of the call history, and the database that holds them. Changed only together with a migration in
+``migrations/history``.
+
+Times are milliseconds since the epoch, UTC, as integers: both databases sort and index them alike. Every record and the
+reader's place in the spool are written in one transaction, so a record exists exactly once.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+from appliance.paths import Paths
+from appliance.store.database import Database
+
+metadata: Final = MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s", "fk": "fk_%(table_name)s_%(column_0_name)s"}
+)
+
+VERSION_TABLE: Final = "history_schema"
+TABLES_VERSION: Final = "h0001"
+"""Newest migration of the tables."""
+
+PARTY_MAX: Final = 64
+"""Characters of a number or extension that are kept and searched."""
+
+call: Final = Table(
+    "call",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("linked_id", String(80), nullable=False),
+    Column("run", String(80), nullable=False),
+    Column("direction", String(12), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("from_device", String(80), nullable=False),
+    Column("from_extension", String(PARTY_MAX), nullable=False),
+    Column("from_trunk", String(80), nullable=False),
+    Column("from_number", String(PARTY_MAX), nullable=False),
+    Column("from_name", String(200), nullable=False),
+    Column("dialled", String(PARTY_MAX), nullable=False),
+    Column("reached_device", String(80), nullable=False),
+    Column("reached_extension", String(PARTY_MAX), nullable=False),
+    Column("reached_trunk", String(80), nullable=False),
+    Column("reached_number", String(PARTY_MAX), nullable=False),
+    Column("trunk", String(80), nullable=False),
+    Column("failovers", Integer, nullable=False),
+    Column("started", BigInteger, nullable=False),
+    Column("rang", BigInteger, nullable=True),
+    Column("answered", BigInteger, nullable=True),
+    Column("ended", BigInteger, nullable=False),
+    Column("ring_ms", BigInteger, nullable=False),
+    Column("talk_ms", BigInteger, nullable=False),
+    Column("cause", Integer, nullable=False),
+    Column("incomplete", Boolean, nullable=False),
+    Column("transfers", Text, nullable=False),
+    Column("forwards", Text, nullable=False),
+    Index(None, "started", "id"),
+    Index("ix_call_direction", "direction", "started", "id"),
+    Index("ix_call_outcome", "outcome", "started", "id"),
+)
+
+leg: Final = Table(
+    "leg",
+    metadata,
+    Column("call", BigInteger, ForeignKey("call.id"), primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("caller", Boolean, nullable=False),
+    Column("device", String(80), nullable=False),
+    Column("trunk", String(80), nullable=False),
+    Column("extension", String(PARTY_MAX), nullable=False),
+    Column("number", String(PARTY_MAX), nullable=False),
+    Column("started", BigInteger, nullable=False),
+    Column("answered", BigInteger, nullable=True),
+    Column("ended", BigInteger, nullable=True),
+    Column("result", String(12), nullable=False),
+    Column("cause", Integer, nullable=False),
+    Column("sip", Integer, nullable=False),
+    Column("codec", String(20), nullable=False),
+    Column("redirected_by", String(PARTY_MAX), nullable=False),
+    Column("received", BigInteger, nullable=True),
+    Column("sent", BigInteger, nullable=True),
+    Column("lost_received", BigInteger, nullable=True),
+    Column("lost_sent", BigInteger, nullable=True),
+    Column("jitter_received_ms", Float, nullable=True),
+    Column("jitter_sent_ms", Float, nullable=True),
+    Column("round_trip_ms", Float, nullable=True),
+)
+
+call_party: Final = Table(
+    "call_party",
+    metadata,
+    Column("number", String(PARTY_MAX), primary_key=True),
+    Column("started", BigInteger, primary_key=True, autoincrement=False),
+    Column("call", BigInteger, ForeignKey("call.id"), primary_key=True, autoincrement=False),
+    Index(None, "call"),
+)
+"""Every number that a call can be found by; its primary key is the index that the search walks."""
+
+spool_file: Final = Table(
+    "spool_file",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("device", BigInteger, nullable=False),
+    Column("inode", BigInteger, nullable=False),
+    Column("head", LargeBinary, nullable=False),  # first bytes, because inode numbers are used again
+    Column("offset", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=True),
+)
+"""How far each file of the spool has been read; ``done``: when the last of it was."""
+
+open_call: Final = Table(
+    "open_call",
+    metadata,
+    Column("linked_id", String(80), primary_key=True),
+    Column("state", Text, nullable=False),
+)
+
+reader: Final = Table(
+    "reader",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("run", String(80), nullable=False),
+    Column("last_call", BigInteger, nullable=False),
+    Column("last_event", BigInteger, nullable=False),
+)
+
+fault: Final = Table(
+    "spool_fault",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("file", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("length", BigInteger, nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("found", BigInteger, nullable=False),
+)
+"""Bytes of the spool that are no record, with where they stand; ``content`` is their beginning."""
+
+gap: Final = Table(
+    "history_gap",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("reason", String(40), nullable=False),
+    Column("detail", Text, nullable=False),
+    Index(None, "since"),
+)
+"""Times in which calls may be missing from the history."""
+
+alarm: Final = Table(
+    "alarm",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("code", String(40), nullable=False),
+    Column("severity", String(10), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("raised", BigInteger, nullable=False),
+    Column("cleared", BigInteger, nullable=True),
+    Index(None, "code", "cleared"),
+)
+
+SCRIPTS: Final = Path(__file__).parent / "migrations" / "history"
+
+
+def open_history(url: str | None = None, paths: Paths | None = None) -> Database:
+    """The history's database, its tables made or brought up to date.
+
+    :param url: ``sqlite:///…`` or ``postgresql://…``; by default ``CENTRALINO_HISTORY_URL``, else the file in the state
+        directory.
+    """
+    paths = paths or Paths.default()
+    url = url or os.environ.get("CENTRALINO_HISTORY_URL") or f"sqlite:///{paths.history_db}"
+    return Database(url, version_table=VERSION_TABLE, version=TABLES_VERSION, scripts=SCRIPTS)
