@@ -5,11 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from sipmessage import Request
 
-from tests.hil.agents.bare_engine import MUSIC_HZ, PASSWORD, BareEngine, find_root
+from tests.hil.agents.bare_engine import MUSIC_HZ, PASSWORD, BareEngine, find_root, trusting
 from tests.hil.agents.network import Host, Network, command, remove_stale
+from tests.hil.agents.peer import Provider, SipPeer, torture_message, torture_names
 from tests.hil.agents.process import AgentError, eventually
 from tests.hil.agents.sipp import Sipp, User
 from tests.hil.agents.softphone import SoftPhone, converse
@@ -408,3 +411,95 @@ def test_a_phone_calls_a_browser(web: Callable[..., WebPhone], phone: PhoneMaker
 
 def test_a_browser_with_a_wrong_password_is_told(web: Callable[..., WebPhone]) -> None:
     assert web("171", password="not it").try_register() == 401
+
+
+# --- scripted peers ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
+def test_a_scripted_peer_registers(net: Network, engine: BareEngine, transport: Literal["udp", "tcp", "tls"]) -> None:
+    trust = trusting(engine.certificate) if transport == "tls" else None
+    with SipPeer(net.hosts["phones"], engine.host.address, transport=transport, trust=trust) as peer:
+        challenge = peer.ask(peer.request("REGISTER", "119"))
+        assert challenge.code == 401
+        assert 'realm="asterisk"' in challenge.headers["WWW-Authenticate"]
+        assert peer.ask(peer.request("REGISTER", "119", Expires="60"), "119", "wrong").code == 401
+        assert peer.ask(peer.request("REGISTER", "119", Expires="60"), "119", PASSWORD).code == 200
+        assert peer.ask(peer.request("REGISTER", "119", Expires="0"), "119", PASSWORD).code == 200
+
+
+def test_a_subscriber_sees_a_phone_ring(net: Network, engine: BareEngine, phone: PhoneMaker) -> None:
+    one, other = phone("101").register(), phone("102").register()
+    with SipPeer(net.hosts["phones"], engine.host.address) as peer:
+        lamp, presence = (peer.subscribe("118", PASSWORD, "102", event) for event in ("dialog", "presence"))
+        assert "<state>terminated</state>" in lamp.until("dialog-info").body.decode()
+        assert "<presence" in presence.next().body.decode()
+        one.call("102")
+        ringing = other.incoming()
+        lamp.until("<state>early</state>")
+        ringing.answer()
+        lamp.until("<state>confirmed</state>")
+        ringing.hangup()
+        lamp.until("<state>terminated</state>")
+
+
+def test_torture_messages_leave_a_call_alone(net: Network, engine: BareEngine, phone: PhoneMaker) -> None:
+    assert len(torture_names()) == 49
+    one, other = phone("101", tone_hz=440).register(), phone("102", tone_hz=620).register()
+    one.call("102")
+    other.incoming().answer()
+    mark = one.hears(620).mark()
+    with SipPeer(net.hosts["phones"], engine.host.address) as peer:
+        for name in torture_names():
+            peer.send_raw(torture_message(name))
+        assert peer.ask(peer.request("OPTIONS", "118", "118"), "118", PASSWORD).code in (200, 404)
+    assert one.since(mark, 620).longest_gap_ms <= 60
+    assert other.listen(440, 0.5).good()
+
+
+def test_a_provider_registers_and_answers_the_trunk(net: Network, engine: BareEngine, phone: PhoneMaker) -> None:
+    with Provider(net.hosts["provider"], {"trunk": PASSWORD}) as provider:
+        engine.cli("pjsip send register *all")
+        assert provider.registered("trunk").startswith("sip:")
+        caller = phone("101", tone_hz=440).register()
+        call = caller.call("0390200000001")
+        invite = provider.invited()
+        assert invite.uri.user == "390200000001"
+        assert "101" in invite.headers["P-Asserted-Identity"]
+        call.established()
+        assert caller.listen(440).good()  # the provider echoes
+        provider.hangup()
+        call.closed()
+
+
+def test_a_provider_calls_in(net: Network, engine: BareEngine, phone: PhoneMaker) -> None:
+    callee = phone("101", tone_hz=440, auto_answer=True).register()
+    with Provider(net.hosts["provider"], {"trunk": PASSWORD}) as provider:
+        provider.call("390200000002", "393000000001", engine.host.address_on("provider"))
+        incoming = callee.incoming()
+        assert "393000000001" in incoming.peer
+        assert incoming.invite().from_address.uri.user == "393000000001"
+        assert callee.listen(440).good()
+        provider.hangup()
+        incoming.closed()
+
+
+@pytest.mark.parametrize("status", ["486 Busy Here", "503 Service Unavailable", "180 Ringing", None])
+def test_a_provider_that_does_not_answer(net: Network, engine: BareEngine, phone: PhoneMaker, status: str | None) -> None:
+    with Provider(net.hosts["provider"], {"trunk": PASSWORD}) as provider:
+        provider.answers(status)
+        call = phone("101").register().call("0390200000001")
+        provider.invited()
+        if status == "180 Ringing":
+            call.ringing().hangup()
+        elif status:
+            assert call.closed().split()[0] in (status.split()[0], "503")
+        else:
+            call.hangup()
+
+
+def test_a_provider_refuses_a_wrong_password(net: Network, engine: BareEngine) -> None:
+    with Provider(net.hosts["provider"], {"trunk": "another"}) as provider:
+        engine.cli("pjsip send register *all")
+        provider.receive(lambda m: isinstance(m, Request) and m.method == "REGISTER" and m.authorization is not None, "REGISTER")
+        assert provider.contacts == {}

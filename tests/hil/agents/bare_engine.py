@@ -112,8 +112,7 @@ exten => 602,1,Answer()
  same => n,Playtones(1000/500\\,0/100\\,1000/500\\,0/60)
  same => n,Wait(30)
 exten => _0X.,1,Dial(PJSIP/${EXTEN:1}@trunk,60)
-exten => _39X.,1,Set(PJSIP_HEADER(add,X-Note)=one)
- same => n,Dial(PJSIP/101,60)
+exten => _39X.,1,Dial(PJSIP/101,60)
 """
 
 

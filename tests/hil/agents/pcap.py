@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import math
 import struct
 from collections import Counter
@@ -116,7 +117,7 @@ class Stream:
         """Longest time between two packets; with `start` and `end` (epoch seconds) also from and to these."""
         times = [p.time for p in self.packets if (start is None or p.time >= start) and (end is None or p.time <= end)]
         times = [*([start] if start else []), *times, *([end] if end else [])]
-        return 1000 * max((b - a for a, b in zip(times, times[1:], strict=False)), default=0.0)
+        return 1000 * max((b - a for a, b in itertools.pairwise(times)), default=0.0)
 
     def entropy(self, packets: int = 50) -> float:
         """Bits per byte of the last payloads: about 8 when encrypted, well under 6 for a tone in G.711."""
@@ -130,21 +131,28 @@ class Stream:
     def paint(self, canvas: Samples, start: float) -> None:
         """Add this stream's G.711 sound to `canvas` (8,000 samples/s from `start`, epoch seconds), as a listener hears it.
 
-        Packets are placed by RTP timestamp; one that is over 60 ms off its place is played when it came, so that what
-        a listener misses is a hole here too.
+        Packets in sequence are played one after the other, lost ones leave their hole. One that comes over 60 ms off
+        its turn is played when it comes, so that what a listener misses is a hole here too. RTP timestamps don't
+        decide: Asterisk's waver by milliseconds when it transcodes (steps of 128–176 samples were seen), and phones
+        play over that.
         """
-        anchor: float | None = None
+        turn: float | None = None  # when the next packet is due
+        sequence = 0
         for p in self.packets:
             if p.payload_type not in LAWS:
                 continue
-            place = p.timestamp / 8000
-            if anchor is None or not -LATE_S < p.time - (anchor + place) < LATE_S:
-                anchor = p.time - place
-            at = round((anchor + place - start) * 8000)
+            length = len(p.payload) / 8000
+            skipped = (p.sequence - sequence - 1 + 0x8000) % 0x10000 - 0x8000
+            if turn is not None:
+                turn += skipped * length
+            if turn is None or not -LATE_S < p.time - turn < LATE_S:
+                turn = p.time
+            at = round((turn - start) * 8000)
             sound = decode_g711(p.payload, LAWS[p.payload_type])
             low, high = max(at, 0), min(at + len(sound), len(canvas))
             if low < high:
                 canvas[low:high] = sound[low - at : high - at]
+            turn, sequence = turn + length, p.sequence
 
 
 def entropy(data: bytes) -> float:

@@ -152,17 +152,25 @@ def _bye() -> list[str]:
     ]
 
 
+# The subscription that a REFER makes ends with the last NOTIFY; then it is the transferor who hangs up (RFC 5589 §6.1).
+OVER = '<ereg regexp="terminated" search_in="hdr" header="Subscription-State:" assign_to="over"/>'
+
+
 def _refer(target: str) -> list[str]:
     text = _request("REFER", 3, "[next_url]", ANSWERED_TO, f"[routes]\nRefer-To: <sip:{target}@[remote_ip]>\n{EMPTY}")
     return [
         send(text, retrans="500"),
         recv(response="202", action=log("referred", FIELDS)),
         label(3),
-        recv(request="NOTIFY", optional="true", next="4"),
-        recv(request="BYE", timeout="30000", action=log("end", FIELDS)),
-        send(_answer("200 OK", EMPTY), next="99"),
-        label(4),
+        recv(request="BYE", optional="true", next="6", action=log("end", FIELDS)),
+        recv(request="NOTIFY", timeout="60000", next="5", test="over", action=OVER),
         send(_answer("200 OK", EMPTY), next="3"),
+        label(5),
+        send(_answer("200 OK", EMPTY)),
+        *_bye(),
+        '<nop next="99"/>',
+        label(6),
+        send(_answer("200 OK", EMPTY)),
     ]
 
 

@@ -258,9 +258,12 @@ class SoftPhone:
 
     def incoming(self, deadline_s: float = DEADLINE_S) -> Call:
         """Wait for the next call that comes in."""
-        event = self.control.wait(
-            lambda e: e["type"] == "CALL_INCOMING" and e["id"] not in self._taken, f"{self}: an incoming call", deadline_s
-        )
+
+        def new(event: Event) -> bool:  # a call answered by itself isn't announced as incoming
+            kinds = {"CALL_INCOMING", "CALL_ESTABLISHED"}
+            return event["type"] in kinds and event.get("direction") == "incoming" and event["id"] not in self._taken
+
+        event = self.control.wait(new, f"{self}: an incoming call", deadline_s)
         self._taken.add(event["id"])
         return Call(self, event)
 
