@@ -146,7 +146,8 @@ class System:
         try:
             self.client.state()
         except Exception:  # noqa: BLE001 (not yet, whatever the reason; eventually() has the deadline)
-            assert self._applier is not None and self._applier.running, self._applier and self._applier.text()
+            assert self._applier is not None
+            assert self._applier.running, self._applier.text()
             return False
         return True
 
