@@ -16,10 +16,10 @@ from typing import Any
 
 from appliance.core.errors import CorruptError, RefusedError, UnavailableError
 
-BUILDER_VERSION = "2"
+BUILDER_VERSION = "3"
 """Part of every root's hash: count up when the builder makes a different root of the same definition."""
 
-_FIELDS = {"suite", "components", "accept_asterisk", "max_overdue_days", "packages", "keep", "drop"}
+_FIELDS = {"suite", "components", "accept_asterisk", "max_overdue_days", "packages", "without", "keep", "drop"}
 _BOUND = re.compile(r"(>=|<=|<|>|==)\s*(\d+(?:\.\d+)*)")
 
 
@@ -32,6 +32,7 @@ class Definition:
     accept_asterisk: str
     max_overdue_days: int
     packages: dict[str, str]
+    without: dict[str, str]
     keep: dict[str, str]
     drop: dict[str, str]
     digest: str = ""
@@ -51,7 +52,7 @@ class Definition:
                 f"the engine root's definition has missing or unknown fields: {', '.join(sorted(wrong))}",
                 f"it needs exactly: {', '.join(sorted(_FIELDS))}",
             )
-        for table in ("packages", "keep", "drop"):
+        for table in ("packages", "without", "keep", "drop"):
             for entry, reason in raw[table].items():
                 if not isinstance(reason, str) or not reason.strip():
                     raise CorruptError(f"[{table}] {entry} has no reason", 'write it as: name = "why it is needed"')

@@ -14,6 +14,7 @@ import argparse
 import fcntl
 import logging
 import os
+import shlex
 import shutil
 import sys
 import tarfile
@@ -190,8 +191,11 @@ def _mmdebstrap(definition: Definition, root: Path, sources: list[str], include:
     """Unpack the packages and what they depend on; no script of theirs runs (variant ``extract``)."""
     as_root = os.geteuid() == 0
     target = root if as_root else root.with_suffix(".tar")
+    installed = root.with_name("status")
+    installed.write_text(assumed_installed(definition, run(["dpkg", "--print-architecture"]).output.strip()))
     argv = [
-        "mmdebstrap", f"--mode={'root' if as_root else _user_mode()}", f"--format={'directory' if as_root else 'tar'}",
+        "mmdebstrap",
+        f"--setup-hook=copy-in {shlex.quote(str(installed))} /var/lib/dpkg/", f"--mode={'root' if as_root else _user_mode()}", f"--format={'directory' if as_root else 'tar'}",
         "--variant=extract", "--skip=cleanup/apt,output/dev", f"--include={','.join(include)}",
         f"--components={','.join(definition.components)}",
         '--aptopt=Acquire::Check-Valid-Until "false"', '--aptopt=Apt::Install-Recommends "false"',
@@ -217,6 +221,15 @@ def _mmdebstrap(definition: Definition, root: Path, sources: list[str], include:
         with tarfile.open(target) as tar:
             tar.extractall(root, filter="tar")
         target.unlink()
+
+
+def assumed_installed(definition: Definition, architecture: str) -> str:
+    """dpkg's status file that makes apt take the packages of ``[without]`` as installed, in any version it may want."""
+    return "\n".join(
+        f"Package: {name}\nStatus: install ok installed\nVersion: 9999\nArchitecture: {architecture}\n"
+        f"Multi-Arch: same\nMaintainer: nobody\nDescription: {reason}\n"
+        for name, reason in definition.without.items()
+    )
 
 
 def _user_mode() -> str:

@@ -26,6 +26,7 @@ accept_asterisk = ">=22.10,<23"
 max_overdue_days = 30
 [packages]
 asterisk = "the PBX"
+[without]
 [keep]
 [drop]
 """

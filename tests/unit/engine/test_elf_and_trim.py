@@ -16,6 +16,7 @@ components = []
 accept_asterisk = ">=22"
 max_overdue_days = 1
 [packages]
+[without]
 [keep]
 "usr/bin/kept" = "needed"
 "usr/share/sounds/**" = "needed"
