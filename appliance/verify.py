@@ -7,6 +7,7 @@ from typing import Final
 from appliance.core.document import Document
 from appliance.core.errors import Fault
 from appliance.core.references import dangling
+from appliance.pbx.emergency import verify as _emergency
 from appliance.pbx.extensions import verify as _extensions
 from appliance.pbx.groups import verify as _groups
 from appliance.pbx.media import verify as _media
@@ -15,11 +16,19 @@ from appliance.pbx.routing import verify as _routing
 from appliance.pbx.services import verify as _services
 from appliance.pbx.trunks import verify as _trunks
 
-FEATURES: Final = (_media, _numbers, _extensions, _groups, _services, _trunks, _routing)
+FEATURES: Final = (_media, _numbers, _extensions, _groups, _services, _trunks, _routing, _emergency)
 
 
 def verify(document: Document) -> tuple[Fault, ...]:
-    """All faults. Features are asked only once every reference holds, so that they may follow references freely."""
+    """All errors: with any of them the document can't be applied."""
+    return tuple(fault for fault in check(document) if fault.severity == "error")
+
+
+def check(document: Document) -> tuple[Fault, ...]:
+    """All errors and warnings.
+
+    Features are asked only once every reference holds, so that they may follow references freely.
+    """
     faults = tuple(dangling(document))
     if faults:
         return faults

@@ -18,19 +18,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that is wrong in the document: where, what, and what would be right.
 
-    ``path`` is ``kind/id/field`` (nested fields joined by dots, list positions in brackets).
+    ``path`` is ``kind/id/field`` (nested fields joined by dots, list positions in brackets). ``severity`` is ``error``,
+    or ``warning`` for what people should know but may leave as it is: warnings are shown and hold nothing up.
     """
 
     path: str
     message: str
     hint: str = ""
     error_id: str = "invalid"
+    severity: Literal["error", "warning"] = "error"
 
 
 class CentralinoError(Exception):

@@ -9,6 +9,7 @@ from appliance.core.asterisk import ConfFile
 from appliance.core.document import Document
 from appliance.history import legs
 from appliance.pbx.context import Installation
+from appliance.pbx.emergency import plan as _emergency
 from appliance.pbx.extensions import plan as _extensions
 from appliance.pbx.groups import plan as _groups
 from appliance.pbx.media import plan as _media
@@ -17,7 +18,7 @@ from appliance.pbx.routing import plan as _routing
 from appliance.pbx.services import plan as _services
 from appliance.pbx.trunks import plan as _trunks
 
-FEATURES: Final = (_media, _numbers, _extensions, _groups, _services, _trunks, _routing)
+FEATURES: Final = (_media, _numbers, _extensions, _groups, _services, _trunks, _routing, _emergency)
 
 
 def desired(document: Document, installation: Installation) -> Mapping[str, ConfFile]:

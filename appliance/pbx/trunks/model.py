@@ -78,6 +78,9 @@ class Provider(Object):
     prack: bool = Field(False, description="Reliable provisional responses (RFC 3262)")
     session_timers: bool = Field(True, description="Session timers (RFC 4028)")
     t38: bool = Field(True, description="Fax relay (ITU-T T.38) passed through")
+    probe: bool = Field(
+        True, description="Ask every 30 s by OPTIONS whether a trunk is there; off if the provider ignores OPTIONS"
+    )
 
 
 class RegisterAuth(Part):
