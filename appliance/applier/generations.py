@@ -60,6 +60,10 @@ class Generation:
         except OSError:
             return False
 
+    def matches(self, texts: Mapping[str, str]) -> bool:
+        """Whether it has exactly these files with exactly these texts."""
+        return self.names() == texts.keys() and all(self.holds(name, text) for name, text in texts.items())
+
 
 class Generations:
     """The directory of generations. ``group``: numeric group that may read them (the engine's), None for our own."""

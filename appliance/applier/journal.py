@@ -32,12 +32,19 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+class Collect(_Part):
+    """Runtime values of a deleted object, still to be removed from the engine's database."""
+
+    kind: str
+    id: str
+
+
 class Transaction(_Part):
     """An apply under way: from one generation to another, for a revision that isn't committed yet."""
 
     revision: int
     from_generation: int
-    to_generation: int
+    collect: tuple[Collect, ...] = ()
 
 
 class Scheduled(_Part):
@@ -55,13 +62,6 @@ class LastError(_Part):
     revision: int
     error_id: str
     message: str
-
-
-class Collect(_Part):
-    """Runtime values of a deleted object, still to be removed from the engine's database."""
-
-    kind: str
-    id: str
 
 
 Count = Annotated[int, Field(ge=0)]

@@ -164,7 +164,7 @@ def checkpoints(plan: Plan, *, confirm: bool = False) -> tuple[str, ...]:
     names.append("read back")
     if confirm:
         names.append("confirm pending")
-    names += ["promoted", "collected", "settled", "pruned"]
+    names += ["promoted", "settled", "collected", "pruned"]
     return tuple(names)
 
 
@@ -182,28 +182,26 @@ def _action(before: object | None, after: object | None) -> str:
 
 
 def _step_json(step: Step) -> dict[str, Any]:
-    effect = step.effect.value
+    known: dict[str, Any]
     match step:
         case WriteFile():
-            action = "remove" if step.content is None else "write"
-            size = len(step.content.encode()) if step.content is not None else 0
-            return {"step": "write_file", "file": step.name, "action": action, "bytes": size, "effect": effect}
+            known = {"step": "write_file", "file": step.name, "action": "remove" if step.content is None else "write"}
         case ReloadModule():
-            return {"step": "reload_module", "module": step.module, "effect": effect}
+            known = {"step": "reload_module", "module": step.module}
         case RestartEngine():
-            return {"step": "restart_engine", "reason": step.reason, "effect": effect}
+            known = {"step": "restart_engine", "reason": step.reason}
         case ReadBack():
             action = _action(step.before, step.after)
-            return {
+            known = {
                 "step": "read_back",
                 "file": step.file,
                 "section": step.section,
                 "type": step.type,
                 "action": action,
-                "effect": effect,
             }
         case CollectState():
-            return {"step": "collect_state", "kind": step.kind, "id": step.id, "effect": effect}
+            known = {"step": "collect_state", "kind": step.kind, "id": step.id}
+    return {**known, "effect": step.effect.value, "text": sentence(step)}
 
 
 LABELS: Final = {
@@ -223,7 +221,7 @@ def for_people(plan: dict[str, Any], read_backs: int = 20) -> str:
             shown += 1
             if shown > read_backs:
                 continue
-        lines.append(f"[{LABELS[Effect(step['effect'])]}] {_sentence(step)}")
+        lines.append(f"[{LABELS[Effect(step['effect'])]}] {step['text']}")
     if shown > read_backs:
         lines.append(f"[live] … and {shown - read_backs} more objects to read back")
     if not plan["steps"]:
@@ -231,16 +229,19 @@ def for_people(plan: dict[str, Any], read_backs: int = 20) -> str:
     return "\n".join(lines).lstrip("\n")
 
 
-def _sentence(step: dict[str, Any]) -> str:
-    match step["step"]:
-        case "write_file":
-            return f"{step['action']} {step['file']} ({step['bytes']} bytes)"
-        case "reload_module":
-            return f"reload {step['module']}"
-        case "restart_engine":
-            return f"restart the engine ({step['reason']})"
-        case "read_back":
-            name = f"{step['type']} {step['section']}".strip()
-            return f"read back {name} of {step['file']} ({step['action']})"
-        case _:
-            return f"forget the runtime values of {step['kind']} {step['id']}"
+def sentence(step: Step) -> str:
+    """One step in words."""
+    match step:
+        case WriteFile(name, None):
+            return f"remove {name}"
+        case WriteFile(name, content):
+            return f"write {name} ({len((content or '').encode())} bytes)"
+        case ReloadModule(module):
+            return f"reload {module}"
+        case RestartEngine(reason):
+            return f"restart the engine ({reason})"
+        case ReadBack():
+            name = f"{step.type} {step.section}" if step.type else f"[{step.section}]"
+            return f"read back {name} of {step.file} ({_action(step.before, step.after)})"
+        case CollectState(kind, id):
+            return f"forget the runtime values of {kind} {id}"

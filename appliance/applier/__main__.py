@@ -1,0 +1,89 @@
+"""``python -m appliance.applier``: the daemon.
+
+Environment besides the places of :mod:`appliance.paths`: ``CENTRALINO_AMI_PORT`` (5038) and
+``CENTRALINO_ENGINE_NETNS`` (none) say where the engine's manager interface is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+
+import structlog
+
+from appliance.applier.apply import Applier
+from appliance.applier.desired import Desired
+from appliance.applier.generations import Generations
+from appliance.applier.journal import Journal
+from appliance.applier.link import EngineLink, Settings
+from appliance.applier.server import Server
+from appliance.applier.service import Service
+from appliance.core.errors import CentralinoError, RefusedError
+from appliance.engine.trim import ENGINE_GID
+from appliance.paths import Paths
+from appliance.store import Store
+
+
+def make(paths: Paths, settings: Settings, store: Store) -> Service:
+    """The service over real parts."""
+    group = ENGINE_GID if os.geteuid() == 0 else None
+    applier = Applier(Generations(paths.engine.config, group), EngineLink(paths.engine, settings))
+    desired = Desired(paths, settings, store.keyring(paths.secret_key))
+    return Service(store, Journal.load(paths.applier_state), desired, applier)
+
+
+def settings_from_environment() -> Settings:
+    """Where the engine's manager interface is."""
+    return Settings(
+        port=int(os.environ.get("CENTRALINO_AMI_PORT", "5038")),
+        network_namespace=os.environ.get("CENTRALINO_ENGINE_NETNS") or None,
+    )
+
+
+def only_one(paths: Paths) -> int:
+    """Take the lock of the state directory, for the life of this process. :raises RefusedError: another has it."""
+    lock = paths.applier_state.with_name("lock")
+    lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RefusedError("an applier runs already for this state directory", error_id="already_running") from None
+    return handle
+
+
+def _log_lines() -> None:
+    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; exit code 1 when it can't start."""
+    os.umask(0o077)
+    _log_lines()
+    paths = Paths.default()
+    try:
+        only_one(paths)
+        with Store.default(paths) as store:
+            server = Server(paths.applier_socket, make(paths, settings_from_environment(), store))
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: server.stop())
+            server.run()
+    except CentralinoError as error:
+        structlog.get_logger("centralino.applier").error("cannot_start", error_id=error.error_id, message=error.message)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

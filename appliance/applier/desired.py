@@ -1,0 +1,96 @@
+"""Document → every file of the engine's configuration, with the facts of this installation."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Final
+
+from appliance.applier.files import write_new
+from appliance.applier.link import Settings
+from appliance.applier.plan import Files
+from appliance.core.document import Document
+from appliance.core.errors import CorruptError, UnavailableError
+from appliance.engine.plan import TLS_DIR, EngineParams, static_files
+from appliance.organisation.model import Secret
+from appliance.paths import Paths
+from appliance.pbx.context import Installation
+from appliance.pbx.plan import desired
+from appliance.store import Keyring
+
+TOKEN_BYTES: Final = 9
+_TOKEN_MIN: Final = 8
+
+
+class Desired:
+    """Makes the files. Secrets that didn't change are opened once; features keep what they made of unchanged objects."""
+
+    def __init__(self, paths: Paths, settings: Settings, keyring: Keyring) -> None:
+        self._paths = paths
+        self._settings = settings
+        self._keyring = keyring
+        self._token = transport_token(paths.state / "keys" / "transport.token")
+        self._opened: dict[str, tuple[Secret, str]] = {}
+        self._static: tuple[EngineParams, dict[str, str]] | None = None
+
+    def files(self, document: Document) -> Files:
+        """Every file by name.
+
+        :raises CorruptError: a secret that the key doesn't open.
+        :raises UnavailableError: the engine's own secret isn't there yet.
+        """
+        installation = Installation(self._token, self._secrets(document), self._certificates())
+        return {**self._own_files(), **desired(document, installation)}
+
+    def _own_files(self) -> dict[str, str]:
+        try:
+            secret = self._paths.engine.ami_secret.read_text()
+        except OSError as error:
+            raise UnavailableError(
+                "the engine was never started here", "start it: make run", error_id="engine_absent"
+            ) from error
+        params = EngineParams(secret, ami_port=self._settings.port)
+        if self._static is None or self._static[0] != params:
+            self._static = params, static_files(params)
+        return self._static[1]
+
+    def _secrets(self, document: Document) -> dict[str, str]:
+        opened: dict[str, tuple[Secret, str]] = {}
+        for id, secret in document.all(Secret).items():
+            if secret.value is not None:
+                known = self._opened.get(id)
+                same = known is not None and (known[0] is secret or known[0] == secret)
+                opened[id] = known if same and known else (secret, self._keyring.open(id, secret.value))
+        self._opened = opened
+        return {id: clear for id, (_, clear) in opened.items()}
+
+    def _certificates(self) -> dict[str, tuple[str, str]]:
+        """Certificates that lie ready for the engine: ``NAME.crt`` with ``NAME.key``."""
+        found = {}
+        for path in sorted(self._paths.engine.tls.glob("*.crt")):
+            if path.with_suffix(".key").exists():
+                found[path.stem] = (f"{TLS_DIR}/{path.name}", f"{TLS_DIR}/{path.stem}.key")
+        return found
+
+
+def transport_token(path: Path) -> str:
+    """This installation's token, made on first use: lower-case letters and digits. Mode 0600.
+
+    :raises CorruptError: the file is there and holds no token.
+    """
+    try:
+        token = path.read_text().strip()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        unfinished = path.with_suffix(".new")
+        unfinished.unlink(missing_ok=True)
+        write_new(unfinished, secrets.token_hex(TOKEN_BYTES).encode(), 0o600)
+        unfinished.rename(path)
+        token = path.read_text()
+    if len(token) < _TOKEN_MIN or not token.isalnum():
+        raise CorruptError(
+            f"{path.name} holds no token",
+            "restore it from a backup, or remove it: phones keep working",
+            error_id="token",
+        )
+    return token

@@ -1,0 +1,144 @@
+"""The applier's protocol as values: one JSON object per line each way (pure but for JSON).
+
+Request::   {"op": "apply", "revision": 13, "allow": ["drops_connections"], "confirm_s": 600, "offline": false}
+Answers::   {"progress": "reloading res_pjsip.so"}            none or more, then one of
+            {"ok": true, "result": {…}}
+            {"ok": false, "error": {"type": "InvalidError", "error_id": …, "message": …, "hint": …, "faults": […]}}
+
+=========  ==========================================================  =============================================
+op         fields                                                      result
+=========  ==========================================================  =============================================
+plan       revision                                                    changes, steps (each with effect and text),
+                                                                       effect, checkpoints
+verify     revision or nothing (the committed document)                faults
+apply      revision, allow, confirm_s, offline, at (ISO 8601)          revision, state, effect, verified,
+                                                                       confirm_left_s
+confirm    revision or nothing                                         revision, state
+rollback   revision, author, message, allow, confirm_s, offline        as apply
+state      —                                                           revision, generation, verified, busy, applying,
+                                                                       confirm, scheduled, last_error
+check      —                                                           mismatches (asks the engine for everything)
+=========  ==========================================================  =============================================
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from appliance.applier.confirm import LONGEST_S
+from appliance.core import errors
+from appliance.core.errors import CentralinoError, ConflictError, Fault, InvalidError
+
+LINE_MAX: Final = 64 * 1024
+"""Bytes of one request."""
+ANSWER_MAX: Final = 256 * 1024 * 1024
+"""Bytes of one answer: the plan of a first import names every object."""
+
+Revision = Annotated[int, Field(ge=0, le=2**31)]
+Effects = Annotated[tuple[Literal["live", "drops_connections", "needs_restart"], ...], Field(max_length=3)]
+Window = Annotated[float, Field(gt=0, le=LONGEST_S)]
+Text = Annotated[str, Field(max_length=2000)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PlanRequest(_Request):
+    op: Literal["plan"]
+    revision: Revision
+
+
+class VerifyRequest(_Request):
+    op: Literal["verify"]
+    revision: Revision | None = None
+
+
+class ApplyRequest(_Request):
+    op: Literal["apply"]
+    revision: Revision
+    allow: Effects = ()
+    confirm_s: Window | None = None
+    offline: bool = False
+    at: AwareDatetime | None = None
+
+
+class ConfirmRequest(_Request):
+    op: Literal["confirm"]
+    revision: Revision | None = None
+
+
+class RollbackRequest(_Request):
+    op: Literal["rollback"]
+    revision: Revision
+    author: Annotated[str, Field(min_length=1, max_length=200)]
+    message: Text = ""
+    allow: Effects = ()
+    confirm_s: Window | None = None
+    offline: bool = False
+
+
+class StateRequest(_Request):
+    op: Literal["state"]
+
+
+class CheckRequest(_Request):
+    op: Literal["check"]
+
+
+Request = PlanRequest | VerifyRequest | ApplyRequest | ConfirmRequest | RollbackRequest | StateRequest | CheckRequest
+_REQUEST: Final[TypeAdapter[Request]] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
+
+
+def parse(line: bytes) -> Request:
+    """:raises InvalidError: the line is no request; every wrong field is named."""
+    try:
+        return _REQUEST.validate_json(line)
+    except ValidationError as error:
+        faults = [
+            Fault(
+                "request/" + ".".join(map(str, each["loc"])), each["msg"], "see appliance.applier.protocol", "request"
+            )
+            for each in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise InvalidError(faults) from None
+
+
+def error_json(error: CentralinoError) -> dict[str, Any]:
+    """An error as plain data."""
+    kind = next(each.__name__ for each in type(error).__mro__ if each.__module__ == errors.__name__)
+    known: dict[str, Any] = {
+        "type": kind, "error_id": error.error_id, "message": error.message, "hint": error.hint,
+    }  # fmt: skip
+    if isinstance(error, InvalidError):
+        known["faults"] = [fault_json(fault) for fault in error.faults]
+    if isinstance(error, ConflictError):
+        known["changed"] = list(error.changed)
+    return known
+
+
+def fault_json(fault: Fault) -> dict[str, str]:
+    """A fault as plain data."""
+    return {"path": fault.path, "message": fault.message, "hint": fault.hint, "error_id": fault.error_id}
+
+
+def error_from(data: dict[str, Any]) -> CentralinoError:
+    """The error that :func:`error_json` described."""
+    kind = getattr(errors, str(data.get("type")), CentralinoError)
+    message, hint = str(data.get("message", "it failed")), str(data.get("hint", ""))
+    if kind is InvalidError and data.get("faults"):
+        return InvalidError([Fault(**fault) for fault in data["faults"]])
+    if kind is ConflictError:
+        return ConflictError(message, hint, changed=data.get("changed", ()))
+    if not (isinstance(kind, type) and issubclass(kind, CentralinoError)) or kind is InvalidError:
+        kind = CentralinoError
+    return kind(message, hint, error_id=str(data.get("error_id", "error")))
+
+
+def request_json(op: str, **fields: Any) -> dict[str, Any]:
+    """A request as plain data; fields that are None are left out."""
+    plain = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in fields.items()}
+    return {"op": op, **{key: value for key, value in plain.items() if value is not None}}
