@@ -98,6 +98,7 @@ class System:
         self.passwords: dict[str, str] = {}
         self._objects = objects(rows)
         self._applier: Child | None = None
+        self._history: Child | None = None
         self.launcher = EngineLauncher(find_root(self.paths), self.paths.engine, network_namespace=host.namespace)
         self.engine: Engine | None = None
 
@@ -130,11 +131,19 @@ class System:
 
     def start_applier(self, **environment: str) -> Child:
         """The applier's daemon, in the host's namespace."""
-        argv = ["env", *(f"{k}={v}" for k, v in {**self.environment, **environment}.items() if k.startswith("CENTRALINO")),
-                sys.executable, "-m", "appliance.applier"]  # fmt: skip
-        self._applier = self.host.start(argv)
+        self._applier = self._start_python("appliance.applier", **environment)
         eventually(self._applier_answers, "the applier answers", 30)
         return self._applier
+
+    def start_history(self) -> Child:
+        """The history writer's daemon."""
+        assert self._history is None
+        self._history = self._start_python("appliance.history")
+        return self._history
+
+    def _start_python(self, module: str, **environment: str) -> Child:
+        log = self.paths.state / f"{module}.log"
+        return self.host.start([sys.executable, "-m", module], log, env={**self.environment, **environment})
 
     @property
     def applier(self) -> Child:
@@ -184,7 +193,8 @@ class System:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._applier is not None:
-            self._applier.stop()
+        for child in (self._history, self._applier):
+            if child is not None:
+                child.stop()
         if self.engine is not None:
             self.engine.stop()

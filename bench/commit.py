@@ -1,0 +1,120 @@
+"""From `commit` to the engine serving it, at 5,000 extensions with two devices each.
+
+Through the applier as everybody does it: propose, verify, plan, apply, read back, promote; the clock stops when the
+engine's own answer shows the new value. Baseline in the same run: the engine's bare `module reload res_pjsip.so` of the
+same files, which is what every change would cost at least if names stood in endpoints.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from appliance.core.document import parse
+from appliance.engine.ami import AmiClient
+from appliance.kinds import KINDS
+from bench import Result, Say
+from tests.hil.agents.network import Network
+from tests.hil.system import Rows, System, office
+
+EXTENSIONS: Final = 5000
+TARGETS: Final = {
+    "name_median_s": "<= 1.5",
+    "device_median_s": "<= 4",
+    "engine_start_s": "<= 8",
+    "export_s": "<= 2",
+}
+
+
+def company(address: str, extensions: int) -> Rows:
+    """An office with four-digit numbers, two devices each."""
+    return office(address, extensions, first=2000, devices=2)
+
+
+def run(smoke: bool, say: Say) -> Result:
+    """Measure; ``smoke``: 200 extensions, one change of each."""
+    extensions, rounds = (200, 1) if smoke else (EXTENSIONS, 7)
+    figures: dict[str, Any] = {"extensions": extensions, "devices": 2 * extensions}
+    with Network() as net, tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        with System(net.host("pbx"), Path(folder), company("192.0.2.1", extensions)) as system:
+            figures["first_import_s"] = round(time.monotonic() - began, 2)
+            say(f"{extensions} extensions imported and running after {figures['first_import_s']} s")
+            assert system.engine is not None
+            system.engine.stop()
+            figures["engine_start_s"] = clock(system.start_engine)
+            say(f"engine start: {figures['engine_start_s']} s")
+            with system.ami() as ami:
+                figures |= changes(system, ami, rounds, say)
+                baseline = {"bare_pjsip_reload_s": clock(lambda: ami.reload("res_pjsip.so"))}
+            figures["export_s"] = clock(lambda: centralino(system, "export", str(Path(folder) / "export.yaml")))
+            say(f"export: {figures['export_s']} s")
+    return Result("commit", figures, baseline, TARGETS)
+
+
+def changes(system: System, ami: AmiClient, rounds: int, say: Say) -> dict[str, Any]:
+    """Medians of changing a display name and a device, and where the time goes."""
+    names, devices, phases = [], [], []
+    for turn in range(rounds):
+        number = str(2010 + turn)
+        label = f"Renamed {turn}"
+        extension = parse(KINDS, "extension", {"id": f"ext-{number}", "number": number, "label": label, "site": "hq"})
+        began = time.monotonic()
+        answer = system.commit(extension)
+        wait_for(lambda n=number, t=label: served_name(ami, n) == t)  # type: ignore[misc]
+        names.append(time.monotonic() - began)
+        phases.append(answer.get("timing", {}))
+        language = "en" if turn % 2 == 0 else "it"
+        device = parse(
+            KINDS,
+            "device",
+            {
+                "id": f"{number}-1",
+                "extension": f"ext-{number}",
+                "slot": 1,
+                "secret": f"{number}-1",
+                "language": language,
+            },
+        )
+        began = time.monotonic()
+        system.commit(device)
+        devices.append(time.monotonic() - began)
+        say(f"round {turn + 1}/{rounds}: name {names[-1]:.2f} s, device {devices[-1]:.2f} s")
+    return {
+        "name_median_s": round(statistics.median(names), 3),
+        "device_median_s": round(statistics.median(devices), 3),
+        "name_phases_s": phases[-1],
+    }
+
+
+def served_name(ami: AmiClient, number: str) -> str:
+    """What calls get when they ask for the name of an extension."""
+    return ami.getvar(f"AST_CONFIG(tables/names.conf,{number[-2:]},{number})")
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Poll until true. :raises TimeoutError: not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the engine doesn't serve the change")
+        time.sleep(0.005)
+
+
+def clock(action: Callable[[], object]) -> float:
+    """Seconds that an action takes."""
+    began = time.monotonic()
+    action()
+    return round(time.monotonic() - began, 3)
+
+
+def centralino(system: System, *words: str) -> None:
+    """Run the command as a person does, start of Python included."""
+    argv = [sys.executable, "-m", "appliance.cli", *words]
+    subprocess.run(argv, env=system.environment, check=True, capture_output=True, timeout=120)
