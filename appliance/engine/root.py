@@ -17,7 +17,6 @@ import os
 import shlex
 import shutil
 import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,7 +123,7 @@ def _locked(cache: Path) -> Iterator[None]:
 def _build(paths: Paths, definition: Definition, source: Path | None, console: Console | None) -> EngineRoot:
     began = time.monotonic()
     for left_over in paths.engine_cache.glob("building-*"):
-        shutil.rmtree(left_over)
+        shutil.rmtree(left_over, ignore_errors=True)  # a killed build's mmdebstrap may still write to it
     work = paths.engine_cache / f"building-{os.getpid()}"
     work.mkdir()
     try:
@@ -218,8 +217,11 @@ def _mmdebstrap(definition: Definition, root: Path, sources: list[str], include:
     finally:
         os.umask(umask)
     if not as_root:
-        with tarfile.open(target) as tar:
-            tar.extractall(root, filter="tar")
+        root.mkdir()
+        run(
+            ["tar", "--extract", "--no-same-owner", f"--file={target}", f"--directory={root}"],
+            timeout_s=BUILD_TIMEOUT_S,
+        )
         target.unlink()
 
 
@@ -263,6 +265,13 @@ def _explain(error: CommandError, sources: list[str]) -> CentralinoError:
             "check the network, take another mirror (CENTRALINO_MIRROR=URL), "
             "or build without one from an archive (make engine ARCHIVE=file)",
             error_id="mirror_unreachable",
+        )
+    if "/etc/subuid" in output or "newuidmap" in output:
+        return UnavailableError(
+            f"an ordinary user may build the engine root only with subordinate user ids: {said}",
+            "run it as root (sudo make engine), or: apt install uidmap; usermod --add-subuids 200000-265535 "
+            "--add-subgids 200000-265535 YOU",
+            error_id="userns_missing",
         )
     return UnavailableError(
         f"mmdebstrap couldn't build the engine root: {said or error.completed.tail}",
