@@ -83,7 +83,7 @@ class SipPeer:
         self._news = threading.Condition()
         self._local_port, self._trust = local_port, trust
         self._stopping = False
-        self._seen = 0
+        self._source: tuple[str, int] | None = None  # where the message at hand came from
 
     def __enter__(self) -> Self:
         if self.transport == "udp":
@@ -139,6 +139,7 @@ class SipPeer:
             message = Message.parse(data)
         except (ValueError, KeyError):
             message = None
+        self._source = source
         reply = self._react(message) if isinstance(message, Request) else None
         with self._news:
             self.raw.append(data)
@@ -257,9 +258,9 @@ class Subscription:
 class Provider(SipPeer):
     """A telephone provider on UDP 5060: registers trunks with a digest check, takes calls and places them."""
 
-    def __init__(self, host: Host, accounts: dict[str, str], *, remote: str = "", port: int = 5060) -> None:
-        """`accounts`: password of each user; `remote`: where its own calls go, by default a host's address is given then."""
-        super().__init__(host, remote or host.address, local_port=port)
+    def __init__(self, host: Host, accounts: dict[str, str], *, port: int = 5060) -> None:
+        """`accounts`: the password of each user that may register."""
+        super().__init__(host, host.address, local_port=port)
         self.accounts = accounts
         self.contacts: dict[str, str] = {}
         self._status: str | None = "200 OK"
@@ -291,6 +292,8 @@ class Provider(SipPeer):
         return response
 
     def _invite(self, request: Request) -> Response | None:
+        if self._source:
+            self.remote, self.remote_port = self._source[:2]  # its own requests of this call go back there
         if self._status is None:
             return None
         code, _, phrase = self._status.partition(" ")
