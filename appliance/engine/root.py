@@ -105,7 +105,7 @@ def ensure_root(paths: Paths, *, from_archive: Path | None = None, console: Cons
         return find_root(paths)
     except NotFoundError:
         definition = load_definition(paths)
-    with _locked(paths.engine_cache):
+    with _locked(paths.engine_cache, console):
         try:
             return find_root(paths)
         except NotFoundError:
@@ -113,10 +113,15 @@ def ensure_root(paths: Paths, *, from_archive: Path | None = None, console: Cons
 
 
 @contextmanager
-def _locked(cache: Path) -> Iterator[None]:
+def _locked(cache: Path, console: Console | None) -> Iterator[None]:
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if console:
+                console.print("Another process builds the engine root: waiting for it …")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
