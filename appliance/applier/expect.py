@@ -103,6 +103,8 @@ def _canonical(option: str, value: str) -> object:
         return tuple(re.findall(r"[^|,()\s]+", value))
     if option == "callerid":
         return _caller(value)
+    if option == "dtls_verify":
+        return value.lower()
     if option == "bind":
         return value.lower().removesuffix(":5060")
     if option in {"call_group", "pickup_group"}:
@@ -122,7 +124,7 @@ def _word(value: str) -> object:
         return False
     if _NUMBER.fullmatch(value):
         return float(value)
-    return value.lower() if value.isalpha() else value
+    return value
 
 
 def _network(value: str) -> str:
