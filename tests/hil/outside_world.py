@@ -19,22 +19,21 @@ from typing import Any, Self
 
 from sipmessage import Request, Response
 
-from appliance.core.document import Document
+from appliance.core.document import Document, parse
 from appliance.engine.ami import AmiClient
 from appliance.engine.launch import Engine, EngineLauncher
 from appliance.engine.plan import EngineParams, static_files
 from appliance.engine.root import find_root
+from appliance.kinds import KINDS
 from appliance.organisation.model import Secret
 from appliance.paths import EnginePaths, Paths
 from appliance.pbx.context import Installation
 from appliance.pbx.plan import desired
 from appliance.verify import verify
-from tests.hil.agents.network import Network
+from tests.hil.agents.network import Host, Network
 from tests.hil.agents.peer import Provider, SipPeer
 from tests.hil.agents.process import eventually
-from tests.hil.agents.sip import answer, wire
-from tests.hil.engine_under_test import write_generation
-from tests.hil.system import objects
+from tests.hil.agents.sip import Dialog, answer, wire
 
 PASSWORD = "outside-world"
 MAIN, BRANCH_MAIN = "+390200000100", "+390200000300"
@@ -88,6 +87,10 @@ class Line(Provider):
 
     script: tuple[tuple[float, str], ...] = ((0, "180 Ringing"), (0.1, "200 OK"))
 
+    def __init__(self, host: Host, pbx: str, accounts: dict[str, str] | None = None) -> None:
+        super().__init__(host, accounts or {})
+        self.remote = self.pbx = pbx
+
     def does(self, *script: tuple[float, str]) -> None:
         """What happens to INVITEs from now on."""
         self.script = script
@@ -136,12 +139,14 @@ class Line(Provider):
         if status[0] > "1":
             del self._pending[request.call_id]
         if response is not None:
-            self.send_raw(wire(response), (self.remote, 5060))
+            self.send_raw(wire(response), (self.pbx, 5060))
 
     def _cancel(self, request: Request) -> Response:
         invite = self._pending.pop(request.call_id, None)
         if invite is not None:
-            self.send_raw(wire(answer(invite, 487, "Request Terminated", self.contact, tag="provider")), (self.remote, 5060))
+            self.send_raw(
+                wire(answer(invite, 487, "Request Terminated", self.contact, tag="provider")), (self.remote, 5060)
+            )
         return answer(request, 200, "OK", tag="provider")
 
     @property
@@ -172,7 +177,10 @@ class Line(Provider):
 class Phone(Provider):
     """A phone that dials, and takes calls when it is registered."""
 
-    user = "201-1"
+    def __init__(self, host: Host, pbx: str, user: str) -> None:
+        super().__init__(host, {})
+        self.remote = pbx
+        self.user = user
 
     def dial(self, number: str, deadline_s: float = 20, **headers: str) -> Response:
         """Call a number: the final answer. An answered call stays up (``hangup()``)."""
@@ -180,8 +188,6 @@ class Phone(Provider):
         request.body = self._sdp()
         response = self.ask(request, self.user, PASSWORD, deadline_s=deadline_s)
         if response.code == 200:
-            from sipmessage import Dialog
-
             dialog = Dialog.from_response(response, self.contact, transport="UDP", via=self._via)
             self.send(dialog.request("ACK", cseq=response.cseq.sequence))
             self.dialogs.append(dialog)
@@ -200,11 +206,13 @@ class Exchange:
         self.net = net
         self.host = net.host("pbx", number=10)
         self.host.join("provider", 10)
-        document = Document.of(objects(rows))
+        document = Document.of(parse(KINDS, kind, data) for kind, data in rows)
         assert not verify(document), verify(document)
         secrets = {secret.id: PASSWORD for secret in document.all(Secret).values()}
         files = {name: file.text for name, file in desired(document, Installation("token", secrets)).items()}
-        self.launcher = EngineLauncher(find_root(Paths.default()), EnginePaths(work), network_namespace=self.host.namespace)
+        self.launcher = EngineLauncher(
+            find_root(Paths.default()), EnginePaths(work), network_namespace=self.host.namespace
+        )
         self.launcher.prepare()
         params = EngineParams(ami_secret=self.launcher.read_ami_secret(), ami_port=self.launcher.ami_port)
         self.write(static_files(params) | files)
@@ -232,13 +240,11 @@ class Exchange:
     def line(self, name: str = "a", number: int | None = None, accounts: dict[str, str] | None = None) -> Line:
         """The provider's end of a trunk: ``a`` at 198.51.100.21, ``b`` at .22, others at .23 or as said."""
         host = self.net.host(f"line-{name}", "provider", number or {"a": 21, "b": 22}.get(name, 23))
-        return Line(host, accounts or {}, remote="198.51.100.10")
+        return Line(host, "198.51.100.10", accounts)
 
     def phone(self, user: str = "201-1") -> Phone:
         """The phone of a device."""
-        phone = Phone(self.net.host(f"phone-{user}"), {}, remote="192.0.2.10")
-        phone.user = user
-        return phone
+        return Phone(self.net.host(f"phone-{user}"), "192.0.2.10", user)
 
     def channels(self) -> int:
         """Channels that are up."""
@@ -249,6 +255,24 @@ class Exchange:
         """Errors and warnings of the engine."""
         text = self.launcher.paths.messages.read_text(errors="replace")
         return [line for line in text.splitlines() if " ERROR[" in line or " WARNING[" in line]
+
+
+def _stand_ins(files: dict[str, str], document: Document) -> None:
+    """Plain phones, until the extensions' plan makes them."""
+    for device, site, number, main in (("201-1", "hq", "201", MAIN), ("301-1", "branch", "301", BRANCH_MAIN)):
+        variables = {"__FROM_DEVICE": device, "__FROM_EXT": number, "__FROM_SITE": site, "__COS": "standard", "__CLI": main,
+                     "__EMERGENCY_SITE": site, "__EMERGENCY_CLI": main}  # fmt: skip
+        files["pjsip.conf"] += (
+            f"[{device}]\ntype=endpoint\ncontext=from-device\nallow=!all,alaw\nauth={device}\naors={device}\ndirect_media=no\n"
+            f"callerid={number}\n"
+            + "".join(f"set_var={k}={v}\n" for k, v in variables.items())
+            + "set_var=CHANNEL(hangup_handler_push)=leg-ended,s,1\n"
+            f"[{device}]\ntype=auth\nauth_type=userpass\nusername={device}\npassword={PASSWORD}\n[{device}]\ntype=aor\nmax_contacts=1\nremove_existing=yes\n"
+        )
+    files["extensions.conf"] += (
+        "[from-device]\nexten => _0X.,1,Goto(outside,${EXTEN:1},1)\nexten => _+X.,1,Goto(outside,${EXTEN},1)\ninclude => emergency\n"
+        "[internal]\nexten => _XXX,1,Dial(PJSIP/${EXTEN}-1,30)\nsame => n,Hangup(${HANGUPCAUSE})\n[service-echo]\nexten => s,1,Answer()\nsame => n,Echo()\n"
+    )
 
 
 __all__ = ["BRANCH_MAIN", "MAIN", "Exchange", "Line", "Phone", "SipPeer", "rows"]

@@ -13,7 +13,7 @@ from sipmessage import Request
 from tests.hil.agents.bare_engine import MUSIC_HZ, PASSWORD, BareEngine, find_root, trusting
 from tests.hil.agents.network import Host, Network, command, remove_stale
 from tests.hil.agents.peer import Provider, SipPeer, torture_message, torture_names
-from tests.hil.agents.process import AgentError, eventually
+from tests.hil.agents.process import AgentError, Child, eventually
 from tests.hil.agents.sipp import Sipp, User
 from tests.hil.agents.softphone import SoftPhone, converse
 from tests.hil.agents.tap import Tap
@@ -97,10 +97,17 @@ def test_hosts_reach_each_other_until_the_black_hole_or_the_cut_cable() -> None:
 
 
 def test_networks_leave_nothing_behind() -> None:
-    with pytest.raises(RuntimeError, match="on purpose"), Network() as net:
-        host = net.host("a")
-        child = host.start(["sleep", "60"], Path("/dev/null"))
-        raise RuntimeError("on purpose")
+    left: list[tuple[Host, Child]] = []
+
+    def fails() -> None:
+        with Network() as net:
+            host = net.host("a")
+            left.append((host, host.start(["sleep", "60"], Path("/dev/null"))))
+            raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        fails()
+    host, child = left[0]
     assert eventually(lambda: not child.running, "the process inside is gone")
     child.stop()
     assert host.namespace not in command(["ip", "netns", "list"]).stdout
@@ -143,7 +150,9 @@ def test_two_phones_hear_each_other(phone: PhoneMaker, caller: str, callee: str,
 
 
 def test_two_phones_hear_each_other_over_ipv6(phone: PhoneMaker, pbx: Host) -> None:
-    one, other = (phone(user, registrar=pbx.address6, tone_hz=hz).register() for user, hz in (("101", 440), ("102", 620)))
+    one, other = (
+        phone(user, registrar=pbx.address6, tone_hz=hz).register() for user, hz in (("101", 440), ("102", 620))
+    )
     call = one.call("102")
     other.incoming().answer()
     call.established()
@@ -485,7 +494,9 @@ def test_a_provider_calls_in(net: Network, engine: BareEngine, phone: PhoneMaker
 
 
 @pytest.mark.parametrize("status", ["486 Busy Here", "503 Service Unavailable", "180 Ringing", None])
-def test_a_provider_that_does_not_answer(net: Network, engine: BareEngine, phone: PhoneMaker, status: str | None) -> None:
+def test_a_provider_that_does_not_answer(
+    net: Network, engine: BareEngine, phone: PhoneMaker, status: str | None
+) -> None:
     with Provider(net.hosts["provider"], {"trunk": PASSWORD}) as provider:
         provider.answers(status)
         call = phone("101").register().call("0390200000001")
@@ -501,5 +512,7 @@ def test_a_provider_that_does_not_answer(net: Network, engine: BareEngine, phone
 def test_a_provider_refuses_a_wrong_password(net: Network, engine: BareEngine) -> None:
     with Provider(net.hosts["provider"], {"trunk": "another"}) as provider:
         engine.cli("pjsip send register *all")
-        provider.receive(lambda m: isinstance(m, Request) and m.method == "REGISTER" and m.authorization is not None, "REGISTER")
+        provider.receive(
+            lambda m: isinstance(m, Request) and m.method == "REGISTER" and m.authorization is not None, "REGISTER"
+        )
         assert provider.contacts == {}

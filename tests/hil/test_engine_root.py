@@ -363,3 +363,16 @@ def test_a_new_generation_is_seen_at_once(root: EngineRoot, tmp_path: Path) -> N
     with started(launcher) as engine, engine.ami() as ami:
         write_generation(launcher, files | {"tables.conf": "[x]\nkey=new\n"}, number=2)
         assert ami.getvar("AST_CONFIG(tables.conf,x,key)") == "new"
+
+
+@pytest.mark.skipif(not Path("/usr/bin/systemd-analyze").exists(), reason="judges the unit, isn't installed here")
+def test_systemd_finds_little_to_attack_in_the_unit(root: EngineRoot, tmp_path: Path) -> None:
+    unit = tmp_path / "centralino-engine.service"
+    unit.write_text(EngineLauncher(root, Paths.default().engine).unit())
+    judge = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)]
+    done = subprocess.run(judge, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    said = subprocess.run(["systemd-analyze", "verify", str(unit)], check=False, capture_output=True, text=True).stderr
+    mine = [line for line in said.splitlines() if "centralino-engine" in line]
+    # The program is in the root, not on this host: all that may be said.
+    assert all("is not executable: No such file" in line for line in mine), mine

@@ -34,13 +34,14 @@ CLASSES = (
     ClassOfService(id="shut", name="Nothing at all", allow=(), allow_prefixes=("+",), deny_prefixes=("+39",)),
 )
 HOSTILE = (
-    '0200001234"', "0200001234,1", "02)00(001234", "${EVAL(1)}", "$[1 + 1]", "anonymous", "*21*0200001234#", "+", "++39",
+    '0200001234"', "0200001234,1", "02)00(00x234", "${EVAL(1)}", "$[1 + 1]", "anonymous", "*21*0200001234#", "+", "++39",
     "0200001234;phone-context=x", "02\\\\00001234", "0' & 1", '" | "1" = "1', "1?2:3", "[0-9]", "0" * 500, "٠٢٠٠٠٠١٢٣٤",
     "0200 001234@192.0.2.1", "\N{PILE OF POO}", "0-", "()",
 )  # fmt: skip
 SEPARATED = {
     "02 0000 1234": "+390200001234",
     "+39 02/0000-1234": "+390200001234",
+    "02)00(001234": "+390200001234",
     "(02) 0000.1234": "+390200001234",
     "0039 02 0000 1234 ": "+390200001234",
     "+44 (0)20 7946 0000": "+442079460000",
@@ -167,7 +168,7 @@ def test_engine_equals_phonenumbers(engine: Engine, region: str) -> None:
     assert valid > len(numbers) / 2
 
 
-def test_what_is_no_number_is_answered_with_nothing_or_a_number(engine: Engine) -> None:
+def test_what_is_no_number_is_answered_with_nothing(engine: Engine) -> None:
     for text, answer in zip(HOSTILE, told(engine, "it", "hostile", len(HOSTILE)), strict=True):
         assert answer["E164"] == "", text
 
@@ -200,7 +201,7 @@ def one(engine: Engine, number: str, of_class: str = "plain") -> Mapping[str, st
         ("fussy", "3331000123", "0"),  # longer prefix denies
         ("fussy", "0200001111", "0"),  # prefix denies the category
         ("fussy", "0200001234", "1"),  # the longest of all is a whole number
-        ("fussy", "892123456", "0"),
+        ("fussy", "892999", "0"),
         ("fussy", "892120", "1"),  # +3989212 with one digit more
         ("fussy", "00442079460000", "0"),
         ("fussy", "0033123456789", "1"),

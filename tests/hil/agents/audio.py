@@ -74,7 +74,9 @@ def analyse(samples: Samples, rate: int, hz: float, expected_ms: float | None = 
     purity = float(share[loud].mean()) if loud.any() else 0.0
     dominant = _dominant(samples, rate)
     if not heard.any():
-        return ToneReport(hz, expected, 0.0, 0.0, late_ms=expected, missing_ms=expected, dominant_hz=dominant, purity=purity)
+        return ToneReport(
+            hz, expected, 0.0, 0.0, late_ms=expected, missing_ms=expected, dominant_hz=dominant, purity=purity
+        )
     places = np.flatnonzero(heard)
     first, last = int(places[0]), int(places[-1])
     gaps = [float(run * HOP_MS) for run in _runs(~heard[first : last + 1]) if run > 1]

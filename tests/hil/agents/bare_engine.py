@@ -88,7 +88,9 @@ MODULES = [
     "func_logic",
     "pbx_config",
 ]
-QUIET = [f"{name}.conf" for name in "ccss cdr cel features acl udptl pjproject geolocation statsd".split()]
+QUIET = [
+    f"{name}.conf" for name in ["ccss", "cdr", "cel", "features", "acl", "udptl", "pjproject", "geolocation", "statsd"]
+]
 PASSWORD = "harness-only"
 MUSIC_HZ = 750  # its music on hold is a tone
 PHONES = {  # number: (media_encryption, codecs)

@@ -14,8 +14,8 @@ from tests.hil.agents.network import Host
 from tests.hil.agents.process import DEADLINE_S, AgentError, Child, eventually
 
 Event = dict[str, Any]
-MODULES = "g711 g722 opus ausine sndfile srtp dtls_srtp".split()
-APPLICATIONS = "menu ctrl_tcp".split()
+MODULES = ["g711", "g722", "opus", "ausine", "sndfile", "srtp", "dtls_srtp"]
+APPLICATIONS = ["menu", "ctrl_tcp"]
 
 
 def module_path() -> Path:

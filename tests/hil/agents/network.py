@@ -24,7 +24,7 @@ import itertools
 import os
 import re
 import signal
-import socket
+import socket as sockets
 import subprocess
 import tempfile
 import threading
@@ -177,13 +177,15 @@ class Host:
         """Start a background process on this host."""
         return Child(self.argv(argv), log, env=env, cwd=cwd, pipes=pipes)
 
-    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_DGRAM, protocol: int = 0) -> socket.socket:
+    def socket(
+        self, family: int = sockets.AF_INET, kind: int = sockets.SOCK_DGRAM, protocol: int = 0
+    ) -> sockets.socket:
         """A socket of this host, usable from the test's own process."""
-        return in_namespace(self.namespace, lambda: socket.socket(family, kind, protocol))
+        return in_namespace(self.namespace, lambda: sockets.socket(family, kind, protocol))
 
-    def connect(self, address: str, port: int, deadline_s: float = DEADLINE_S) -> socket.socket:
+    def connect(self, address: str, port: int, deadline_s: float = DEADLINE_S) -> sockets.socket:
         """A TCP connection made from this host."""
-        sock = self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        sock = self.socket(sockets.AF_INET6 if ":" in address else sockets.AF_INET, sockets.SOCK_STREAM)
         try:
             sock.settimeout(deadline_s)
             sock.connect((address, port))

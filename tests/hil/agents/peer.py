@@ -1,17 +1,17 @@
 """A SIP peer that the test scripts message by message, and what is built on it: a registrar-and-trunk provider.
 
-    with SipPeer(host, pbx.address) as peer:
-        response = peer.ask(peer.request("REGISTER", "101"))                     # 401: look at its challenge
-        response = peer.ask(peer.request("REGISTER", "101"), "101", password)    # 200
-        watch = peer.subscribe("101", password, "102", "dialog")
-        watch.next().body                                                        # dialog-info XML
-        peer.send_raw(torture_message("wsinv"))
+with SipPeer(host, pbx.address) as peer:
+    response = peer.ask(peer.request("REGISTER", "101"))                     # 401: look at its challenge
+    response = peer.ask(peer.request("REGISTER", "101"), "101", password)    # 200
+    watch = peer.subscribe("101", password, "102", "dialog")
+    watch.next().body                                                        # dialog-info XML
+    peer.send_raw(torture_message("wsinv"))
 
-    with Provider(host, {"trunk": "password"}) as provider:
-        provider.registered("trunk")
-        provider.answers("486 Busy Here")                                        # or "200 OK" (echoes audio), "180 Ringing", None
-        invite = provider.invited()
-        provider.call("390200000001", caller="393000000001", to=pbx.address_on("provider"))
+with Provider(host, {"trunk": "password"}) as provider:
+    provider.registered("trunk")
+    provider.answers("486 Busy Here")                                        # or "200 OK" (echoes audio), "180 Ringing", None
+    invite = provider.invited()
+    provider.call("390200000001", caller="393000000001", to=pbx.address_on("provider"))
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ class SipPeer:
             if not select.select([self._socket], [], [], 0.1)[0]:
                 continue
             try:
-                data, source = self._socket.recvfrom(65535) if self.transport == "udp" else (self._socket.recv(65535), None)
+                data, source = (
+                    self._socket.recvfrom(65535) if self.transport == "udp" else (self._socket.recv(65535), None)
+                )
             except (ssl.SSLWantReadError, BlockingIOError):
                 continue
             except OSError:
@@ -196,12 +198,16 @@ class SipPeer:
         domain = f"[{self.remote}]" if ":" in self.remote else self.remote
         uri = f"sip:{target}@{domain}" if target else f"sip:{domain}"
         to = f"<{uri}>" if target else f"<sip:{user}@{domain}>"
-        made = new_request(method, uri, f"<sip:{user}@{domain}>", to, self.contact, transport=self.transport.upper(), via=self._via)
+        made = new_request(
+            method, uri, f"<sip:{user}@{domain}>", to, self.contact, transport=self.transport.upper(), via=self._via
+        )
         for name, value in headers.items():
             made.headers.set(name.replace("_", "-"), value)
         return made
 
-    def ask(self, request: Request, user: str = "", password: str | None = None, deadline_s: float = DEADLINE_S) -> Response:
+    def ask(
+        self, request: Request, user: str = "", password: str | None = None, deadline_s: float = DEADLINE_S
+    ) -> Response:
         """Send a request and return its final response; with a password, a challenge is answered. INVITEs are acknowledged."""
         while True:
             since = len(self.received)
@@ -236,7 +242,11 @@ class Subscription:
         self._peer, self._call_id, self._taken = peer, call_id, 0
 
     def all(self) -> list[Request]:
-        return [m for m in self._peer.received if isinstance(m, Request) and m.method == "NOTIFY" and m.call_id == self._call_id]
+        return [
+            m
+            for m in self._peer.received
+            if isinstance(m, Request) and m.method == "NOTIFY" and m.call_id == self._call_id
+        ]
 
     def next(self, deadline_s: float = DEADLINE_S) -> Request:
         """The next NOTIFY not taken yet."""

@@ -66,13 +66,17 @@ def authorize(request: Request, challenge: Response, user: str, password: str) -
         fields["opaque"] = offered["opaque"]
     if "qop" in offered:
         fields |= {"cnonce": cnonce, "nc": count, "qop": "auth"}
-    fields["response"] = digest(user, realm, password, request.method, uri, nonce, fields.get("nc", ""), fields.get("cnonce", ""))
-    text = ", ".join(f'{k}={v}' if k in ("algorithm", "nc", "qop") else f'{k}="{v}"' for k, v in fields.items())
+    fields["response"] = digest(
+        user, realm, password, request.method, uri, nonce, fields.get("nc", ""), fields.get("cnonce", "")
+    )
+    text = ", ".join(f"{k}={v}" if k in ("algorithm", "nc", "qop") else f'{k}="{v}"' for k, v in fields.items())
     again.headers.set("Proxy-Authorization" if proxy else "Authorization", f"Digest {text}")
     return again
 
 
-def digest(user: str, realm: str, password: str, method: str, uri: str, nonce: str, count: str = "", cnonce: str = "") -> str:
+def digest(
+    user: str, realm: str, password: str, method: str, uri: str, nonce: str, count: str = "", cnonce: str = ""
+) -> str:
     """The digest response with MD5 (RFC 7616 §3.4.1), with qop=auth when there is a client nonce."""
 
     def h(text: str) -> str:
@@ -88,7 +92,9 @@ def credentials_match(request: Request, password: str) -> bool:
     if given is None or given.parameters is None:
         return False
     p: AuthParameters = given.parameters
-    expected = digest(p["username"], p["realm"], password, request.method, p["uri"], p["nonce"], p.get("nc", ""), p.get("cnonce", ""))
+    expected = digest(
+        p["username"], p["realm"], password, request.method, p["uri"], p["nonce"], p.get("nc", ""), p.get("cnonce", "")
+    )
     return secrets.compare_digest(expected, p["response"])
 
 
@@ -112,21 +118,41 @@ class Dialog:
         h = response.headers
         routes = h.getlist("Record-Route")[::-1]
         target = str(response.contact[0].uri)
-        return cls(response.call_id, h["From"], h["To"], target, routes, contact, transport, via, response.cseq.sequence)
+        return cls(
+            response.call_id, h["From"], h["To"], target, routes, contact, transport, via, response.cseq.sequence
+        )
 
     @classmethod
-    def from_request(cls, request: Request, response: Response, contact: str, *, transport: str, via: str = "") -> Dialog:
+    def from_request(
+        cls, request: Request, response: Response, contact: str, *, transport: str, via: str = ""
+    ) -> Dialog:
         """The callee's side, from the INVITE and our 200."""
         target, h = str(request.contact[0].uri), request.headers
-        return cls(request.call_id, response.headers["To"], h["From"], target, h.getlist("Record-Route"), contact, transport, via)
+        return cls(
+            request.call_id,
+            response.headers["To"],
+            h["From"],
+            target,
+            h.getlist("Record-Route"),
+            contact,
+            transport,
+            via,
+        )
 
     def request(self, method: str, *, cseq: int | None = None) -> Request:
         """The next request of the dialog; `cseq` for an ACK."""
         if cseq is None:
             self.sequence += 1
             cseq = self.sequence
-        made = new_request(method, self.target, "<sip:x>", "<sip:x>", self.contact, transport=self.transport, via=self.via)
-        for name, value in (("From", self.local), ("To", self.remote), ("Call-ID", self.call_id), ("CSeq", f"{cseq} {method}")):
+        made = new_request(
+            method, self.target, "<sip:x>", "<sip:x>", self.contact, transport=self.transport, via=self.via
+        )
+        for name, value in (
+            ("From", self.local),
+            ("To", self.remote),
+            ("Call-ID", self.call_id),
+            ("CSeq", f"{cseq} {method}"),
+        ):
             made.headers.set(name, value)
         if self.routes:
             made.headers.setlist("Route", self.routes)
@@ -142,5 +168,3 @@ class Dialog:
         made.headers.add("To", response.headers["To"])
         made.headers.add("CSeq", f"{request.cseq.sequence} ACK")
         return made
-
-

@@ -1,12 +1,12 @@
 """SIPp: many calls, and peers that behave in one exact way. Works with SIPp 3.6 (Debian 12) and 3.7 (Debian 13).
 
-    sipp = Sipp(host, work / "uas", pbx.address).register([User("102", password)])
-    with sipp.answering(tone_hz=600, ring_ms=200) as uas:            # or ringing(), refusing("486 Busy Here"), …
-        run = Sipp(host, work / "uac", pbx.address).calls([User("101", password, "102")], count=2000, rate=40)
-        run.wait(120)
-        books = run.books()                                          # one record per call, in SIPp's own words
-        assert [b.result for b in books] == ["answered"] * 2000
-    uas.invites()[0].headers["P-Asserted-Identity"]
+sipp = Sipp(host, work / "uas", pbx.address).register([User("102", password)])
+with sipp.answering(tone_hz=600, ring_ms=200) as uas:            # or ringing(), refusing("486 Busy Here"), …
+    run = Sipp(host, work / "uac", pbx.address).calls([User("101", password, "102")], count=2000, rate=40)
+    run.wait(120)
+    books = run.books()                                          # one record per call, in SIPp's own words
+    assert [b.result for b in books] == ["answered"] * 2000
+uas.invites()[0].headers["P-Asserted-Identity"]
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from tests.hil.agents.audio import encode_g711, tone
 from tests.hil.agents.network import Host
 from tests.hil.agents.process import DEADLINE_S, AgentError, Child, eventually
 
-MESSAGE = re.compile(rb"^-{20,} [^\n]+\n(?:UDP|TCP) message (?P<way>sent|received)[^\n]*:\n\n(?P<text>.*?)(?=^-{20,} |\Z)", re.S | re.M)
+MESSAGE = re.compile(
+    rb"^-{20,} [^\n]+\n(?:UDP|TCP) message (?P<way>sent|received)[^\n]*:\n\n(?P<text>.*?)(?=^-{20,} |\Z)", re.S | re.M
+)
 _ports = itertools.count()
 
 
@@ -74,7 +76,14 @@ class Sipp:
     """One SIPp on a host, talking to `remote`. Start it with one of the scenario methods; each starts at once."""
 
     def __init__(
-        self, host: Host, work: Path, remote: str, *, remote_port: int = 5060, port: int | None = None, tcp: bool = False
+        self,
+        host: Host,
+        work: Path,
+        remote: str,
+        *,
+        remote_port: int = 5060,
+        port: int | None = None,
+        tcp: bool = False,
     ) -> None:
         work.mkdir(parents=True, exist_ok=True)
         slot = next(_ports) % 300
@@ -110,14 +119,18 @@ class Sipp:
 
     def register(self, users: Sequence[User], *, expires_s: int = 3600) -> Self:
         """Register users from and at this SIPp's port. Before it answers there: engines note the port they see."""
-        helper = Sipp(self.host, self.work / "register", self.remote, remote_port=self.remote_port, port=self.port, tcp=self._tcp)
+        helper = Sipp(
+            self.host, self.work / "register", self.remote, remote_port=self.remote_port, port=self.port, tcp=self._tcp
+        )
         more = ["-inf", str(helper._csv(users)), "-m", str(len(users)), "-r", "100", "-l", "50"]
         helper._start(scenarios.register(self.port, expires_s), more, trace=len(users) <= 100).wait()
         return self
 
     # --- callees: run until stopped ---
 
-    def answering(self, *, ring_ms: int = 0, tone_hz: float | None = None, early: bool = False, trace: bool = True) -> Self:
+    def answering(
+        self, *, ring_ms: int = 0, tone_hz: float | None = None, early: bool = False, trace: bool = True
+    ) -> Self:
         return self._start(scenarios.answering(ring_ms, self._tone(tone_hz), early), ["-aa"], trace)
 
     def ringing(self) -> Self:
@@ -152,12 +165,30 @@ class Sipp:
         file.write_text(text)
         remote = f"[{self.remote}]" if ":" in self.remote else self.remote
         argv = ["sipp", "-sf", str(file), "-i", self.address, "-p", str(self.port), "-mi", self.address]
-        argv += ["-mp", str(self._media_port), "-t", "t1" if self._tcp else "u1", "-nostdin", "-skip_rlimit", "-recv_timeout", "200000"]
-        argv += ["-trace_logs", "-log_file", str(self.work / "books"), "-trace_err", "-error_file", str(self.work / "errors")]
+        argv += [
+            "-mp",
+            str(self._media_port),
+            "-t",
+            "t1" if self._tcp else "u1",
+            "-nostdin",
+            "-skip_rlimit",
+            "-recv_timeout",
+            "200000",
+        ]
+        argv += [
+            "-trace_logs",
+            "-log_file",
+            str(self.work / "books"),
+            "-trace_err",
+            "-error_file",
+            str(self.work / "errors"),
+        ]
         argv += ["-trace_stat", "-stf", str(self.work / "statistics.csv"), "-fd", "1"]
         if trace:
             argv += ["-trace_msg", "-message_file", str(self.work / "messages")]
-        self.child: Child = self.host.start([*argv, *more, f"{remote}:{self.remote_port}"], self.work / "screen", cwd=self.work)
+        self.child: Child = self.host.start(
+            [*argv, *more, f"{remote}:{self.remote_port}"], self.work / "screen", cwd=self.work
+        )
         eventually(lambda: not self.child.running or self._listening(), f"SIPp listens on port {self.port}")
         if not self.child.running and self.child.wait() not in (0, 1):
             raise AgentError(f"SIPp did not start: {self.errors() or self.child.text()[-1500:]}")

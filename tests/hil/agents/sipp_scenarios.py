@@ -73,7 +73,9 @@ def _sdp(tone: str) -> str:
     return SDP.format(port="[rtpstream_audio_port]" if tone else "[media_port]")
 
 
-def _request(method: str, cseq: int, uri: str, to: str, more: str, *, auth: bool = False, contact: str = "sip:[field0]") -> str:
+def _request(
+    method: str, cseq: int, uri: str, to: str, more: str, *, auth: bool = False, contact: str = "sip:[field0]"
+) -> str:
     credentials = "[field1]" if auth else ""  # the CSV holds the whole keyword: SIPp nests none
     lines = [
         f"{method} {uri} SIP/2.0",
@@ -101,7 +103,9 @@ def register(contact_port: int, expires_s: int) -> str:
     more = f"Expires: {expires_s}\n{EMPTY}"
 
     def text(cseq: int, auth: bool) -> str:
-        return _request("REGISTER", cseq, uri, to, more, auth=auth).replace("[local_port];transport", f"{contact_port};transport")
+        return _request("REGISTER", cseq, uri, to, more, auth=auth).replace(
+            "[local_port];transport", f"{contact_port};transport"
+        )
 
     return scenario(
         send(text(1, False), retrans="500"),
@@ -119,7 +123,10 @@ def register(contact_port: int, expires_s: int) -> str:
 def caller(talk_ms: int, tone: str = "", headers: str = "", refer_to: str = "") -> str:
     """Calls field2 as field0; digest when asked for; talks, hangs up. With `refer_to`, transfers blindly instead."""
     invite = "\n".join(part for part in (headers, _sdp(tone)) if part)
-    finals = [recv(response=str(code), optional="true", next=str(code), action=log(f"refused {code}", FIELDS)) for code in REFUSALS]
+    finals = [
+        recv(response=str(code), optional="true", next=str(code), action=log(f"refused {code}", FIELDS))
+        for code in REFUSALS
+    ]
     progress = [recv(response=code, optional="true") for code in ("100", "180", "181", "183")]
     return scenario(
         nop(log("start", FIELDS)),
@@ -213,7 +220,10 @@ def ringing() -> str:
         recv(request="CANCEL"),
         send(_answer("200 OK", EMPTY)),
         # The 487 belongs to the INVITE: same Via and tags, the INVITE's CSeq.
-        send(_answer("487 Request Terminated", EMPTY, tag=True).replace("[last_CSeq:]", "CSeq: [cseq] INVITE"), retrans="500"),
+        send(
+            _answer("487 Request Terminated", EMPTY, tag=True).replace("[last_CSeq:]", "CSeq: [cseq] INVITE"),
+            retrans="500",
+        ),
         recv(request="ACK", action=log("end")),
     )
 

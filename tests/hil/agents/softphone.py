@@ -38,7 +38,9 @@ Transport = Literal["udp", "tcp", "tls"]
 Media = Literal["none", "srtp", "dtls_srtp"]
 CODECS = {"PCMA": "PCMA/8000/1", "PCMU": "PCMU/8000/1", "G722": "G722/16000/1", "opus": "opus/48000/2"}
 MEDIA = {"none": "", "srtp": ";mediaenc=srtp-mand", "dtls_srtp": ";mediaenc=dtls_srtp"}
-TRACE = re.compile(rb"\x1b\[36;1m#\n(?P<transport>\S+) (?P<source>\S+) -> (?P<target>\S+)\n(?P<message>.*?)\x1b\[;m\n", re.S)
+TRACE = re.compile(
+    rb"\x1b\[36;1m#\n(?P<transport>\S+) (?P<source>\S+) -> (?P<target>\S+)\n(?P<message>.*?)\x1b\[;m\n", re.S
+)
 _slots = itertools.count()
 
 
@@ -81,7 +83,7 @@ class Call:
 
     def closed(self, deadline_s: float = DEADLINE_S) -> str:
         """Wait for the end; the reason as baresip says it, such as `486 Busy Here` or `Connection reset by user`."""
-        return self._wait("CALL_CLOSED", deadline_s=deadline_s).get("param", "")
+        return str(self._wait("CALL_CLOSED", deadline_s=deadline_s).get("param", ""))
 
     @property
     def up(self) -> bool:
@@ -124,7 +126,9 @@ class Call:
         baresip 1.x has no command for it, but sends any Refer-To: the dialog's tags come from the SIP trace.
         """
         call_id, local, remote = consultation.dialog()
-        escaped = f"{call_id};to-tag={remote};from-tag={local}".replace(";", "%3B").replace("=", "%3D").replace("@", "%40")
+        escaped = (
+            f"{call_id};to-tag={remote};from-tag={local}".replace(";", "%3B").replace("=", "%3D").replace("@", "%40")
+        )
         self._do("transfer", f"<{consultation.peer.split('?')[0]}?Replaces={escaped}>")
 
     def dialog(self) -> tuple[str, str, str]:
@@ -224,7 +228,7 @@ class SoftPhone:
         event = self.control.wait(
             lambda e: e["type"] in {"REGISTER_OK", "REGISTER_FAIL"}, f"{self}: answer to REGISTER", deadline_s, since
         )
-        return event.get("param", "200 OK") if event["type"] == "REGISTER_OK" else event.get("param", "failed")
+        return str(event.get("param", "200 OK" if event["type"] == "REGISTER_OK" else "failed"))
 
     def unregistered(self) -> Self:
         """Have an account without registering it: calls can be placed, as an intruder would."""
@@ -290,7 +294,7 @@ class SoftPhone:
 
     def mark(self) -> Mark:
         """This moment of what it hears."""
-        newest = (self.recordings() or [None])[-1]
+        newest = next(reversed(self.recordings()), None)
         return Mark(newest, len(read_wav(newest)[0]) if newest else 0, time.time())
 
     def since(self, mark: Mark, hz: float) -> ToneReport:
@@ -304,7 +308,7 @@ class SoftPhone:
         if self._tap:
             streams = self._tap.streams(to=self.address, ports=self._rtp_ports)
             return analyse(listen_in(streams, mark.clock, end), 8000, hz, expected_ms)
-        newest = (self.recordings() or [None])[-1]
+        newest = next(reversed(self.recordings()), None)
         if newest is None:
             return analyse(silence(0), 8000, hz, expected_ms)
         samples, rate = read_wav(newest)

@@ -1,11 +1,11 @@
 """A tap on a host's cable: what really goes over the wire.
 
-    with Tap(phones, work / "tap.pcap") as tap:
-        ...
-        assert tap.clear_text(b"INVITE sip:") == 0            # TLS hides the signalling
-        for stream in tap.streams(to=phones.address):
-            assert stream.looks_encrypted                     # SRTP hides the tone
-            assert stream.max_gap_ms() < 60
+with Tap(phones, work / "tap.pcap") as tap:
+    ...
+    assert tap.clear_text(b"INVITE sip:") == 0            # TLS hides the signalling
+    for stream in tap.streams(to=phones.address):
+        assert stream.looks_encrypted                     # SRTP hides the tone
+        assert stream.max_gap_ms() < 60
 """
 
 from __future__ import annotations

@@ -31,7 +31,16 @@ class WebPhone:
     """One account on one WebSocket, one call at a time."""
 
     def __init__(
-        self, host: Host, work: Path, user: str, password: str, url: str, *, trust: Path, tone_hz: int = 500, domain: str = ""
+        self,
+        host: Host,
+        work: Path,
+        user: str,
+        password: str,
+        url: str,
+        *,
+        trust: Path,
+        tone_hz: int = 500,
+        domain: str = "",
     ) -> None:
         """`url`: wss://…; `trust`: the CA of its certificate; `domain`: SIP domain, the URL's host by default."""
         self.host, self.work, self.user, self.tone_hz = host, work, user, tone_hz
@@ -83,7 +92,9 @@ class WebPhone:
             self._since = len(self.events)
         self._send({"do": command, **parameters})
 
-    def _wait(self, *names: str, match: Callable[[dict[str, Any]], bool] = lambda _: True, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
+    def _wait(
+        self, *names: str, match: Callable[[dict[str, Any]], bool] = lambda _: True, deadline_s: float = DEADLINE_S
+    ) -> dict[str, Any]:
         stop = {*names, "error", "ended"}
 
         def find() -> dict[str, Any] | None:

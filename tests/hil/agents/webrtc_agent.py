@@ -28,7 +28,7 @@ from tests.hil.agents.sip import Dialog, answer, authorize, new_request, wire
 RATE, FRAME = 48000, 960
 
 
-class Tone(MediaStreamTrack):  # type: ignore[misc]
+class Tone(MediaStreamTrack):
     """A sine in real time, 20 ms a frame."""
 
     kind = "audio"
@@ -196,11 +196,11 @@ class Agent:
         peer = self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))  # none: aiortc would ask a public one
         peer.addTrack(Tone(self.settings["tone_hz"]))
 
-        @peer.on("connectionstatechange")  # type: ignore[misc]
+        @peer.on("connectionstatechange")
         def state() -> None:
             self.tell("media", state=peer.connectionState)
 
-        @peer.on("track")  # type: ignore[misc]
+        @peer.on("track")
         def track(remote: MediaStreamTrack) -> None:
             self.spawn(self.record(remote))
 
@@ -210,10 +210,9 @@ class Agent:
         with contextlib.suppress(Exception):  # the track ends by an exception
             while True:
                 frame = await remote.recv()
-                samples = frame.to_ndarray().reshape(-1, len(frame.layout.channels))[:, 0]
-                if frame.sample_rate != RATE:
-                    samples = np.repeat(samples, RATE // frame.sample_rate)
-                self.heard.append(samples.astype(np.float64))
+                assert isinstance(frame, av.AudioFrame)
+                samples = frame.to_ndarray().reshape(-1, len(frame.layout.channels))[:, 0].astype(np.float64)
+                self.heard.append(np.repeat(samples, RATE // frame.sample_rate))
 
     async def end(self, reason: str) -> None:
         if self.peer:

@@ -86,7 +86,13 @@ def test_sequence_numbers_wrap() -> None:
 
 
 def test_other_packets_are_no_rtp() -> None:
-    others = [b"SIP/2.0 200 OK\r\n" * 2, bytes([0x80, 200]) + bytes(30), bytes([0, 1]) + bytes(30), bytes([22]) + bytes(30), b""]
+    others = [
+        b"SIP/2.0 200 OK\r\n" * 2,
+        bytes([0x80, 200]) + bytes(30),
+        bytes([0, 1]) + bytes(30),
+        bytes([22]) + bytes(30),
+        b"",
+    ]
     assert list(stream(capture([(1.0, frame(payload)) for payload in others]))) == []
 
 

@@ -61,7 +61,7 @@ def test_streams_are_cut_into_messages() -> None:
 def test_the_torture_messages_are_those_of_rfc_4475() -> None:
     names = torture_names()
     assert len(names) == 49
-    assert b'BEL:\\\x07 NUL:\\\x00 DEL:\\\x7f' in torture_message("intmeth")
+    assert b"BEL:\\\x07 NUL:\\\x00 DEL:\\\x7f" in torture_message("intmeth")
     assert torture_message("lwsstart").startswith(b"INVITE  sip:user@example.com  SIP/2.0\r\n")
     assert torture_message("bigcode").startswith(b"SIP/2.0 4294967301 ")
     assert b"Content-Length: -999\r\n" in torture_message("ncl")
