@@ -26,7 +26,8 @@ class Fault:
     """One thing that is wrong in the document: where, what, and what would be right.
 
     ``path`` is ``kind/id/field`` (nested fields joined by dots, list positions in brackets). ``severity`` is ``error``,
-    or ``warning`` for what people should know but may leave as it is: warnings are shown and hold nothing up.
+    or ``warning`` for what people should know but may leave as it is: warnings are shown and hold nothing up. ``line``
+    tells where it stands in the file that it was read from, if it was (the first line is 1).
     """
 
     path: str
@@ -34,6 +35,7 @@ class Fault:
     hint: str = ""
     error_id: str = "invalid"
     severity: Literal["error", "warning"] = "error"
+    line: int | None = None
 
 
 class CentralinoError(Exception):
@@ -58,7 +60,8 @@ class InvalidError(CentralinoError):
         self.faults = tuple(faults)
         first = self.faults[0]
         more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
-        super().__init__(f"{first.path}: {first.message}{more}", first.hint, error_id=first.error_id)
+        line = f"line {first.line}, " if first.line else ""
+        super().__init__(f"{line}{first.path}: {first.message}{more}", first.hint, error_id=first.error_id)
 
 
 class ConflictError(CentralinoError):

@@ -56,3 +56,26 @@ Signatures (everything here is thread-safe; processes may share one database)::
 Errors: ConflictError, InvalidError, NotFoundError, RefusedError; UnavailableError (``database_busy``, ``disk_full``,
 ``read_only``, ``database_unavailable``); CorruptError (``corrupt``, ``bad_key``, ``too_new``).
 """
+
+from appliance.store.diff import FieldChange, changed_paths, field_changes
+from appliance.store.exporting import Secrets, export_document
+from appliance.store.importing import Imported, import_document
+from appliance.store.revision import Candidate, ChangeSet, Revision, State
+from appliance.store.sealing import Keyring
+from appliance.store.store import Store
+
+__all__ = [
+    "Candidate",
+    "ChangeSet",
+    "FieldChange",
+    "Imported",
+    "Keyring",
+    "Revision",
+    "Secrets",
+    "State",
+    "Store",
+    "changed_paths",
+    "export_document",
+    "field_changes",
+    "import_document",
+]
