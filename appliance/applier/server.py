@@ -54,13 +54,14 @@ def group_id() -> int | None:
 class Server:
     """Serves until :meth:`stop`. Requests run in threads of their own; changes run one after another."""
 
-    def __init__(self, path: Path, service: Service) -> None:
+    def __init__(self, path: Path, service: Service, line_s: float = LINE_S) -> None:
         self._path = path
         self._service = service
         self._stopping = threading.Event()
         self._slots = threading.BoundedSemaphore(CONNECTIONS)
         self._busy: set[threading.Thread] = set()
         self._group = group_id()
+        self._line_s = line_s
 
     def run(self) -> None:
         """Listen, converge, serve and tend until stopped; a change under way is finished first."""
@@ -156,7 +157,7 @@ class Server:
 
     def _read(self, connection: socket.socket, buffer: bytearray) -> bytes | None:
         """The next line; None when the peer has ended, is too slow, or we are stopping."""
-        deadline = time.monotonic() + LINE_S
+        deadline = time.monotonic() + self._line_s
         while (end := buffer.find(b"\n")) < 0:
             if len(buffer) > protocol.LINE_MAX:
                 long = InvalidError([Fault("request", f"is longer than {protocol.LINE_MAX} bytes", error_id="request")])
