@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,7 +48,8 @@ def add_to(app: typer.Typer) -> None:
         "import": (import_, _("Stage the content of an exported file")),
     }
     for name, (function, text) in verbs.items():
-        app.command(name, help=text, rich_help_panel=panel)(function)
+        register: Any = app.command(name, help=text, rich_help_panel=panel)
+        register(function)
 
 
 def plan(json: Json = False) -> None:
@@ -55,7 +57,7 @@ def plan(json: Json = False) -> None:
     from appliance.applier.client import ApplierClient
 
     with store() as opened:
-        if opened.candidate(author()).empty:
+        if not opened.candidate(author()):
             print_json({"changes": [], "steps": []}) if json else out.print(_("Nothing is staged."))
             return
         proposed = opened.propose_staged(author(), _("plan"))
@@ -70,12 +72,9 @@ def plan(json: Json = False) -> None:
 
 def show_plan(found: dict[str, Any]) -> None:
     """A plan for people."""
-    out.print(f"[bold]{_('In the document')}[/]")
-    for change in found["changes"]:
-        out.print(f"  {escape(plain(change))}")
-    out.print(f"[bold]{_('In the system')}[/]")
-    for step in found["steps"]:
-        out.print(f"  {escape(plain(step))}")
+    from appliance.applier.plan import for_people
+
+    out.print(escape(for_people(found)))
     out.print(_("Effect: {effect}").format(effect=effect_text(found["effect"])))
 
 
@@ -95,16 +94,13 @@ def commit(
     """Propose the staged changes and have them applied."""
     from appliance.applier.client import ApplierClient
 
-    client = ApplierClient(Paths.default().applier_socket)
+    window, when = seconds(confirm) if confirm else None, moment(at) if at else None
     with store() as opened:
         revision = opened.propose_staged(author(), message)
-    answer = client.apply(
-        revision.number,
-        allow=allowed(allow_drops, allow_restart),
-        confirm_s=seconds(confirm) if confirm else None,
-        at=moment(at) if at else None,
-        offline=offline,
-    )
+    allow = allowed(allow_drops, allow_restart)
+    with progress(quiet=json) as say:
+        client = ApplierClient(Paths.default().applier_socket, say)
+        answer = client.apply(revision.number, allow=allow, confirm_s=window, at=when, offline=offline)
     report(answer, json=json)
 
 
@@ -125,6 +121,16 @@ def rollback(
         revision, author=author(), message=message, allow=allowed(allow_drops, allow_restart)
     )
     report(answer, json=json)
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A moving line on a terminal that says which step is under way."""
+    if quiet or not err.is_terminal:
+        yield lambda _text: None
+        return
+    with err.status(_("Committing …")) as status:
+        yield lambda text: status.update(escape(text))
 
 
 def report(answer: dict[str, Any], *, json: bool) -> None:

@@ -98,7 +98,8 @@ def secret_value(id: str, value: str) -> None:
 def current() -> Document:
     """The head with this person's staged changes on top."""
     with store() as opened:
-        return opened.candidate(author()).on(opened.document())
+        document: Document = opened.candidate(author()).on(opened.document())
+        return document
 
 
 def one(document: Document, kind: str, id: str) -> Object:

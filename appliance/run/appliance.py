@@ -1,0 +1,182 @@
+"""``centralino run``: the whole appliance on one machine, with a demo company at first start.
+
+Killed anywhere in here, the next start goes on from what is on disk: the demo document is one proposal that is either
+committed or made again, certificates and passwords are made once, leftovers of processes are replaced.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from appliance.applier.client import ApplierClient
+from appliance.core.document import Document
+from appliance.core.errors import CentralinoError, RefusedError
+from appliance.engine.launch import EngineLauncher
+from appliance.engine.progress import Steps
+from appliance.engine.root import EngineRoot, ensure_root
+from appliance.i18n import _
+from appliance.organisation.model import Secret
+from appliance.paths import EnginePaths, Paths
+from appliance.run.card import show_card
+from appliance.run.certificate import ensure_certificate
+from appliance.run.demo import PROVIDER_SECRET, demo
+from appliance.run.engine_service import EngineService
+from appliance.run.provider import PROVIDER_AMI_PORT, provider_files
+from appliance.run.supervisor import Program, Supervisor, is_same_program, read_pid
+from appliance.store import Store
+
+PASSWORD_BYTES: Final = 12
+"""Entropy of a generated SIP password: 96 bits, 16 characters that can be typed."""
+
+
+def start_and_watch(paths: Paths, address: str, console: Console | None = None) -> None:
+    """Start everything, print the card, watch until SIGINT or SIGTERM, stop everything.
+
+    Raises RefusedError (``already_running``) when an appliance runs in this state directory.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    console = console or Console(highlight=False)
+    began = time.monotonic()
+    with _only_one(paths):
+        supervisor = Supervisor(paths.state / "run" / "supervisor.json")
+        try:
+            document, clear = _start(paths, address, supervisor, console)
+        except BaseException:
+            supervisor.stop()
+            raise
+        show_card(
+            console,
+            document,
+            clear,
+            seconds=time.monotonic() - began,
+            stop=_("Ctrl-C stops everything; what you configured stays in {place}.").format(place=paths.state),
+        )
+        supervisor.run()
+        console.print(_("Stopped."))
+
+
+def _start(paths: Paths, address: str, supervisor: Supervisor, console: Console) -> tuple[Document, dict[str, str]]:
+    with Steps(console) as steps:
+        steps.step(_("Engine root"))
+        root = ensure_root(paths, console=console)
+        launcher = EngineLauncher(root, paths.engine, die_with_parent=False)
+        launcher.prepare()
+        ensure_certificate(paths.engine.tls, "appliance", ("localhost", "127.0.0.1", address))
+        launcher.grant(paths.engine.tls)
+        steps.step(_("Configuration applier"))
+        supervisor.start(_program(paths, "applier", ready=paths.applier_socket))
+        first = _propose_demo(paths, address)
+        if first is not None:
+            steps.step(_("Demo company: Demo Srl"))
+            ApplierClient(paths.applier_socket).apply(first, offline=True)
+        document, clear = _document(paths)
+        if PROVIDER_SECRET in clear:
+            steps.step(_("Simulated provider"))
+            supervisor.start(_provider(paths, root, clear[PROVIDER_SECRET]))
+        steps.step(_("Engine"))
+        supervisor.start(EngineService("engine", launcher))
+        steps.step(_("Call history"))
+        supervisor.start(_program(paths, "history"))
+    return document, clear
+
+
+def _program(paths: Paths, name: str, ready: Path | None = None) -> Program:
+    return Program(
+        name,
+        [sys.executable, "-m", f"appliance.{name}"],
+        log=paths.state / "log" / f"{name}.log",
+        pid_file=paths.state / "run" / f"{name}.pid",
+        ready=None if ready is None else lambda: _accepts(ready),
+    )
+
+
+def _accepts(socket_path: Path) -> bool:
+    try:
+        ApplierClient(socket_path).state()
+    except CentralinoError:
+        return False
+    return True
+
+
+def _propose_demo(paths: Paths, address: str) -> int | None:
+    """Number of the revision with the demo company, or None when the document isn't empty."""
+    with Store.default(paths) as store:
+        if store.head().number:
+            return None
+        for left in store.open_proposals():
+            store.fail(left.number, "given up by a start that was interrupted")
+        company = demo(address, lambda: secrets.token_urlsafe(PASSWORD_BYTES))
+        keyring = store.keyring(paths.secret_key)
+        put = [
+            Secret(id=item.id, value=keyring.seal(item.id, company.secrets[item.id]))
+            if isinstance(item, Secret)
+            else item
+            for item in company.objects
+        ]
+        return store.propose(put, (), base=0, author="centralino", message="Demo company").number
+
+
+def _document(paths: Paths) -> tuple[Document, dict[str, str]]:
+    with Store.default(paths) as store:
+        document = store.document()
+        return document, store.keyring(paths.secret_key).reveal(document)
+
+
+def _provider(paths: Paths, root: EngineRoot, password: str) -> EngineService:
+    launcher = EngineLauncher(root, EnginePaths(paths.state / "provider"), ami_port=PROVIDER_AMI_PORT)
+    launcher.prepare()
+    directory = launcher.paths.current
+    directory.mkdir(exist_ok=True)
+    for name, text in provider_files(password, launcher.read_ami_secret()).items():
+        fresh = directory / f"{name}.new"
+        fresh.touch(mode=0o640)
+        fresh.write_text(text)
+        fresh.rename(directory / name)
+    launcher.grant(launcher.paths.config)
+    return EngineService("provider", launcher)
+
+
+@contextmanager
+def _only_one(paths: Paths) -> Iterator[None]:
+    """Hold the lock of the state directory; the kernel frees it when we die."""
+    place = paths.state / "run"
+    place.mkdir(parents=True, exist_ok=True, mode=0o755)
+    with (place / "supervisor.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RefusedError(
+                _("the appliance runs already in {place}").format(place=paths.state),
+                _("stop it: centralino stop"),
+                error_id="already_running",
+            ) from None
+        pid_file = place / "supervisor.pid"
+        pid_file.write_text(f"{os.getpid()}\n")
+        try:
+            yield
+        finally:
+            pid_file.unlink(missing_ok=True)
+
+
+def supervisor_pid(paths: Paths) -> int | None:
+    """Process id of the supervisor that runs in this state directory."""
+    pid = read_pid(paths.state / "run" / "supervisor.pid")
+    if pid is None:
+        return None
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    except OSError:
+        return None
+    argv = [word.decode(errors="replace") for word in words]
+    return pid if "run" in argv and is_same_program(pid, argv) else None
