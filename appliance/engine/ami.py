@@ -48,7 +48,8 @@ class AmiError(CentralinoError):
 class AmiClient:
     """A logged-in connection. Use it as a context manager, or :meth:`close` it.
 
-    Responses find their action by ActionID, so that events and other threads' answers may come in between.
+    Responses find their action by ActionID, so that events may come in between. Threads take turns: whoever waits for
+    events for long should have a connection of its own.
     """
 
     def __init__(self, connection: socket.socket) -> None:

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.markup import escape
@@ -152,7 +153,7 @@ def _make(work: Path, definition: Definition, source: Path | None, steps: Steps,
     else:
         steps.step(f"Checking the archive {source.name}")
         include = archive.unpack(source, work / "archive", definition)
-        sources = [f"deb [trusted=yes] copy://{(work / 'archive').absolute()} ./"]
+        sources = [f"deb [trusted=yes] copy://{quote(str((work / 'archive').absolute()))} ./"]
     _mmdebstrap(definition, root, sources, include, steps)
     steps.step("Checking versions")
     if source is None:
