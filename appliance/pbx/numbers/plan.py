@@ -147,21 +147,20 @@ def _international() -> Section:
         start = f"+{code.code}"
         fits = _matches(of_lengths(code.lengths), f"${{EXTEN:{len(start)}}}")
         extens.append((f"_{start}.", [f"Return(${{IF({fits}?${{EXTEN}})}})"]))
-        if code.trunk_prefix:
-            extens.append((f"_{start}{code.trunk_prefix}.", _without_trunk_prefix(code)))
+        extens += [(f"_{start}{prefix}.", _without_trunk_prefix(code, prefix)) for prefix in code.trunk_prefixes]
     return dialplan("international", *extens)
 
 
-def _without_trunk_prefix(code: CallingCode) -> list[str]:
+def _without_trunk_prefix(code: CallingCode, prefix: str) -> list[str]:
     start = len(str(code.code)) + 1
-    whole, rest = f"${{EXTEN:{start}}}", f"${{EXTEN:{start + len(code.trunk_prefix)}}}"
+    whole, rest = f"${{EXTEN:{start}}}", f"${{EXTEN:{start + len(prefix)}}}"
     without = f"international,+{code.code}{rest},1"
-    if not starting_with(code.general, code.trunk_prefix[0]):
+    if not starting_with(code.general, prefix[0]):
         return [f"Goto({without})"]
-    # Numbers of that country may begin with these digits (Thailand's 001 800): then only if what is left is one.
+    # Numbers of that country may begin with these digits (Thailand's 001 800): kept if only the whole makes a number.
     is_whole, is_rest = (_matches(posix(code.general), digits) for digits in (whole, rest))
     fits = _matches(of_lengths(code.lengths), whole)
-    return [f"GotoIf($[{is_whole} < {is_rest}]?{without})", f"Return(${{IF({fits}?${{EXTEN}})}})"]
+    return [f"GotoIf($[{is_whole} <= {is_rest}]?{without})", f"Return(${{IF({fits}?${{EXTEN}})}})"]
 
 
 @lru_cache(maxsize=8)
@@ -188,17 +187,18 @@ def _home_category(rules: Country, digit: str) -> str:
     Patterns of types may be wider than the country's general one (Germany's fixed line): both must fit.
     """
     national = f"${{EXTEN:{len(str(rules.code.code)) + 1}}}"
-    foreign = rules.code.code in FOREIGN_MATES
-    otherwise = _abroad_category(rules.code) if foreign else NumberCategory.OTHER.value
     choices = [
         (_matches(posix(part), national), category.value)
         for category, pattern in rules.categories
         if (part := starting_with(pattern, digit))
     ]
+    if rules.code.code in FOREIGN_MATES:
+        premium = _matches(posix(rules.code.premium), national)
+        return _ladder([*choices, (premium, NumberCategory.PREMIUM)], NumberCategory.INTERNATIONAL)
     if not choices:
         return ""
-    general = _matches(posix(starting_with(rules.general_of_mates, digit)), national)
-    return _ladder([(general, _ladder(choices, otherwise))], otherwise)
+    general = _matches(posix(starting_with(rules.code.general, digit)), national)
+    return _ladder([(general, _ladder(choices, NumberCategory.OTHER))], NumberCategory.OTHER)
 
 
 def _short_category(rules: Country) -> str:
@@ -209,9 +209,11 @@ def _short_category(rules: Country) -> str:
 def _abroad_category(code: CallingCode) -> str:
     if code.all_premium:
         return NumberCategory.PREMIUM
-    start = len(str(code.code)) + 1
-    choices = [(_matches(posix(code.premium), f"${{EXTEN:{start}}}"), NumberCategory.PREMIUM)] if code.premium else []
-    return _ladder(choices, NumberCategory.INTERNATIONAL)
+    if not code.premium:
+        return NumberCategory.INTERNATIONAL
+    digits = f"${{EXTEN:{len(str(code.code)) + 1}}}"
+    is_number, is_premium = (_matches(posix(pattern), digits) for pattern in (code.general, code.premium))
+    return _ladder([(f"$[{is_number} & {is_premium}]", NumberCategory.PREMIUM)], NumberCategory.INTERNATIONAL)
 
 
 def _class(id: str, item: ClassOfService) -> Section:

@@ -50,7 +50,7 @@ _SHORT_ORDER: Final = (
 class CallingCode:
     """A calling code of ITU-T E.164 as seen from another country. Patterns are phonenumbers' own, for the digits after it.
 
-    ``general``: what all of its numbers look like. ``trunk_prefix``: digits that people write after it though they don't belong there: the 0 of +44 (0)20.
+    ``general``: what its numbers look like. ``trunk_prefixes``: digits that people write after it though they don't belong there: the 0 of +44 (0)20.
     ``premium``: pattern of numbers at a premium rate; empty: none known. ``all_premium``: every number is.
     """
 
@@ -59,21 +59,20 @@ class CallingCode:
     general: str
     premium: str
     all_premium: bool
-    trunk_prefix: str
+    trunk_prefixes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Country:
     """A country as seen from inside. Patterns are phonenumbers' own, for national (significant) numbers.
 
-    ``general`` is what all of its numbers look like; ``general_of_mates`` adds the countries that share its calling code.
+    ``general``: what all of its numbers look like.
     ``categories`` are in order: the first pattern that fits decides; ``short`` likewise, after ``short_valid``.
     """
 
     region: str
     code: CallingCode
     general: str
-    general_of_mates: str
     categories: tuple[tuple[NumberCategory, str], ...]
     short_valid: str
     short: tuple[tuple[NumberCategory, str], ...]
@@ -107,20 +106,32 @@ def calling_codes() -> dict[int, CallingCode]:
 def _calling_code(code: int) -> CallingCode:
     mates = _mates(code)
     main = mates[0]
-    trunk_prefix = main.national_prefix or ""
+    prefixes = None if main.national_prefix_transform_rule else _prefixes(main.national_prefix_for_parsing)
+    if prefixes is None:
+        prefixes = (main.national_prefix,) if (main.national_prefix or "").isdigit() else ()
     return CallingCode(
         code=code,
         lengths=frozenset(main.general_desc.possible_length),
-        general=_pattern(main, "general_desc"),
+        general=_unite(*(_pattern(mate, "general_desc") for mate in mates)),
         premium=_unite(*(_pattern(mate, "premium_rate") for mate in mates)),
         all_premium=code in _SATELLITE_AND_GLOBAL,
-        trunk_prefix=trunk_prefix if trunk_prefix.isdigit() else "",
+        trunk_prefixes=prefixes,
     )
 
 
 def _prefixes(regex: str | None) -> tuple[str, ...] | None:
-    found = tuple(regex.split("|")) if regex else ()
-    return found if all(prefix.isdigit() for prefix in found) else None
+    """``0|180020``, ``[08]``, ``0|80?`` as plain prefixes; None when it is more than that."""
+    found: list[str] = []
+    for part in regex.split("|") if regex else ():
+        if part.isdigit():
+            found.append(part)
+        elif part[:1] == "[" and part[-1:] == "]" and part[1:-1].isdigit():
+            found += part[1:-1]
+        elif part.endswith("?") and part[:-1].isdigit():
+            found += [part[:-1], part[:-2]]
+        else:
+            return None
+    return tuple(dict.fromkeys(found))
 
 
 def _international_prefix(metadata: Any) -> str | None:
@@ -146,7 +157,6 @@ def country(region: str) -> Country | None:
         region=region,
         code=calling_codes()[code],
         general=_pattern(metadata, "general_desc"),
-        general_of_mates=_unite(*(_pattern(mate, "general_desc") for mate in mates)),
         categories=tuple(_typed(mates, _ORDER)),
         short_valid=_pattern(short, "short_code"),
         short=tuple(_typed([short], _SHORT_ORDER)),
