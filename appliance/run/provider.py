@@ -56,6 +56,7 @@ def _pjsip(password: str) -> tuple[Section, ...]:
             "auth",
         ),
         Section(PROVIDER_ACCOUNT, (("max_contacts", "1"), ("remove_existing", "yes")), "aor"),
+        Section(PROVIDER_ACCOUNT, (("endpoint", PROVIDER_ACCOUNT), ("match", "127.0.0.1/32")), "identify"),
     )
 
 
