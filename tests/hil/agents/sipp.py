@@ -213,9 +213,10 @@ class Sipp:
 
     def stop(self, grace_s: float = 5.0) -> None:
         """End it; calls that are up get the grace time."""
-        if self.child.running:
-            self.child.signal(signal.SIGUSR1)
-        self.child.stop(grace_s)
+        if hasattr(self, "child"):  # not when nothing was started
+            if self.child.running:
+                self.child.signal(signal.SIGUSR1)
+            self.child.stop(grace_s)
 
     def __enter__(self) -> Self:
         return self
