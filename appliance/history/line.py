@@ -33,6 +33,7 @@ RUN_EVENT: Final = "RUN"
 
 _FIELD: Final = rb'"((?:[^"\x00]|"")*)"'
 _RECORD: Final = re.compile(_FIELD + (rb"," + _FIELD) * (len(FIELDS) - 1))
+_TYPE: Final = re.compile(r"[\w-]{1,40}", re.ASCII)  # a torn record and the next one may look like one with an odd type
 _TIME: Final = re.compile(r"(\d{1,12})(?:\.(\d{1,6}))?")
 _START: Final = re.compile(rb'"[A-Z_]{3,20}","\d{9,11}\.')
 
@@ -81,7 +82,7 @@ def parse(line: bytes) -> Event:
     type_, time, id_, call, channel, number, name, by, exten, context, account, peer, extra = (
         field.decode("utf-8", "replace").replace('""', '"') for field in match.groups()
     )
-    if not type_ or not id_ or not call:
+    if not _TYPE.fullmatch(type_) or not id_ or not call:
         raise LineError("no type or no id")
     clock = _TIME.fullmatch(time)
     if clock is None:
@@ -107,8 +108,6 @@ def _extra(text: str) -> dict[str, Any] | None:
 def salvage(line: bytes) -> tuple[int, Event] | None:
     """A whole record at the end of a damaged line: (where it starts, the event), or None."""
     for match in _START.finditer(line, 1):
-        if line[match.start() - 1 : match.start()] == b",":
-            continue  # the middle of a record
         try:
             return match.start(), parse(line[match.start() :])
         except LineError:

@@ -46,9 +46,7 @@ def record(call: OpenCall, run: str, *, engine_failure: bool = False) -> Call:
         started=first.started // 1000,
         rang=called[0].started // 1000 if called else None,
         answered=_ms(answered),
-        ended=max((channel.ended for channel in call.channels.values()), default=0) // 1000
-        if not engine_failure
-        else call.last // 1000,
+        ended=(call.last if call.live else max(channel.ended for channel in call.channels.values())) // 1000,
         cause=first.cause,
         incomplete=call.incomplete,
         legs=tuple(_leg(channel, reports[channel.id], outcome, engine_failure) for channel in legs),

@@ -1,0 +1,7 @@
+"""``python -m appliance.history``."""
+
+import sys
+
+from appliance.history.run import main
+
+sys.exit(main())

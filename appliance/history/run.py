@@ -1,0 +1,217 @@
+"""The history's daemon: reads the spool on, rotates it, watches the disk, ends calls of a dead engine."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import insert, select, update
+
+from appliance.core.errors import CentralinoError, UnavailableError
+from appliance.engine.ami import AmiClient
+from appliance.history.ingest import Ingest
+from appliance.history.spool import Spool, listening
+from appliance.paths import EnginePaths, Paths
+from appliance.store import history as table
+from appliance.store.database import Database
+
+_log = logging.getLogger("centralino.history")
+
+FULL: Final = 64 * 1024
+"""Free bytes below which the engine's next lines may be lost."""
+LATE_MS: Final = 60_000
+"""A call without events for this long is asked after at the engine when events were lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the daemon works by.
+
+    :param poll_s: seconds between two looks at the spool.
+    :param keep_s: seconds that a file of the spool is kept after it was read to its end.
+    :param rotate_bytes: size at which the live file is sealed.
+    :param low_bytes: free bytes below which the alarm is raised; the engine writes about 2 kB per call.
+    :param watch_s: seconds between two looks at disk and engine.
+    :param reconcile_s: seconds between two comparisons of open calls with the engine's channels.
+    """
+
+    poll_s: float = 0.5
+    keep_s: float = 7 * 86400
+    rotate_bytes: int = 64 << 20
+    low_bytes: int = 256 << 20
+    watch_s: float = 2.0
+    reconcile_s: float = 3600.0
+
+
+class Alarms:
+    """Raises and clears alarms: a row that lasts until it is cleared, and a line in the log, whatever the disk says."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._unsaved: dict[str, tuple[str, str, int]] = {}
+        with database.read() as connection:
+            query = select(table.alarm.c.code).where(table.alarm.c.cleared.is_(None))
+            self._raised = set(connection.execute(query).scalars())
+
+    def set(self, code: str, severity: str, message: str, active: bool) -> None:
+        """Raise the alarm if it is active and wasn't, clear it if it isn't and was."""
+        if active and code not in self._raised:
+            self._raised.add(code)
+            self._unsaved[code] = (severity, message, _now())
+            _log.log(logging.CRITICAL if severity == "critical" else logging.WARNING, "alarm %s: %s", code, message)
+        self.save()
+        if not active and code in self._raised and code not in self._unsaved:
+            with self._database.write() as connection:
+                where = (table.alarm.c.code == code) & table.alarm.c.cleared.is_(None)
+                connection.execute(update(table.alarm).where(where).values(cleared=_now()))
+            self._raised.discard(code)
+            _log.warning("alarm %s is over", code)
+
+    def save(self) -> None:
+        """Write what couldn't be written when it was raised: perhaps it was the database's disk that was full."""
+        for code, (severity, message, raised) in list(self._unsaved.items()):
+            try:
+                with self._database.write() as connection:
+                    row = {"code": code, "severity": severity, "message": message, "raised": raised}
+                    connection.execute(insert(table.alarm), [row])
+            except UnavailableError as error:
+                _log.error("alarm %s can't be stored now: %s", code, error)
+                return
+            del self._unsaved[code]
+
+
+class Daemon:
+    """Everything that the history needs done, in one thread.
+
+    :param channels: ids of the channels that the engine has; None: it can't be asked.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        spool: Spool,
+        control_socket: Path,
+        channels: Callable[[], Collection[str] | None],
+        limits: Limits = Limits(),
+    ) -> None:
+        self.limits = limits
+        self._ingest = Ingest(database, spool)
+        self._alarms = Alarms(database)
+        self._spool, self._control_socket, self._channels = spool, control_socket, channels
+        self._full_since: int | None = None
+        self._day = time.gmtime().tm_yday
+        self._next_watch = self._next_reconcile = 0.0
+
+    @property
+    def open_calls(self) -> int:
+        """Calls in progress."""
+        return self._ingest.open_calls
+
+    def turn(self) -> int:
+        """One round: everything new is read, and what is due is done. Bytes read."""
+        alive = listening(self._control_socket)
+        taken = self._ingest.drain()
+        if not alive and self._ingest.open_calls:
+            # Asked before the last look at the spool: whatever a new run wrote since begins with its own announcement.
+            ended = self._ingest.engine_died()
+            _log.error("the engine is gone: %d calls ended with it", ended)
+        if (now := time.monotonic()) >= self._next_watch:
+            self._next_watch = now + self.limits.watch_s
+            self._watch_disk()
+            self._tidy()
+        if alive and now >= self._next_reconcile and self._ingest.open_calls:
+            self._next_reconcile = now + self.limits.reconcile_s
+            self._reconcile()
+        return taken
+
+    def run(self, stop: threading.Event) -> None:
+        """Turn after turn until ``stop``; what fails now is tried again."""
+        while not stop.is_set():
+            try:
+                self.turn()
+                self._alarms.set("history_stopped", "critical", "", False)
+            except CentralinoError as error:
+                _log.error("%s (%s)", error, error.hint)
+                if error.error_id != "no_spool":
+                    self._alarms.set("history_stopped", "critical", f"calls can't be recorded: {error}", True)
+            stop.wait(self.limits.poll_s)
+
+    def _watch_disk(self) -> None:
+        free = self._spool.free()
+        full, low = free < FULL, free < self.limits.low_bytes
+        if full and self._full_since is None:
+            self._full_since = _now()
+        if low:
+            self._ingest.prune(_now() + 1)  # what has been read is given up early: the engine needs the room
+        directory = self._spool.directory
+        self._alarms.set("spool_low", "warning", f"{directory}: {free >> 20} MiB free: soon calls will be lost", low)
+        self._alarms.set("spool_full", "critical", f"{directory} is full: calls are being lost", full)
+        if not full and self._full_since is not None:
+            self._ingest.add_gap(self._full_since, _now(), "disk_full", str(directory))
+            self._full_since = None
+            self._next_reconcile = 0.0
+
+    def _tidy(self) -> None:
+        day = time.gmtime().tm_yday
+        if self._ingest.rotate(1 if day != self._day else self.limits.rotate_bytes):
+            _log.info("spool file sealed")
+        self._day = day
+        self._ingest.prune(_now() - int(self.limits.keep_s * 1000))
+
+    def _reconcile(self) -> None:
+        live = self._channels()
+        if live is not None and (ended := self._ingest.reconcile(live, (_now() - LATE_MS) * 1000)):
+            _log.error("%d calls ended without a trace in the spool", ended)
+
+
+def engine_channels(paths: EnginePaths, port: int) -> Collection[str] | None:
+    """Ids of all channels of the running engine; None when it can't be asked."""
+    try:
+        with AmiClient.connect(paths.ami_secret.read_text(), port=port) as ami:
+            return {channel["Uniqueid"] for channel in ami.channels()}
+    except (CentralinoError, OSError):
+        return None
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def main(argv: list[str] | None = None) -> int:
+    """``python -m appliance.history``: run until SIGTERM or SIGINT. Exit code 0, or 1 with one line why not."""
+    parser = argparse.ArgumentParser(
+        prog="appliance.history", description="Turns the engine's events into call history."
+    )
+    parser.add_argument("--ami-port", type=int, default=int(os.environ.get("CENTRALINO_AMI_PORT", "5038")))
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    paths = Paths.default()
+    try:
+        spool = Spool(paths.engine.cel)
+        with spool.lock():
+            database = table.open_history(paths=paths)
+            try:
+                daemon = Daemon(
+                    database,
+                    spool,
+                    paths.engine.control_socket,
+                    lambda: engine_channels(paths.engine, options.ami_port),
+                )
+                daemon.run(stop)
+            finally:
+                database.close()
+    except CentralinoError as error:
+        _log.error("%s (%s)", error, error.hint)
+        return 1
+    return 0
