@@ -47,7 +47,8 @@ class Section:
             lines.append(f"type={self.type}")
         arrow = " => "
         for key, value in self.options:
-            line = f"{key}{arrow if key in _ARROWED else '='}{escape(value)}"
+            # A value that begins with ">" would be read as the tail of an arrow: give it an arrow of its own.
+            line = f"{key}{arrow if key in _ARROWED or value.startswith('>') else '='}{escape(value)}"
             if len(line.encode()) > LINE_MAX:
                 raise ValueError(f"[{self.name}] {key}: a line of more than {LINE_MAX} bytes")
             lines.append(line)

@@ -1,12 +1,96 @@
-"""extensions → engine configuration (pure)."""
+"""extensions → engine configuration (pure): devices, internal calls, and where a device's calls begin.
+
+What other features may rely on (contexts; a call enters with its channel variables as DECISIONS of the dialplan say):
+
+``from-device``
+    First context of every call from a device. Looks at ``emergency``, ``services``, ``internal-from-device``,
+    ``groups``, ``site-prefixes`` and ``outward``, in this order.
+``internal``
+    Rings ``${EXTEN}`` for a call from anywhere: ``Goto(internal,<number>,1)``. Never returns.
+``sent-on-inside``, ``sent-on-outside``
+    Where a forwarded or transferred number is looked up: extensions and groups, and also outside numbers. Services and
+    emergency numbers aren't there: nobody can be sent to them.
+``transfer``, ``forwarded``
+    Targets of REFER (``TRANSFER_CONTEXT``) and of 302 (``FORWARD_CONTEXT``). They take over ``__FROM_ID``,
+    ``__FROM_EXT``, ``__FROM_SITE``, ``__COS`` and ``__CLI`` of the device that sends the call on.
+``outward``
+    Numbers with the outside prefix, and with ``+``: to ``outside`` without the prefix. Refused (403) to a locked phone.
+``unanswered``
+    ``Goto(unanswered,${DIALSTATUS},1)`` after a Dial that wasn't answered: ends the call with the cause for the phone.
+
+Values that phones set, in the engine's database: ``dnd/<extension id>`` (1), ``forward/<extension id>`` (number as
+dialled), ``lock/<extension id>`` (1). A locked phone may dial emergency numbers, services, extensions and groups; and
+what its extension forwards or its devices transfer doesn't get outside either.
+
+Channel variables besides those of the contract: ``__FROM_ID`` extension id; ``GROUP(extension)`` extension id,
+on every leg of every device: busy logic counts it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import lru_cache
+
+from appliance.core.asterisk import Section, dialplan
 from appliance.core.document import Document
 from appliance.pbx.context import Installation
+from appliance.pbx.extensions import internal
+from appliance.pbx.extensions.endpoints import sections
+from appliance.pbx.extensions.patterns import patterns
+from appliance.pbx.extensions.steps import sent_on
+from appliance.pbx.extensions.tables import tables
 from appliance.pbx.feature import Contribution
+from appliance.pbx.groups.model import RingGroup
+from appliance.pbx.numbers.model import NumberPlan, SitePrefix
+
+Ranges = tuple[str, ...]
 
 
-def contribute(document: Document, installation: Installation) -> Contribution:  # noqa: ARG001
+def contribute(document: Document, installation: Installation) -> Contribution:
     """This feature's part of the engine's configuration."""
-    return Contribution()
+    plan = next(iter(document.all(NumberPlan).values()), None)
+    groups = tuple(sorted(group.number for group in document.all(RingGroup).values() if group.number))
+    return Contribution(
+        pjsip=tuple(sections(document, installation)),
+        dialplan=_dialplan(plan, groups),
+        files=tables(document, installation),
+    )
+
+
+@lru_cache(maxsize=2)
+def _dialplan(plan: NumberPlan | None, groups: tuple[str, ...]) -> tuple[Section, ...]:
+    ranges = patterns(plan.ranges) if plan else ()
+    prefix = plan.outside_prefix if plan else ""
+    targets = (*ranges, *groups, f"_{prefix}X.", "_+X.")
+    return (
+        Section("globals", (("TRANSFER_CONTEXT", "transfer"), ("FORWARD_CONTEXT", "forwarded"))),
+        dialplan(
+            "from-device",
+            includes=("emergency", "services", "internal-from-device", "groups", "site-prefixes", "outward"),
+        ),
+        dialplan("refused"),
+        *internal.contexts(ranges),
+        dialplan("site-prefixes", *_site_prefixes(plan.site_prefixes if plan else (), ranges)),
+        dialplan("sent-on-inside", includes=("internal", "groups")),
+        dialplan("sent-on-outside", includes=("internal", "groups", "outward")),
+        sent_on("transfer", "BLINDTRANSFER", "SENT_ON_TRANSFER", targets),
+        sent_on("forwarded", "FORWARDERNAME", "SENT_ON_FORWARD", targets),
+        _outward(prefix),
+    )
+
+
+def _outward(prefix: str) -> Section:
+    locked = 'GotoIf($["${DB(lock/${FROM_ID})}" != ""]?locked)'
+    refuse = "locked: Hangup(21)"
+    return dialplan(
+        "outward",
+        (f"_{prefix}X.", (locked, f"Goto(outside,${{EXTEN:{len(prefix)}}},1)", refuse)),
+        ("_+X.", (locked, "Goto(outside,${EXTEN},1)", refuse)),
+    )
+
+
+def _site_prefixes(prefixes: tuple[SitePrefix, ...], ranges: Ranges) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """A site's prefix and then a number: the call goes to the number, numbers being unique in all of the appliance."""
+    for item in prefixes:
+        for pattern in ranges:
+            yield f"_{item.prefix}{pattern[1:]}", (f"Goto(internal-from-device,${{EXTEN:{len(item.prefix)}}},1)",)

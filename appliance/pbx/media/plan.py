@@ -1,12 +1,100 @@
-"""media → engine configuration (pure)."""
+"""media → engine configuration (pure): transports and what holds for all of SIP.
+
+Quality of service: signalling is marked CS3 (DSCP 24, RFC 4594), voice EF (DSCP 46, RFC 3246) by each endpoint.
+"""
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Final
+
+from appliance.core.asterisk import Section
 from appliance.core.document import Document
+from appliance.engine.plan import WebSocketServer
 from appliance.pbx.context import Installation
 from appliance.pbx.feature import Contribution
+from appliance.pbx.media.doors import Door, doors
+from appliance.pbx.media.model import Listener, Transport
+
+TLS_CIPHERS: Final = (
+    "ECDHE-ECDSA-AES256-GCM-SHA384,ECDHE-RSA-AES256-GCM-SHA384,ECDHE-ECDSA-AES128-GCM-SHA256,"
+    "ECDHE-RSA-AES128-GCM-SHA256,ECDHE-ECDSA-CHACHA20-POLY1305,ECDHE-RSA-CHACHA20-POLY1305"
+)
+"""Forward secrecy and authenticated encryption only. TLS 1.3 has its own."""
 
 
-def contribute(document: Document, installation: Installation) -> Contribution:  # noqa: ARG001
-    """This feature's part of the engine's configuration."""
-    return Contribution()
+def contribute(document: Document, installation: Installation) -> Contribution:
+    """Transports, and the objects of which there is one."""
+    by_listener = {listener: door for door in doors(listeners(document)) for listener in door.listeners}
+    transports = (transport(item, by_listener[item.id], installation) for item in listeners(document))
+    return Contribution(pjsip=(_system(), _global(installation.realm), *transports))
+
+
+def listeners(document: Document) -> tuple[Listener, ...]:
+    """All listeners, in order of id."""
+    return tuple(sorted(document.all(Listener).values(), key=lambda item: item.id))
+
+
+def transport(listener: Listener, door: Door, installation: Installation) -> Section:
+    """One listener. Its reload is allowed, which drops the connections over it only if one of its own options changed."""
+    certificate = installation.certificates.get(listener.certificate or "")
+    return _transport(listener, door.domain(installation.transport_token), certificate)
+
+
+@lru_cache(maxsize=64)
+def _transport(listener: Listener, domain: str, certificate: tuple[str, str] | None) -> Section:
+    host = f"[{listener.address}]" if ":" in listener.address else listener.address
+    options = [
+        ("protocol", listener.transport.value),
+        ("bind", f"{host}:{listener.port}"),
+        ("domain", domain),
+        ("tos", "cs3"),
+        ("cos", "3"),
+        ("allow_reload", "yes"),
+    ]
+    if listener.transport in (Transport.TLS, Transport.TCP):
+        options.append(("tcp_keepalive_enable", "yes"))
+    if listener.transport is Transport.TLS:
+        if certificate is not None:
+            options += [("cert_file", certificate[0]), ("priv_key_file", certificate[1])]
+        # No "method": the stack's default is TLS 1.2 and 1.3; naming 1.2 would shut 1.3 out.
+        options += [("cipher", TLS_CIPHERS), ("verify_client", "no")]
+    return Section(listener.id, tuple(options), type="transport")
+
+
+@lru_cache(maxsize=1)
+def _system() -> Section:
+    # A UDP request that grew past the MTU stays on UDP: a phone that isn't registered over TCP can't be reached by it.
+    return Section("system", (("disable_tcp_switch", "yes"),), type="system")
+
+
+@lru_cache(maxsize=4)
+def _global(realm: str) -> Section:
+    """Unknown users are challenged exactly like known ones: same realm, same one algorithm, no version in the name."""
+    options = (
+        ("user_agent", "Centralino"),
+        ("default_realm", realm),
+        ("endpoint_identifier_order", "username,ip"),
+        ("default_auth_algorithms_uas", "MD5"),
+        ("max_initial_qualify_time", "30"),
+        ("keep_alive_interval", "90"),
+        ("contact_expiration_check_interval", "30"),
+        ("unidentified_request_count", "20"),
+        ("unidentified_request_period", "5"),
+        ("unidentified_request_prune_interval", "30"),
+        ("send_contact_status_on_update_registration", "no"),
+        ("mwi_disable_initial_unsolicited", "yes"),
+        ("norefersub", "yes"),
+        ("allow_sending_180_after_183", "no"),
+        ("debug", "no"),
+    )
+    return Section("global", options, type="global")
+
+
+def web_server(document: Document, installation: Installation) -> WebSocketServer | None:
+    """The engine's TLS web server for SIP over WSS, for the engine's own files. There can be one."""
+    for listener in listeners(document):
+        certificate = installation.certificates.get(listener.certificate or "")
+        if listener.transport is Transport.WSS and certificate is not None:
+            return WebSocketServer(listener.address, listener.port, *certificate)
+    return None

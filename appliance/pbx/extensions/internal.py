@@ -1,0 +1,107 @@
+"""Internal calls (pure). What a call to an extension meets, in this order:
+
+1. *Unknown number* of the plan's ranges, or no device at all: 404, as for any number that nobody has.
+2. *Forwarded* (``forward/<extension id>`` in the engine's database): sent on with the rights of the extension that
+   forwards, outside only if its class may forward outside; the number is shown as diverted (reason unconditional).
+   The caller keeps own name and number. Emergency numbers and services are no targets.
+3. *Do not disturb* (``dnd/<extension id>``): busy (486).
+4. *Own number*: busy.
+5. *Busy policy*: with ``busy``, any channel of any of its devices, ringing ones included, makes it busy.
+6. *Thin link* between the sites: beyond its number of calls 503; its codecs only, on both legs.
+7. All devices ring, first answer wins, the others are told that it was answered elsewhere (RFC 3326).
+   Nobody answers: 480; all busy: 486; none registered: 480.
+
+The caller sees name and number of who was dialled as soon as it rings; the called see name and number of the caller.
+Steps are counted: the straight path takes five on the caller's channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from appliance.core.asterisk import Section, dialplan, lookup
+from appliance.pbx.extensions.tables import EXTENSION_COLUMNS
+from appliance.pbx.routing.destinations import hop
+
+NAME_CALLER: Final = f"Set(CALLERID(name)={lookup('names', 'FROM_EXT')})"
+"""Give the call the name of the extension that it comes from."""
+READ_EXTENSION: Final = f"Set(ARRAY({','.join(EXTENSION_COLUMNS)})={lookup('extensions', 'EXTEN')})"
+"""Read all that is known about extension ``${EXTEN}``."""
+
+_SPECIAL: Final = (
+    '$["${DB(forward/${TO_ID})}${DB(dnd/${TO_ID})}${TO_BUSY}${TO_LINKED}" != ""'
+    ' | "${TO_DEVICES}" = "" | "${FROM_EXT}" = "${EXTEN}"]'
+)
+_DIAL: Final = "Dial(${TO_DEVICES},${TO_RING},I${TO_OPTIONS})"
+
+
+def ring() -> tuple[str, ...]:
+    """Ring extension ``${EXTEN}`` for a call from anywhere."""
+    first, stop = hop()
+    return (
+        READ_EXTENSION,
+        f"GotoIf({_SPECIAL}?decide)",
+        f"ring: Set(CONNECTEDLINE(name,i)={lookup('names', 'EXTEN')})",
+        _DIAL,
+        "Goto(unanswered,${DIALSTATUS},1)",
+        'decide: GotoIf($["${TO_ID}" = ""]?unknown)',
+        'GotoIf($["${DB(forward/${TO_ID})}" != ""]?forward)',
+        'GotoIf($["${TO_DEVICES}" = ""]?unknown)',
+        'GotoIf($["${DB(dnd/${TO_ID})}" != "" | "${FROM_EXT}" = "${EXTEN}"]?busy)',
+        'GotoIf($["${TO_BUSY}" != "" & ${GROUP_COUNT(${TO_ID}@extension)} > 0]?busy)',
+        'GotoIf($["${TO_LINKED}" = "" | "${FROM_SITE}" = "" | "${FROM_SITE}" = "${TO_SITE}"]?ring)',
+        "Gosub(link,s,1)",
+        "Goto(ring)",
+        "busy: Hangup(17)",
+        "unknown: Hangup(1)",
+        f"forward: {first}",
+        stop,
+        "Set(REDIRECTING(from-num,i)=${EXTEN})",
+        "Set(REDIRECTING(reason)=cfu)",
+        "Set(__DIVERTED=${TO_CLI})",
+        "Set(ARRAY(__FROM_ID,__FROM_EXT,__FROM_SITE,__COS,__CLI)=${TO_ID},${EXTEN},${TO_SITE},${TO_COS},${TO_CLI})",
+        "Goto(sent-on-${TO_FORWARD},${DB(forward/${TO_ID})},1)",
+    )
+
+
+def contexts(patterns: Sequence[str]) -> Iterator[Section]:
+    """The contexts of internal calls, for the patterns of the number plan's ranges."""
+    hint = ("hint", f"{lookup('hints', 'EXTEN')}")
+    yield _context("internal", patterns, ring())
+    # The same once more with the caller's name before it: a jump between the two would be a step more.
+    yield _context("internal-from-device", patterns, (NAME_CALLER, *ring()), hint)
+    yield dialplan(
+        "link",
+        (
+            "s",
+            (
+                "Set(ARRAY(LINK,LINK_MAX,LINK_CODECS)=${AST_CONFIG(tables/links.conf,${FROM_SITE},${TO_SITE})})",
+                'GotoIf($["${LINK}" = ""]?free)',
+                'GotoIf($["${LINK_MAX}" != "" & ${GROUP_COUNT(${LINK}@link)} >= 0${LINK_MAX}]?full)',
+                "Set(GROUP(link)=${LINK})",
+                'GotoIf($["${LINK_CODECS}" = ""]?free)',
+                "Set(__LINK_CODECS=${REPLACE(LINK_CODECS,:,\\,)})",
+                "Set(PJSIP_MEDIA_OFFER(audio)=${LINK_CODECS})",
+                "Set(TO_OPTIONS=b(link^narrow^1))",
+                "free: Return()",
+                "full: Hangup(34)",
+            ),
+        ),
+        ("narrow", ("Set(PJSIP_MEDIA_OFFER(audio)=${LINK_CODECS})", "Return()")),
+    )
+    yield dialplan(
+        "unanswered",
+        ("BUSY", ("Hangup(17)",)),
+        ("CHANUNAVAIL", ("Hangup(20)",)),
+        ("CONGESTION", ("Hangup(34)",)),
+        ("_[A-Z].", ("Hangup(19)",)),
+    )
+
+
+def _context(name: str, patterns: Sequence[str], steps: Sequence[str], hint: tuple[str, str] | None = None) -> Section:
+    section = dialplan(name, *((pattern, steps) for pattern in patterns))
+    if hint is None:
+        return section
+    hints = tuple(("exten", f"{pattern},{hint[0]},{hint[1]}") for pattern in patterns)
+    return Section(name, hints + section.options)
