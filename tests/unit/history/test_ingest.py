@@ -289,9 +289,8 @@ def test_calls_end_with_the_engine(cel: Path, database: Database) -> None:
 
 
 def test_one_reader_at_a_time(cel: Path) -> None:
-    with Spool(cel).lock():
-        with pytest.raises(RefusedError, match="already"), Spool(cel).lock():
-            pass
+    with Spool(cel).lock(), pytest.raises(RefusedError, match="already"), Spool(cel).lock():
+        pass
     with Spool(cel).lock():
         pass
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -79,7 +78,7 @@ def test_one_call_with_its_legs(history: History) -> None:
         ({"limit": 1001}, "history/limit"),
         ({"after": "x"}, "history/after"),
         ({"after": "1.-1"}, "history/after"),
-        ({"filter": CallFilter(since=datetime.datetime(2026, 1, 1))}, "history/since"),  # noqa: DTZ001
+        ({"filter": CallFilter(since=datetime.datetime(2026, 1, 1))}, "history/since"),
     ],
 )
 def test_bad_questions_are_told(history: History, arguments: dict[str, object], path: str) -> None:
