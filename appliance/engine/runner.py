@@ -7,6 +7,7 @@ import logging
 import os
 import selectors
 import shlex
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -126,15 +127,14 @@ def _collect(process: subprocess.Popen[bytes], deadline: float, on_line: Callabl
 
 
 def end(process: subprocess.Popen[bytes], grace_s: float = _GRACE_S) -> None:
-    """End a process that was started with ``start_new_session``, and its children: politely, then by force."""
-    for signal in (15, 9):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal)
-        try:
-            process.wait(grace_s)
-            break
-        except subprocess.TimeoutExpired:
-            continue
+    """End a process that was started with ``start_new_session``, politely, then by force; and its children by force."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(grace_s)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _record(argv: Sequence[str], exit_code: int | None, seconds: float, redact: Sequence[str]) -> None:
