@@ -44,10 +44,12 @@ def test_nothing_goes_through_a_shell() -> None:
 
 def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    child = f"import os, pathlib, time; pathlib.Path({str(note)!r}).write_text(str(os.getpid())); time.sleep(600)"
-    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    code = (
+        "import pathlib, subprocess; child = subprocess.Popen(['sleep', '600']); "
+        f"pathlib.Path({str(note)!r}).write_text(str(child.pid)); child.wait()"
+    )
     with pytest.raises(UnavailableError, match="didn't end within") as caught:
-        run([sys.executable, "-c", code], timeout_s=1.5)
+        run([sys.executable, "-c", code], timeout_s=2)
     assert caught.value.error_id == "command_timeout"
     deadline = time.monotonic() + 10
     while alive(int(note.read_text())):
