@@ -17,11 +17,12 @@ help: ; @sed -n 's/^## //p' Makefile
 ## make lock     renew the locked dependencies
 ## make clean    remove what was built; var/ (your data) stays
 
-$(BIN)/.locked: requirements.lock pyproject.toml
+$(BIN)/.locked: requirements.lock pyproject.toml $(wildcard appliance/locale/*/LC_MESSAGES/*.po)
 	@echo "== Python environment"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@tools/translations compile
 	@touch $@
 venv: $(BIN)/.locked
 
@@ -47,16 +48,10 @@ clean:
 host-run: ; @tools/host-packages run
 host-test: ; @tools/host-packages test
 
-engine: host-run venv
-	@$(BIN)/python -m appliance.engine.root build
+run: host-run engine
+	@exec $(BIN)/centralino run $(if $(ADDRESS),--address $(ADDRESS))
 
-run: host-run venv
-	@$(BIN)/python -m appliance.engine.root build
-	@exec $(BIN)/centralino run
-
-test: host-test venv
-	@$(BIN)/python -m appliance.engine.root build
-	@$(MAKE) --no-print-directory lint
+test: host-test engine lint
 	$(BIN)/python -m pytest
 
 bench: host-test venv
