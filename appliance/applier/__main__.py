@@ -7,6 +7,7 @@ Environment besides the places of :mod:`appliance.paths`: ``CENTRALINO_AMI_PORT`
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import signal
 import sys
@@ -63,6 +64,7 @@ def _log_lines() -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
 

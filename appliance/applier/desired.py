@@ -11,10 +11,11 @@ from appliance.applier.link import Settings
 from appliance.applier.plan import Files
 from appliance.core.document import Document
 from appliance.core.errors import CorruptError, UnavailableError
-from appliance.engine.plan import TLS_DIR, EngineParams, static_files
+from appliance.engine.plan import TLS_DIR, EngineParams, WebSocketServer, static_files
 from appliance.organisation.model import Secret
 from appliance.paths import Paths
 from appliance.pbx.context import Installation
+from appliance.pbx.media.plan import web_server
 from appliance.pbx.plan import desired
 from appliance.store import Keyring
 
@@ -40,16 +41,16 @@ class Desired:
         :raises UnavailableError: the engine's own secret isn't there yet.
         """
         installation = Installation(self._token, self._secrets(document), self._certificates())
-        return {**self._own_files(), **desired(document, installation)}
+        return {**self._own_files(web_server(document, installation)), **desired(document, installation)}
 
-    def _own_files(self) -> dict[str, str]:
+    def _own_files(self, web: WebSocketServer | None) -> dict[str, str]:
         try:
             secret = self._paths.engine.ami_secret.read_text()
         except OSError as error:
             raise UnavailableError(
                 "the engine was never started here", "start it: make run", error_id="engine_absent"
             ) from error
-        params = EngineParams(secret, ami_port=self._settings.port)
+        params = EngineParams(secret, ami_port=self._settings.port, web=web)
         if self._static is None or self._static[0] != params:
             self._static = params, static_files(params)
         return self._static[1]

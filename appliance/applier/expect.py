@@ -100,7 +100,7 @@ def same(option: str, wanted: str, got: str) -> bool:
 
 def _canonical(option: str, value: str) -> object:
     if option == "allow":
-        return tuple(re.findall(r"[^|,()\s]+", value))
+        return tuple(codec for codec in re.findall(r"[^|,()\s]+", value) if codec != "!all")
     if option == "callerid":
         return _caller(value)
     if option == "dtls_verify":

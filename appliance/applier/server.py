@@ -195,7 +195,8 @@ class Server:
             internal = CentralinoError("internal error of the applier", "its log says more", error_id="internal")
             answer = {"ok": False, "error": protocol.error_json(internal)}
         seconds = round(time.monotonic() - began, 3)
-        _log.info("request", op=op, ok=answer["ok"], error_id=answer.get("error", {}).get("error_id"), seconds=seconds)
+        log = _log.debug if op == "state" else _log.info
+        log("request", op=op, ok=answer["ok"], error_id=answer.get("error", {}).get("error_id"), seconds=seconds)
         self._send(connection, answer)
 
     @staticmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ _log = structlog.get_logger("centralino.applier")
 
 BUSY_S: Final = 60.0
 """Seconds that a request waits for the apply before it."""
+ASK_AGAIN_S: Final = 60.0
+"""Seconds until an engine that differs from what is committed is told and asked again."""
 SYSTEM: Final = "applier"
 ALL_EFFECTS: Final = tuple(effect.value for effect in Effect)
 
@@ -70,6 +73,7 @@ class Service:
         self._lock = threading.Lock()
         self._held: Configuration | None = None
         self._seen_connections = 0
+        self._ask_again = 0.0
 
     @property
     def current(self) -> Configuration:
@@ -346,14 +350,15 @@ class Service:
             progress("committing")
             self._promote(wanted, held, plan, base)
         except RevertedError as error:
-            self._reverted(verified=error.verified)
+            self._reverted(verified=error.verified and self.journal.state.verified)
             raise
         except CentralinoError:
             self._reverted(verified=self.journal.state.verified)
             raise
         checkpoint("promoted")
         self._held = wanted
-        self._settle(wanted, target, pending, verified=online)
+        # Only what changed was read back: an engine that still has to be asked for everything stays so.
+        self._settle(wanted, target, pending, verified=online and self.journal.state.verified)
         checkpoint("pruned")
         _log.info("committed", revision=wanted.revision, generation=target.number, effect=plan.effect.value)
         return {
@@ -464,10 +469,13 @@ class Service:
         if state.verified and not fresh:
             self._collect()
             return
+        if not fresh and time.monotonic() < self._ask_again:
+            return
         # An engine that was started anew has read the files as they stand; one that an apply left midway has not.
         wrong = self.applier.verify(self.current.files, reload=not state.verified)
         self._seen_connections = link.connections
         if wrong:
+            self._ask_again = time.monotonic() + ASK_AGAIN_S
             message = f"the engine differs from revision {self.current.revision}: {wrong[0]}"
             error = LastError(revision=self.current.revision, error_id="engine_differs", message=message)
             _log.error("engine_differs", count=len(wrong), first=str(wrong[0]))

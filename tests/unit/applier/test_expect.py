@@ -26,6 +26,7 @@ from appliance.core.plan import ReadBack
         ("dtls_verify", "fingerprint", "Fingerprint"),
         ("dtls_auto_generate_cert", "yes", "Yes"),
         ("allow", "opus,g722,alaw", "(opus|g722|alaw)"),
+        ("allow", "!all,opus,alaw", "(opus|alaw)"),
         ("callerid", "<201>", "201"),
         ("callerid", '"Rossi ; Mario" <101>', '"Rossi ; Mario" <101>'),
         ("tos_audio", "ef", "184"),
