@@ -52,6 +52,8 @@ def office(
         ("service_code", {"id": "time", "code": "*60", "service": "date_time"}),
         ("codec_policy", {"id": "standard", "name": "Standard", "codecs": ["opus", "g722", "alaw", "ulaw"]}),
     ]  # fmt: skip
+    to_first = {"type": "extension", "extension": f"ext-{first}"}
+    rows.append(("did", {"id": "main", "number": "+390200000200", "company": "demo", "destination": to_first}))
     for transport in transports:
         more = {"certificate": "appliance"} if transport in ("tls", "wss") else {}
         rows.append(
