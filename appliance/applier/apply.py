@@ -74,12 +74,12 @@ class Applier:
             self._tell(plan.steps, progress)
             progress("reading back")
             wrong = self.link.mismatches(_read_backs(plan.steps), new)
-            wrong = log.refusals() or wrong
+            refused = log.refusals()
             checkpoint("read back")
         except CentralinoError as error:
             raise self.revert(plan, old, base, error.message) from error
-        if wrong:
-            raise self.revert(plan, old, base, _first(wrong))
+        if wrong or refused:
+            raise self.revert(plan, old, base, "; ".join(map(_first, filter(None, (wrong, refused)))))
 
     def _tell(self, steps: tuple[Step, ...], progress: Progress) -> None:
         for step in steps:

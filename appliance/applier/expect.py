@@ -16,7 +16,9 @@ from appliance.core.asterisk import Section
 from appliance.core.plan import ReadBack
 
 HINT: Final = "hint"
-SECRET: Final = frozenset({"password", "password_digest", "md5_cred", "secret", "refresh_token", "oauth_secret"})
+SECRET: Final = frozenset(
+    {"password", "password_digest", "md5_cred", "secret", "refresh_token", "oauth_secret", "domain"}
+)
 UNREADABLE: Final = frozenset({"disallow", "deny", "permit", "contact_deny", "contact_permit"})
 """Options that the engine takes but doesn't tell."""
 
@@ -41,6 +43,7 @@ _DSCP: Final = {
 }  # fmt: skip
 _TRUE: Final = frozenset({"yes", "true", "on", "1", "y", "t"})
 _FALSE: Final = frozenset({"no", "false", "off", "0", "n", "f"})
+_TOKEN: Final = re.compile(r"(@[a-z0-9][a-z0-9-]*)\.[0-9a-z]{16,}")
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -55,10 +58,16 @@ class Mismatch:
 
     def __str__(self) -> str:
         if self.field in SECRET:
-            return f"{self.object}: {self.field} isn't what was written"
+            return redacted(f"{self.object}: {self.field} isn't what was written")
         if not self.field:
-            return f"{self.object}: {self.got}"
-        return f"{self.object}: {self.field} should be {self.wanted!r} and is {self.got!r}"
+            return redacted(f"{self.object}: {self.got}")
+        return redacted(f"{self.object}: {self.field} should be {self.wanted!r} and is {self.got!r}")
+
+
+def redacted(text: str) -> str:
+    """Names of endpoints without the installation's token, by which a device could pass for one that is allowed on
+    another transport."""
+    return _TOKEN.sub(r"\1", text)
 
 
 def name_of(step: ReadBack) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 
 from appliance.applier.enginelog import EngineLog
 from appliance.applier.expect import Mismatch
-from appliance.applier.plan import Files
+from appliance.applier.plan import RUNTIME, Files
 from appliance.applier.readback import Reader
 from appliance.core.errors import CentralinoError, UnavailableError
 from appliance.core.plan import ReadBack
@@ -128,9 +128,10 @@ class EngineLink:
         return EngineLog(self._paths.messages)
 
     def forget(self, kind: str, id: str) -> None:
-        """Remove the runtime values of a deleted object: ``<kind>/<id>/…`` in the engine's database."""
-        with self._closing_when_broken(), contextlib.suppress(AmiError):
-            self._ami().action("DBDelTree", {"Family": f"{kind}/{id}"})
+        """Remove the runtime values of a deleted object: ``<family>/<id>`` in the engine's database."""
+        for family in RUNTIME.get(kind, ()):
+            with self._closing_when_broken(), contextlib.suppress(AmiError):  # refused: it had none
+                self._ami().action("DBDel", {"Family": family, "Key": id})
 
     @contextlib.contextmanager
     def _closing_when_broken(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from appliance.applier.expect import redacted
 from appliance.core.asterisk import ConfFile, Section
 from appliance.core.document import Change
 from appliance.core.plan import (
@@ -48,8 +49,11 @@ HOT: Final = "tables/"
 PJSIP: Final = "pjsip.conf"
 TRANSPORT: Final = "transport"
 
-# Objects whose runtime values the engine's database holds, keyed by id.
-_WITH_STATE: Final = frozenset({"extension", "device", "ring_group", "trunk", "person"})
+RUNTIME: Final[Mapping[str, tuple[str, ...]]] = {
+    "extension": ("dnd", "forward", "lock"),
+    "ring_group": ("round-robin",),
+}
+"""Kind → families of the engine's database that hold runtime values of its objects, keyed by object id."""
 
 
 def text_of(file: ConfFile | str) -> str:
@@ -147,7 +151,7 @@ def _reloads(writes: list[WriteFile], readbacks: list[ReadBack]) -> Iterator[Ste
 
 def _collected(changes: Iterable[Change]) -> Iterator[CollectState]:
     for change in changes:
-        if change.after is None and change.kind in _WITH_STATE:
+        if change.after is None and change.kind in RUNTIME:
             yield CollectState(change.kind, change.id)
 
 
@@ -195,7 +199,7 @@ def _step_json(step: Step) -> dict[str, Any]:
             known = {
                 "step": "read_back",
                 "file": step.file,
-                "section": step.section,
+                "section": redacted(step.section),
                 "type": step.type,
                 "action": action,
             }
@@ -241,7 +245,8 @@ def sentence(step: Step) -> str:
         case RestartEngine(reason):
             return f"restart the engine ({reason})"
         case ReadBack():
-            name = f"{step.type} {step.section}" if step.type else f"[{step.section}]"
+            section = redacted(step.section)
+            name = f"{step.type} {section}" if step.type else f"[{section}]"
             return f"read back {name} of {step.file} ({_action(step.before, step.after)})"
         case CollectState(kind, id):
             return f"forget the runtime values of {kind} {id}"

@@ -119,3 +119,9 @@ def test_differences_of_a_context_name_the_priority() -> None:
 def test_a_mismatch_of_a_secret_shows_neither_value() -> None:
     text = str(Mismatch("auth desk", "password", "right-one", "wrong-one"))
     assert text == "auth desk: password isn't what was written"
+
+
+def test_the_installations_token_is_not_shown() -> None:
+    text = str(Mismatch("endpoint desk@tcp.4963069445587acbf0", "language", "it", "en"))
+    assert text == "endpoint desk@tcp: language should be 'it' and is 'en'"
+    assert "4963069445587acbf0" not in str(Mismatch("transport tcp", "domain", "tcp.4963069445587acbf0", ""))
