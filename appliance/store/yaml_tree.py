@@ -44,9 +44,11 @@ class Sequence(list[Any]):
 def read(text: str) -> tuple[Any, list[Fault]]:
     """The tree of a YAML text, and all that is wrong with it (path, line). A syntax error is one fault, the only one."""
     loader = yaml.CSafeLoader(text)
+    reader = _Reader(loader)
     try:
-        reader = _Reader(loader)
         return reader.document(), reader.faults
+    except _TooDeepError:
+        return None, reader.faults
     except yaml.YAMLError as error:
         return None, [_syntax(error)]
     finally:
@@ -58,6 +60,10 @@ def _syntax(error: yaml.YAMLError) -> Fault:
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it can't be read"
     hint = "put text with special characters between double quotes; indent with spaces, never tabs"
     return Fault("file", f"is not YAML: {problem}", hint, "yaml", line=mark.line + 1 if mark else None)
+
+
+class _TooDeepError(Exception):
+    pass
 
 
 class _Reader:
@@ -92,8 +98,9 @@ class _Reader:
         if event.anchor is not None or event.tag is not None:
             self._refuse(event)
         if len(self._path) >= DEPTH_MAX:
+            # Read no further: the time that libyaml takes grows with the square of the depth.
             self._fault(event, "is nested too deeply", "see an export for how a document looks", "depth")
-            return self._skip(event)
+            raise _TooDeepError
         return self._map() if kind is yaml.MappingStartEvent else self._sequence()
 
     def _map(self) -> Map:
