@@ -169,6 +169,10 @@ class Line(Provider):
         eventually(lambda: self.times, f"INVITE at {self.address}")
         return list(self.times.values())[-1]
 
+    def contact_of(self, user: str) -> str:
+        """Where a trunk is registered, waited for."""
+        return eventually(lambda: self.contacts.get(user), f"registration of {user}")
+
     def methods(self) -> list[str]:
         """Methods of all requests so far."""
         return [message.method for message in list(self.received) if isinstance(message, Request)]
@@ -192,6 +196,10 @@ class Phone(Provider):
             self.send(dialog.request("ACK", cseq=response.cseq.sequence))
             self.dialogs.append(dialog)
         return response
+
+    def invites_so_far(self) -> list[Request]:
+        """INVITEs that came."""
+        return [m for m in list(self.received) if isinstance(m, Request) and m.method == "INVITE"]
 
     def register(self) -> None:
         """Register; calls are answered from then on."""
@@ -246,33 +254,15 @@ class Exchange:
         """The phone of a device."""
         return Phone(self.net.host(f"phone-{user}"), "192.0.2.10", user)
 
-    def channels(self) -> int:
-        """Channels that are up."""
+    def channels(self) -> list[str]:
+        """Names of the channels that are up; those that watch trunks end by themselves."""
         with self.ami() as ami:
-            return len(ami.channels())
+            return [item["Channel"] for item in ami.channels() if "@trunk-watch" not in item["Channel"]]
 
     def log(self) -> list[str]:
         """Errors and warnings of the engine."""
         text = self.launcher.paths.messages.read_text(errors="replace")
         return [line for line in text.splitlines() if " ERROR[" in line or " WARNING[" in line]
-
-
-def _stand_ins(files: dict[str, str], document: Document) -> None:
-    """Plain phones, until the extensions' plan makes them."""
-    for device, site, number, main in (("201-1", "hq", "201", MAIN), ("301-1", "branch", "301", BRANCH_MAIN)):
-        variables = {"__FROM_DEVICE": device, "__FROM_EXT": number, "__FROM_SITE": site, "__COS": "standard", "__CLI": main,
-                     "__EMERGENCY_SITE": site, "__EMERGENCY_CLI": main}  # fmt: skip
-        files["pjsip.conf"] += (
-            f"[{device}]\ntype=endpoint\ncontext=from-device\nallow=!all,alaw\nauth={device}\naors={device}\ndirect_media=no\n"
-            f"callerid={number}\n"
-            + "".join(f"set_var={k}={v}\n" for k, v in variables.items())
-            + "set_var=CHANNEL(hangup_handler_push)=leg-ended,s,1\n"
-            f"[{device}]\ntype=auth\nauth_type=userpass\nusername={device}\npassword={PASSWORD}\n[{device}]\ntype=aor\nmax_contacts=1\nremove_existing=yes\n"
-        )
-    files["extensions.conf"] += (
-        "[from-device]\nexten => _0X.,1,Goto(outside,${EXTEN:1},1)\nexten => _+X.,1,Goto(outside,${EXTEN},1)\ninclude => emergency\n"
-        "[internal]\nexten => _XXX,1,Dial(PJSIP/${EXTEN}-1,30)\nsame => n,Hangup(${HANGUPCAUSE})\n[service-echo]\nexten => s,1,Answer()\nsame => n,Echo()\n"
-    )
 
 
 __all__ = ["BRANCH_MAIN", "MAIN", "Exchange", "Line", "Phone", "SipPeer", "rows"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.hil.agents.network import Network
-from tests.hil.agents.process import AgentError, eventually
+from tests.hil.agents.process import eventually
 from tests.hil.outside_world import MAIN, Exchange, Line, Phone, rows
 
 OUTSIDE = "00200000999"
@@ -36,7 +36,7 @@ def quiet(bed: tuple[Exchange, Line, Line, Phone]) -> Iterator[None]:
     yield
     while phone.dialogs:
         phone.hangup(phone.dialogs.pop())
-    eventually(lambda: exchange.channels() == 0, "no channel is left over", 20)
+    eventually(lambda: not exchange.channels(), "no channel is left over")
 
 
 @pytest.mark.parametrize(
@@ -148,15 +148,14 @@ def test_no_line_left_is_told_as_503(bed: tuple[Exchange, Line, Line, Phone]) ->
     assert phone.dial(OUTSIDE).code == 503
 
 
-@pytest.mark.parametrize(("number", "code"), [("00", 484), ("0008990000001", 403), ("000390200000999", 200)])
+@pytest.mark.parametrize(
+    ("number", "code"), [("00", 484), ("0899000001", 403), ("000442079460999", 403), ("000390200000999", 200)]
+)
 def test_what_isnt_a_number_or_not_allowed_never_leaves(
     bed: tuple[Exchange, Line, Line, Phone], number: str, code: int
 ) -> None:
     _, a, b, phone = bed
-    try:
-        assert phone.dial(number).code == code
-    except AgentError as error:
-        raise AssertionError(number) from error
+    assert phone.dial(number).code == code
     assert bool(a.invites or b.invites) == (code == 200)
 
 
@@ -169,8 +168,8 @@ def test_the_caller_is_shown_by_number_alone_and_hidden_when_the_phone_says_so(
     assert invite.from_address.uri.user == MAIN
     assert not invite.from_address.name
     assert f"sip:{MAIN}@" in invite.headers["P-Asserted-Identity"]
-    assert "Diversion" not in invite.headers
-    assert "Privacy" not in invite.headers
+    assert invite.headers.get("Diversion") is None
+    assert invite.headers.get("Privacy") is None
     assert phone.dial(OUTSIDE, Privacy="id").code == 200
     hidden = a.invites[-1]
     assert str(hidden.from_address.uri) == "sip:anonymous@anonymous.invalid"

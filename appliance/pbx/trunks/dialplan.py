@@ -151,7 +151,6 @@ def _leg(trunk: Trunk, provider: Provider) -> Section:
     """Runs on the leg to the provider before its INVITE leaves: identity, count, watcher."""
     identity = provider.identity
     number = to_wire("OUT", identity.calling_form, provider.country)
-    diverted = to_wire("DIVERTED", identity.calling_form, provider.country) if identity.send_diversion else ""
     steps = [f"Set(GROUP(trunk)={trunk.id})"]
     if trunk.max_calls is not None:  # two calls that took the last line at the same instant: the later one yields
         over = f'$["${{CALL_KIND}}" != "emergency" & ${{GROUP_COUNT({trunk.id}@trunk)}} > {trunk.max_calls}]'
@@ -160,9 +159,15 @@ def _leg(trunk: Trunk, provider: Provider) -> Section:
         "Set(CONNECTEDLINE(name,i)=)",
         f"Set(CONNECTEDLINE(num,i)={number})",
         'Set(CONNECTEDLINE(num-pres,i)=${IF($["${CLIR}" = "1"]?prohib_passed_screen:allowed_passed_screen)})',
-        f"Set(REDIRECTING(from-num,i)={_if_set('DIVERTED', diverted)})",
-        "Set(REDIRECTING(from-name,i)=)",
     ]
+    if identity.send_diversion:  # count 0: no header, whatever else the engine knows about forwards inside
+        diverted = to_wire("DIVERTED", identity.calling_form, provider.country)
+        steps += [
+            'Set(REDIRECTING(count,i)=${IF($["${DIVERTED}" != ""]?1:0)})',
+            f'ExecIf($["${{DIVERTED}}" != ""]?Set(REDIRECTING(from-num,i)={diverted}))',
+            "Set(REDIRECTING(from-name,i)=)",
+            "Set(REDIRECTING(reason,i)=cfu)",
+        ]
     if identity.header is IdentityHeader.FROM and identity.clir is Clir.PRIVACY_ID:
         for header, value in (("P-Asserted-Identity", f"<sip:{number}@{uri_host(trunk.host)}>"), ("Privacy", "id")):
             steps.append(f'ExecIf($["${{CLIR}}" = "1"]?Set(PJSIP_HEADER(add,{header})={value}))')
@@ -214,7 +219,3 @@ def _inbound(trunk: Trunk, provider: Provider, country: str, outside_prefix: str
         ]
         extensions.append((name, to))
     return dialplan(f"from-{name}", *extensions)
-
-
-def _if_set(variable: str, expression: str) -> str:
-    return f'${{IF($["${{{variable}}}" != ""]?{expression}:)}}' if expression else ""
