@@ -22,6 +22,9 @@ _log = structlog.get_logger("centralino.applier")
 KEPT: Final = 5
 """Generations that stay on disk."""
 
+SHOWN: Final = 3
+"""Differences that an error message names."""
+
 Progress = Callable[[str], None]
 
 
@@ -146,5 +149,5 @@ def _read_backs(steps: tuple[Step, ...]) -> list[ReadBack]:
 
 
 def _first(wrong: list[Mismatch]) -> str:
-    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-    return f"{wrong[0]}{more}"
+    more = f" (and {len(wrong) - SHOWN} more)" if len(wrong) > SHOWN else ""
+    return "; ".join(map(str, wrong[:SHOWN])) + more

@@ -85,19 +85,18 @@ class Server:
         self._stopping.set()
 
     def _listen(self) -> socket.socket:
+        """The socket under its name only when it is ready: whoever finds it can connect."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.unlink(missing_ok=True)
+        unready = self._path.with_name(self._path.name + ".new")
+        unready.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        before = os.umask(0o117)
-        try:
-            listener.bind(str(self._path))
-        finally:
-            os.umask(before)
-        self._path.chmod(SOCKET_MODE)
+        listener.bind(str(unready))
+        unready.chmod(SOCKET_MODE)
         if self._group is not None and os.geteuid() == 0:
-            os.chown(self._path, -1, self._group)
+            os.chown(unready, -1, self._group)
         listener.listen(CONNECTIONS)
         listener.settimeout(0.2)
+        unready.rename(self._path)
         return listener
 
     def _tend(self) -> None:
