@@ -1,7 +1,7 @@
 """Asterisk's configuration files as values: sections of options, written so that no text can break out of its line.
 
 Rules of the engine's parser (main/config.c): a line is ``key = value``; ``;`` starts a comment unless a backslash
-stands before it; the value is trimmed of white space; a line holds at most 8,191 bytes; ``[name](+)`` and ``#include``
+stands before it; the value is trimmed of white space; a line holds at most 8,190 bytes; ``[name](+)`` and ``#include``
 act at the start of a line only, where we never put text of users.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-LINE_MAX: Final = 8191
-"""Bytes of one line that the engine reads."""
+LINE_MAX: Final = 8190
+"""Bytes of one line that the engine reads, without its end: longer ones are skipped with a warning."""
 
 
 def escape(value: str) -> str:
@@ -101,3 +101,70 @@ def table(name: str, rows: Iterable[tuple[str, str]]) -> ConfFile:
 def lookup(name: str, variable: str) -> str:
     """The dialplan expression that reads a hot table by the value of a channel variable."""
     return f"${{AST_CONFIG(tables/{name}.conf,${{{variable}:-2}},${{{variable}}})}}"
+
+
+def parse(text: str) -> tuple[Section, ...]:
+    """The sections of a file as the engine reads them, by the rules of its parser. What we write reads back equal.
+
+    Raises ValueError, naming the line, for what the engine refuses or skips with a warning, and for what it knows but
+    we never write (templates, additions to sections, includes): found in a file of ours, it would be a break-out.
+    """
+    sections: list[tuple[str, list[tuple[str, str]]]] = []
+    depth = 0
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        if len(line.encode()) > LINE_MAX:
+            raise ValueError(f"line {number} is too long")
+        kept, depth = _without_comments(line, depth)
+        content = _strip(kept)
+        if content.startswith("["):
+            name, closed, rest = content[1:].partition("]")
+            if not closed or rest.startswith("("):
+                raise ValueError(f"line {number}: {content!r} is no plain section")
+            sections.append((name, []))
+        elif content.startswith(("#", "\\")):
+            raise ValueError(f"line {number}: {content!r} is a directive")
+        elif content:
+            key, separator, value = content.partition("=")
+            if not separator or not _strip(key) or key.endswith("+") or not sections:
+                raise ValueError(f"line {number}: {content!r} is no option of a section")
+            sections[-1][1].append((_strip(key), _strip(value.removeprefix(">"))))
+    if depth:
+        raise ValueError("a comment is not closed")
+    return tuple(_section(name, options) for name, options in sections)
+
+
+def _section(name: str, options: list[tuple[str, str]]) -> Section:
+    if options and options[0][0] == "type":
+        return Section(name, tuple(options[1:]), options[0][1])
+    return Section(name, tuple(options))
+
+
+_BLANKS: Final = "".join(map(chr, range(33)))
+
+
+def _strip(text: str) -> str:
+    return text.strip(_BLANKS)
+
+
+def _without_comments(line: str, depth: int) -> tuple[str, int]:
+    """What is left of a line. ``;`` begins a comment, ``;--`` one that may go over lines and nest, up to ``--;``;
+    behind a backslash it is a semicolon. ``depth``: how many comments are open before, and after."""
+    kept = ""
+    start = at = 0
+    while (at := line.find(";", at)) >= 0:
+        if at > start and line[at - 1] == "\\":
+            line = line[: at - 1] + line[at:]
+            start_of_next = at
+        elif line.startswith(";--", at) and not line.startswith(";---", at):
+            kept += "" if depth else line[start:at]
+            depth += 1
+            start = start_of_next = at + 3
+        elif depth and line[max(start, at - 2) : at] == "--":
+            depth -= 1
+            start = start_of_next = at + 1
+        elif not depth:
+            return kept + line[start:at], 0
+        else:
+            start_of_next = at + 1
+        at = start_of_next
+    return (kept if depth else kept + line[start:]), depth

@@ -1,0 +1,175 @@
+"""Hypothesis strategies: texts that people type, and whole documents made of objects that each pass their own model.
+
+``documents()`` draws from few ids and numbers on purpose: references meet, dangle, collide and go round in circles.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from appliance.core.document import Document, parse
+from appliance.core.fields import Label
+from appliance.core.model import Object
+from appliance.kinds import KINDS
+
+_LABEL: TypeAdapter[str] = TypeAdapter(Label)
+
+
+def _is_label(text: str) -> bool:
+    try:
+        _LABEL.validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+NASTY = (";", "\\;", "\\", "[x]", "](!)", "](+)", "=>", ">", "=", "+=", "${EXTEN}", "$[1+1]", '"', "'", "#include x",
+         ";--", "--;", "(", ")", ",", "&", "|", "<sip:1@example.com>", "🙂", "👩‍👩‍👧", "à", "\u00a0", " ")  # fmt: skip
+"""What means something to the engine's parser or dialplan, and what isn't ASCII."""
+
+labels = st.one_of(
+    st.lists(st.sampled_from(NASTY), min_size=1, max_size=12).map("".join).filter(_is_label),
+    st.text(min_size=1, max_size=60).filter(_is_label),
+)
+"""Every text that the field type ``Label`` accepts."""
+
+_ids = st.sampled_from(["a", "b", "c"])
+_numbers = st.sampled_from(["20", "21", "112", "113", "201", "202", "0112", "2112", "299", "0201", "9999"])
+_e164 = st.sampled_from(["+390200000001", "+390200000002", "+390200000003", "+442079460000"])
+_prefixes = st.sampled_from(["+", "+39", "+3902", "+390200000001", "+44"])
+_services = st.sampled_from(["echo", "date_time", "hold_music", "which_number"])
+
+
+def _row(required: dict[str, Any], **optional: Any) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({"id": _ids, **required}, optional=optional)
+
+
+_destinations = st.one_of(
+    st.fixed_dictionaries({"type": st.just("extension"), "extension": _ids}),
+    st.fixed_dictionaries({"type": st.just("ring_group"), "ring_group": _ids}),
+    st.fixed_dictionaries({"type": st.just("number"), "number": _e164, "site": _ids}),
+    st.fixed_dictionaries({"type": st.just("service"), "service": _services}),
+    st.just({"type": "hangup"}),
+)
+_few = {"max_size": 3}
+_ranges = st.tuples(_numbers, _numbers).map(lambda pair: {"first": pair[0], "last": pair[1]})
+_auth = st.one_of(
+    st.just({"type": "address"}),
+    st.fixed_dictionaries({"type": st.just("register"), "username": st.just("user"), "secret": _ids}),
+)
+_transports = st.lists(st.sampled_from(["udp", "tcp", "tls", "wss"]), min_size=1, max_size=3)
+
+ROWS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "company": _row({"name": labels}, caller_number=_e164),
+    "site": _row(
+        {"name": labels, "company": _ids},
+        class_of_service=_ids,
+        emergency_number=_e164,
+        trunks=st.lists(_ids, **_few),
+        links=st.lists(st.fixed_dictionaries({"to": _ids}, optional={"codec_policy": _ids}), **_few),
+    ),
+    "person": _row({"name": labels}, roles=st.lists(_ids, **_few)),
+    "role": _row({"name": labels}),
+    "number_plan": _row(
+        {"name": labels, "ranges": st.lists(_ranges, min_size=1, max_size=4)},
+        country=st.sampled_from(["IT", "DE", "US", "ZZ", "BR"]),
+        outside_prefix=st.sampled_from(["", "0", "1", "9", "11"]),
+        site_prefixes=st.lists(
+            st.fixed_dictionaries({"site": _ids, "prefix": st.sampled_from(["1", "2", "11", "20", "0"])}), **_few
+        ),
+    ),
+    "emergency_plan": _row(
+        {"name": labels}, numbers=st.lists(st.sampled_from(["112", "113", "20"]), min_size=1, max_size=3)
+    ),
+    "class_of_service": _row(
+        {"name": labels}, allow_prefixes=st.lists(_prefixes, **_few), deny_prefixes=st.lists(_prefixes, **_few)
+    ),
+    "service_code": _row(
+        {
+            "code": st.sampled_from(["*21", "*210", "#", "20", "112", "*43"]),
+            "service": st.sampled_from(["echo", "forward_set", "dnd_on", "lock"]),
+        }
+    ),
+    "codec_policy": _row({"name": labels, "codecs": st.just(["alaw"])}),
+    "listener": _row(
+        {"name": labels, "transport": st.sampled_from(["udp", "tls", "wss"]), "address": st.just("192.0.2.1")},
+        certificate=st.just("appliance"),
+        port=st.sampled_from([5060, 5061]),
+    ),
+    "extension": _row({"number": _numbers, "site": _ids}, person=_ids, class_of_service=_ids, label=labels),
+    "device": _row(
+        {"extension": _ids, "secret": _ids},
+        slot=st.integers(1, 2),
+        site=_ids,
+        allowed_transports=_transports,
+        nomadic=st.booleans(),
+        codec_policy=_ids,
+    ),
+    "ring_group": _row(
+        {
+            "name": labels,
+            "site": _ids,
+            "members": st.lists(st.fixed_dictionaries({"extension": _ids}), min_size=1, max_size=3),
+        },
+        number=_numbers,
+        no_answer=_destinations,
+    ),
+    "provider": _row({"name": labels}, country=st.sampled_from(["IT", "GB", "ZZ"]), codec_policy=_ids),
+    "trunk": _row(
+        {"name": labels, "provider": _ids, "host": st.just("192.0.2.9"), "auth": _auth},
+        accept_from=st.lists(st.sampled_from(["192.0.2.9/32", "192.0.2.0/24"]), **_few),
+        caller_number=_e164,
+        site=_ids,
+    ),
+    "trunk_group": _row({"name": labels, "trunks": st.lists(_ids, min_size=1, max_size=3)}),
+    "did": _row({"number": _e164, "company": _ids, "destination": _destinations}),
+    "inbound_route": _row(
+        {"name": labels, "order": st.integers(0, 3), "destination": _destinations},
+        called=_prefixes,
+        caller=_prefixes,
+        trunks=st.lists(_ids, **_few),
+    ),
+    "outbound_route": _row(
+        {
+            "name": labels,
+            "order": st.integers(0, 3),
+            "prefixes": st.lists(_prefixes, min_size=1, max_size=2),
+            "trunks": st.lists(_ids, min_size=1, max_size=2),
+        },
+        sites=st.lists(_ids, **_few),
+    ),
+    "notification_endpoint": _row(
+        {
+            "name": labels,
+            "target": st.one_of(
+                st.just({"type": "email", "address": "ops@example.com"}),
+                st.fixed_dictionaries(
+                    {"type": st.just("webhook"), "url": st.just("https://example.com/hook"), "secret": _ids}
+                ),
+            ),
+        }
+    ),
+    "secret": _row({}),
+}
+"""Plain data of every kind of object, as it stands in a file."""
+
+
+def objects(kind: str) -> st.SearchStrategy[Object]:
+    """Objects of one kind that pass their model."""
+    return ROWS[kind].map(lambda row: parse(KINDS, kind, row))
+
+
+@st.composite
+def documents(draw: st.DrawFn, *, complete: bool = False) -> Document:
+    """Documents of up to three objects of each kind. ``complete``: all three of each, so that no reference dangles."""
+    rows: list[Object] = []
+    for kind in KINDS:
+        if complete:
+            for id in ("a", "b", "c"):
+                rows.append(parse(KINDS, kind, draw(ROWS[kind]) | {"id": id}))
+        else:
+            rows += draw(st.lists(objects(kind), max_size=3, unique_by=lambda item: item.id))
+    return Document.of(rows)
