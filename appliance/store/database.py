@@ -124,7 +124,7 @@ def migrate(connection: Connection, scripts: Path, version_table: str, noted: st
 def _url(text: str) -> URL:
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # The text is not repeated: a password may stand in it.
         raise _bad_url("is not a database URL") from None
     if url.drivername in {"postgresql", "postgres"}:
@@ -144,15 +144,16 @@ def _bad_url(message: str) -> InvalidError:
 
 
 def _engine(url: URL) -> Engine:
+    """``hide_parameters``: an error must not carry what was to be written into a log."""
     if url.get_backend_name() == "sqlite":
         assert url.database is not None  # noqa: S101 - checked by _url, for mypy
         _create(Path(url.database))
-        engine = create_engine(url, connect_args={"timeout": WAIT_SECONDS})
+        engine = create_engine(url, connect_args={"timeout": WAIT_SECONDS}, hide_parameters=True)
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     try:
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10}, hide_parameters=True)
     except (NoSuchModuleError, ImportError) as error:
         raise UnavailableError("the PostgreSQL client library can't be loaded", "run make venv") from error
 
