@@ -165,8 +165,12 @@ def _overlapping(space: Intervals) -> Iterator[Fault]:
 
 def _owned(document: Document, plans: list[NumberPlan]) -> Iterator[tuple[str, _Owner]]:
     """Every number with its owner, emergency numbers first: they win over all."""
+    emergency: set[str] = set()  # plans may share a number
     for plan in document.all(EmergencyPlan).values():
         for index, number in enumerate(plan.numbers):
+            if number in emergency:
+                continue
+            emergency.add(number)
             owner = _Owner(plan.path(f"numbers[{index}]"), f"the emergency number {number}")
             for prefix in dict.fromkeys(["", *(plan.outside_prefix for plan in plans)]):
                 yield prefix + number, owner
@@ -183,7 +187,7 @@ def _numbers(document: Document, plans: list[NumberPlan], space: Intervals) -> I
     taken: dict[str, _Owner] = {}
     for number, owner in _owned(document, plans):
         first = taken.setdefault(number, owner)
-        if first.path != owner.path and first.label != owner.label:  # two emergency plans may share a number
+        if first.path != owner.path:
             yield Fault(
                 owner.path,
                 f"{number} is the number of {first.label} already",
