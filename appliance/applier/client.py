@@ -28,9 +28,9 @@ class ApplierClient:
         self._path = path
         self._progress = progress
 
-    def plan(self, revision: int) -> dict[str, Any]:
+    def plan(self, revision: int, *, confirm: bool = False) -> dict[str, Any]:
         """What committing a proposed revision would do; see :func:`appliance.applier.plan.for_people`."""
-        return self._ask("plan", ASK_S, revision=revision)
+        return self._ask("plan", ASK_S, revision=revision, confirm=confirm)
 
     def verify(self, revision: int | None = None) -> list[dict[str, str]]:
         """Every fault of a proposed revision, or of the committed document."""

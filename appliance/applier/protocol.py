@@ -8,7 +8,7 @@ Answers::   {"progress": "reloading res_pjsip.so"}            none or more, then
 =========  ==========================================================  =============================================
 op         fields                                                      result
 =========  ==========================================================  =============================================
-plan       revision                                                    changes, steps (each with effect and text),
+plan       revision, confirm (whether it will have to be confirmed)    changes, steps (each with effect and text),
                                                                        effect, checkpoints
 verify     revision or nothing (the committed document)                faults
 apply      revision, allow, confirm_s, offline, at (ISO 8601)          revision, state, effect, verified,
@@ -50,6 +50,7 @@ class _Request(BaseModel):
 class PlanRequest(_Request):
     op: Literal["plan"]
     revision: Revision
+    confirm: bool = False
 
 
 class VerifyRequest(_Request):

@@ -86,7 +86,9 @@ class Server:
 
     def _listen(self) -> socket.socket:
         """The socket under its name only when it is ready: whoever finds it can connect."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._path.parent.is_dir():
+            self._path.parent.mkdir(parents=True)
+            self._path.parent.chmod(0o755)  # whatever our umask: members of the group must get in
         unready = self._path.with_name(self._path.name + ".new")
         unready.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -207,7 +209,7 @@ class Server:
         service = self._service
         match request:
             case PlanRequest():
-                return service.plan(request.revision)
+                return service.plan(request.revision, confirm=request.confirm)
             case VerifyRequest():
                 return {"faults": [protocol.fault_json(fault) for fault in service.faults(request.revision)]}
             case ApplyRequest():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -152,18 +152,14 @@ class Service:
 
     # Questions
 
-    def plan(
-        self, revision: int | None, put: Sequence[Any] = (), remove: Sequence[tuple[str, str]] = ()
-    ) -> dict[str, Any]:
-        """What committing a proposed revision, or these changes, would do. :raises InvalidError: every fault."""
+    def plan(self, revision: int, *, confirm: bool = False) -> dict[str, Any]:
+        """What committing a proposed revision would do. :raises InvalidError: every fault."""
         held = self.current
-        if revision is not None:
-            change_set = self.store.change_set(revision)
-            put, remove = change_set.put, change_set.remove
-        after = held.document.with_changes(put, remove)
+        change_set = self.store.change_set(revision)
+        after = held.document.with_changes(change_set.put, change_set.remove)
         self._verified(after)
         found = self._plan(held, after)[0]
-        return {**plans.as_json(found), "checkpoints": plans.checkpoints(found)}
+        return {**plans.as_json(found), "checkpoints": plans.checkpoints(found, confirm=confirm)}
 
     def faults(self, revision: int | None) -> list[Fault]:
         """Every fault of a proposed revision, or of the committed document."""
