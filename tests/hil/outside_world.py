@@ -82,13 +82,21 @@ def rows(
     return made
 
 
-class Line(Provider):
+class Peer(Provider):
+    """What lines and phones have in common."""
+
+    def methods(self) -> list[str]:
+        """Methods of all requests so far."""
+        return [message.method for message in list(self.received) if isinstance(message, Request)]
+
+
+class Line(Peer):
     """A provider that answers each INVITE by a script: (seconds after it, status)…; empty: silence."""
 
     script: tuple[tuple[float, str], ...] = ((0, "180 Ringing"), (0.1, "200 OK"))
 
-    def __init__(self, host: Host, pbx: str, accounts: dict[str, str] | None = None) -> None:
-        super().__init__(host, accounts or {})
+    def __init__(self, host: Host, pbx: str, accounts: dict[str, str] | None = None, *, port: int = 5060) -> None:
+        super().__init__(host, accounts or {}, port=port)
         self.remote = self.pbx = pbx
 
     def does(self, *script: tuple[float, str]) -> None:
@@ -173,12 +181,8 @@ class Line(Provider):
         """Where a trunk is registered, waited for."""
         return eventually(lambda: self.contacts.get(user), f"registration of {user}")
 
-    def methods(self) -> list[str]:
-        """Methods of all requests so far."""
-        return [message.method for message in list(self.received) if isinstance(message, Request)]
 
-
-class Phone(Provider):
+class Phone(Peer):
     """A phone that dials, and takes calls when it is registered."""
 
     def __init__(self, host: Host, pbx: str, user: str) -> None:
