@@ -23,7 +23,6 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -32,18 +31,10 @@ from sipmessage import Message, Request, Response
 from tests.hil.agents.network import Host
 from tests.hil.agents.process import DEADLINE_S, AgentError
 from tests.hil.agents.sip import Dialog, answer, authorize, credentials_match, new_request, wire
+from tests.hil.agents.torture import torture_message, torture_names
 
+__all__ = ["Provider", "SipPeer", "Subscription", "split_stream", "torture_message", "torture_names"]
 Sip = Request | Response
-TORTURE = Path(__file__).parent / "rfc4475"
-
-
-def torture_message(name: str) -> bytes:
-    """One of the 49 messages of RFC 4475, byte for byte."""
-    return (TORTURE / f"{name}.dat").read_bytes()
-
-
-def torture_names() -> list[str]:
-    return sorted(path.stem for path in TORTURE.glob("*.dat"))
 
 
 def split_stream(buffer: bytes) -> tuple[bytes | None, bytes]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from sipmessage import Message, Request
 
-from tests.hil.agents.peer import split_stream, torture_message, torture_names
+from tests.hil.agents.peer import split_stream
 from tests.hil.agents.sip import Dialog, answer, authorize, credentials_match, digest, new_request, wire
+from tests.hil.agents.torture import section, torture_message, torture_names
 
 
 def test_digest_matches_the_example_of_rfc_2617() -> None:
@@ -58,17 +59,31 @@ def test_streams_are_cut_into_messages() -> None:
     assert split_stream(b"INVITE sip")[0] is None
 
 
-def test_the_torture_messages_are_those_of_rfc_4475() -> None:
-    names = torture_names()
-    assert len(names) == 49
+def test_there_is_a_torture_message_for_each_section_of_rfc_4475() -> None:
+    sections = ["3.2.1", "3.4.1", *(f"3.1.1.{n}" for n in range(1, 14)), *(f"3.1.2.{n}" for n in range(1, 20))]
+    sections += [f"3.3.{n}" for n in range(1, 16)]
+    assert sorted(section(name) for name in torture_names()) == sorted(sections)
+    messages = {name: torture_message(name) for name in torture_names()}
+    assert len(set(messages.values())) == 49
+    for name, message in messages.items():
+        head, end, _body = message.partition(b"\r\n\r\n")
+        assert end, name
+        assert b"SIP/" in head.split(b"\r\n")[0], name
+        assert b"\n" not in head.replace(b"\r\n", b""), name
+
+
+def test_torture_messages_have_the_trait_of_their_section() -> None:
     assert b"BEL:\\\x07 NUL:\\\x00 DEL:\\\x7f" in torture_message("intmeth")
-    assert torture_message("lwsstart").startswith(b"INVITE  sip:user@example.com  SIP/2.0\r\n")
+    assert torture_message("lwsstart").startswith(b"INVITE  sip:desk@example.com  SIP/2.0\r\n")
+    assert torture_message("trws").startswith(b"OPTIONS sip:desk@example.com SIP/2.0  \r\n")
     assert torture_message("bigcode").startswith(b"SIP/2.0 4294967301 ")
+    assert torture_message("noreason").startswith(b"SIP/2.0 100 \r\n")
     assert b"Content-Length: -999\r\n" in torture_message("ncl")
     assert torture_message("dblreq").count(b" SIP/2.0\r\n") == 2
     assert len(torture_message("longreq")) > 3000
-    for name in ("wsinv", "esc01", "longreq", "inv2543"):
-        assert b"\r\n\r\n" in torture_message(name)
+    assert b"From:" not in torture_message("insuf")
+    assert torture_message("multi01").count(b"\r\nCall-ID:") == 2
+    assert b";branch=" not in torture_message("inv2543")
 
 
 @pytest.mark.parametrize("name", ["esc01", "zeromf", "mcl01"])
