@@ -163,6 +163,9 @@ def _options(document: Document, device: Device, caller: Identity) -> Iterator[t
         "__CLI": caller.caller_number,
         "__EMERGENCY_SITE": caller.site,
         "__EMERGENCY_CLI": caller.emergency_number,
+        # The globals say "inside".
+        "TRANSFER_CONTEXT": f"transfer-{caller.transfer}" if caller.transfer != "inside" else "",
+        "FORWARD_CONTEXT": f"forwarded-{caller.forward}" if caller.forward != "inside" else "",
         "GROUP(extension)": caller.extension,
         "CHANNEL(hangup_handler_push)": "leg-ended,s,1",
     }

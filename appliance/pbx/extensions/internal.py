@@ -7,7 +7,8 @@
 3. *Do not disturb* (``dnd/<extension id>``): busy (486).
 4. *Own number*: busy.
 5. *Busy policy*: with ``busy``, any channel of any of its devices, ringing ones included, makes it busy.
-6. *Thin link* between the sites: beyond its number of calls 503; its codecs only, on both legs.
+6. *Thin link* between the sites: beyond its number of calls 503; its codecs only, towards the called devices. (The codec
+   towards the caller was agreed when its INVITE came in, before anybody knew where it goes.)
 7. All devices ring, first answer wins, the others are told that it was answered elsewhere (RFC 3326).
    Nobody answers: 480; all busy: 486; none registered: 480.
 
@@ -30,7 +31,8 @@ READ_EXTENSION: Final = f"Set(ARRAY({','.join(EXTENSION_COLUMNS)})={lookup('exte
 """Read all that is known about extension ``${EXTEN}``."""
 
 _SPECIAL: Final = (
-    '$["${DB(forward/${TO_ID})}${DB(dnd/${TO_ID})}${TO_BUSY}${TO_LINKED}" != ""'
+    '$["${DB(forward/${TO_ID})}${DB(dnd/${TO_ID})}${TO_BUSY}" != ""'
+    ' | ("${TO_LINKED}" != "" & "${TO_LINKED}" != "${FROM_SITE}")'
     ' | "${TO_DEVICES}" = "" | "${FROM_EXT}" = "${EXTEN}"]'
 )
 _DIAL: Final = "Dial(${TO_DEVICES},${TO_RING},I${TO_OPTIONS})"
@@ -50,7 +52,7 @@ def ring() -> tuple[str, ...]:
         'GotoIf($["${TO_DEVICES}" = ""]?unknown)',
         'GotoIf($["${DB(dnd/${TO_ID})}" != "" | "${FROM_EXT}" = "${EXTEN}"]?busy)',
         'GotoIf($["${TO_BUSY}" != "" & ${GROUP_COUNT(${TO_ID}@extension)} > 0]?busy)',
-        'GotoIf($["${TO_LINKED}" = "" | "${FROM_SITE}" = "" | "${FROM_SITE}" = "${TO_SITE}"]?ring)',
+        'GotoIf($["${TO_LINKED}" = "" | "${FROM_SITE}" = "" | "${FROM_SITE}" = "${TO_LINKED}"]?ring)',
         "Gosub(link,s,1)",
         "Goto(ring)",
         "busy: Hangup(17)",
@@ -58,7 +60,8 @@ def ring() -> tuple[str, ...]:
         f"forward: {first}",
         stop,
         "Set(REDIRECTING(from-num,i)=${EXTEN})",
-        "Set(REDIRECTING(reason)=cfu)",
+        "Set(REDIRECTING(reason,i)=cfu)",
+        "Set(REDIRECTING(count,i)=$[0${REDIRECTING(count)} + 1])",
         "Set(__DIVERTED=${TO_CLI})",
         "Set(ARRAY(__FROM_ID,__FROM_EXT,__FROM_SITE,__COS,__CLI)=${TO_ID},${EXTEN},${TO_SITE},${TO_COS},${TO_CLI})",
         "Goto(sent-on-${TO_FORWARD},${DB(forward/${TO_ID})},1)",
@@ -82,7 +85,6 @@ def contexts(patterns: Sequence[str]) -> Iterator[Section]:
                 "Set(GROUP(link)=${LINK})",
                 'GotoIf($["${LINK_CODECS}" = ""]?free)',
                 "Set(__LINK_CODECS=${REPLACE(LINK_CODECS,:,\\,)})",
-                "Set(PJSIP_MEDIA_OFFER(audio)=${LINK_CODECS})",
                 "Set(TO_OPTIONS=b(link^narrow^1))",
                 "free: Return()",
                 "full: Hangup(34)",

@@ -10,8 +10,9 @@ What other features may rely on (contexts; a call enters with its channel variab
 ``sent-on-inside``, ``sent-on-outside``
     Where a forwarded or transferred number is looked up: extensions and groups, and also outside numbers. Services and
     emergency numbers aren't there: nobody can be sent to them.
-``transfer``, ``forwarded``
-    Targets of REFER (``TRANSFER_CONTEXT``) and of 302 (``FORWARD_CONTEXT``). They take over ``__FROM_ID``,
+``transfer-inside``, ``transfer-outside``, ``forwarded-inside``, ``forwarded-outside``
+    Targets of REFER (``TRANSFER_CONTEXT``) and of 302 (``FORWARD_CONTEXT``), as the device's class has it; a target that
+    isn't there is refused, and the call stays with the device. They take over ``__FROM_ID``,
     ``__FROM_EXT``, ``__FROM_SITE``, ``__COS`` and ``__CLI`` of the device that sends the call on.
 ``outward``
     Numbers with the outside prefix, and with ``+``: to ``outside`` without the prefix. Refused (403) to a locked phone.
@@ -61,9 +62,9 @@ def contribute(document: Document, installation: Installation) -> Contribution:
 def _dialplan(plan: NumberPlan | None, groups: tuple[str, ...]) -> tuple[Section, ...]:
     ranges = patterns(plan.ranges) if plan else ()
     prefix = plan.outside_prefix if plan else ""
-    targets = (*ranges, *groups, f"_{prefix}X.", "_+X.")
+    inside, outside = (*ranges, *groups), (f"_{prefix}X.", "_+X.")
     return (
-        Section("globals", (("TRANSFER_CONTEXT", "transfer"), ("FORWARD_CONTEXT", "forwarded"))),
+        Section("globals", (("TRANSFER_CONTEXT", "transfer-inside"), ("FORWARD_CONTEXT", "forwarded-inside"))),
         dialplan(
             "from-device",
             includes=("emergency", "services", "internal-from-device", "groups", "site-prefixes", "outward"),
@@ -73,8 +74,10 @@ def _dialplan(plan: NumberPlan | None, groups: tuple[str, ...]) -> tuple[Section
         dialplan("site-prefixes", *_site_prefixes(plan.site_prefixes if plan else (), ranges)),
         dialplan("sent-on-inside", includes=("internal", "groups")),
         dialplan("sent-on-outside", includes=("internal", "groups", "outward")),
-        sent_on("transfer", "BLINDTRANSFER", "SENT_ON_TRANSFER", targets),
-        sent_on("forwarded", "FORWARDERNAME", "SENT_ON_FORWARD", targets),
+        sent_on("transfer", "BLINDTRANSFER", "inside", inside),
+        sent_on("transfer", "BLINDTRANSFER", "outside", (*inside, *outside)),
+        sent_on("forwarded", "FORWARDERNAME", "inside", inside),
+        sent_on("forwarded", "FORWARDERNAME", "outside", (*inside, *outside)),
         _outward(prefix),
     )
 

@@ -22,12 +22,12 @@ EXTENSION_COLUMNS: Final = (
 )  # fmt: skip
 """Variables that a row of ``tables/extensions.conf`` sets, in order, with one ``Set(ARRAY(…)=…)``.
 
-TO_BUSY: ``busy`` or empty (call waiting). TO_RING: seconds. TO_LINKED: not empty when the site has a thin link.
+TO_BUSY: ``busy`` or empty (call waiting). TO_RING: seconds. TO_LINKED: the site once more if it has a thin link.
 TO_FORWARD: how far its calls may be forwarded, ``inside`` or ``outside``. TO_DEVICES: argument of Dial.
 """
 
 DEVICE_COLUMNS: Final = (
-    "__FROM_ID", "__FROM_EXT", "__FROM_SITE", "__COS", "__CLI", "SENT_ON_TRANSFER", "SENT_ON_FORWARD",
+    "__FROM_ID", "__FROM_EXT", "__FROM_SITE", "__COS", "__CLI",
 )  # fmt: skip
 """Variables that a row of ``tables/devices.conf`` sets: who sends a call on, by device id."""
 
@@ -67,7 +67,7 @@ def _row(document: Document, extension: Extension, devices: list[tuple[str, ...]
             "busy" if extension.busy_policy is BusyPolicy.BUSY else "",
             str(extension.ring_seconds),
             own.site,
-            "linked" if own.site in linked else "",
+            own.site if own.site in linked else "",
             own.class_of_service,
             own.caller_number,
             own.forward,
@@ -91,8 +91,6 @@ def _devices(document: Document) -> Iterator[tuple[str, str]]:
             own.site,
             own.class_of_service,
             own.caller_number,
-            own.transfer,
-            own.forward,
         )
         yield device.id, ",".join(columns)
 
