@@ -132,7 +132,7 @@ def _called_result(channel: Channel, report: LegReport, outcome: Outcome) -> Leg
         return LegResult.BUSY
     if report.sip >= 300:
         return LegResult.FAILED
-    if outcome is Outcome.CANCELLED and channel.cause == _INTERWORKING:
+    if outcome is Outcome.CANCELLED:
         return LegResult.CANCELLED
     return LegResult.NO_ANSWER
 
