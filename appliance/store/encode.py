@@ -2,7 +2,7 @@
 
 A field is left out when it holds its default *and* that default is nothing (none, or an empty list): the absence of a
 thing can't come to mean something else. All other values are written, defaults too: a later release may have other
-defaults, and an old revision or export must go on meaning what it meant. See docs/decisions/0102-canonical-form.md.
+defaults, and an old revision or export must go on meaning what it meant. See docs/decisions/0006-canonical-form.md.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from appliance.core.document import Document
 from appliance.core.errors import InvalidError
 from appliance.kinds import KINDS
-from appliance.organisation.model import Company, Secret
+from appliance.organisation.model import Company, Person, Secret
 from appliance.store import Keyring, Secrets, export_document, import_document
 from appliance.store.exporting import scalar
 from appliance.store.yaml_tree import read
@@ -58,7 +58,7 @@ def test_objects_stand_in_the_order_of_kinds_and_ids_whatever_order_they_came_in
 
 
 def test_defaults_are_written_unless_they_are_nothing() -> None:
-    text = export_document(Document.of([Company(id="demo", name="Demo")]))
+    text = export_document(Document.of([Company(id="demo", name="Demo"), Person(id="a", name="A")]))
     assert text.splitlines() == [
         "# Centralino configuration document",
         "format: 1",
@@ -68,6 +68,9 @@ def test_defaults_are_written_unless_they_are_nothing() -> None:
         "    demo:",
         "      name: Demo",
         "      language: it",
+        "  person:",
+        "    a:",
+        "      name: A",
     ]
 
 
