@@ -189,6 +189,14 @@ class Phone(Peer):
         super().__init__(host, {})
         self.remote = pbx
         self.user = user
+        self.takes_fax = False
+
+    def _invite(self, request: Request) -> Response | None:
+        response = super()._invite(request)
+        if self.takes_fax and response is not None and b"udptl" in request.body:
+            response.headers.set("Content-Type", "application/sdp")
+            response.body = request.body.replace(b"198.51.100.10", self.address.encode())
+        return response
 
     def dial(self, number: str, deadline_s: float = 20, **headers: str) -> Response:
         """Call a number: the final answer. An answered call stays up (``hangup()``)."""

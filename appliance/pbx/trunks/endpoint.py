@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from appliance.core.asterisk import Section
-from appliance.pbx.media.model import CodecPolicy, MediaSecurity, Transport
+from appliance.pbx.media.model import CodecPolicy, Listener, MediaSecurity, Transport
 from appliance.pbx.trunks.model import AddressAuth, Clir, IdentityHeader, Provider, RegisterAuth, Trunk
 
 PROBE_SECONDS: Final = 30
@@ -60,27 +60,27 @@ def sections(
     trunk: Trunk,
     provider: Provider,
     policy: CodecPolicy | None,
-    transport: str | None,
+    listener: Listener | None,
     language: str,
     secret: str | None,
 ) -> tuple[Section, ...]:
-    """All objects of a trunk. ``transport`` names the engine's transport; ``secret`` is the password in the clear.
+    """All objects of a trunk. ``listener``: where its SIP leaves; ``secret``: the password in the clear.
 
     A registering trunk whose password isn't known yet has no registration, so that it can't get us banned.
     """
     name = endpoint_name(trunk.id)
-    found = [_endpoint(trunk, provider, policy, transport, language), _aor(trunk, provider)]
+    found = [_endpoint(trunk, provider, policy, listener, language), _aor(trunk, provider)]
     matches = _matches(trunk, provider)
     if matches:
         found.append(Section(name, (("endpoint", name), *(("match", match) for match in matches)), "identify"))
     if isinstance(trunk.auth, RegisterAuth) and secret is not None:
         found.append(_auth(name, trunk.auth, secret))
-        found.append(_registration(trunk, trunk.auth, provider, transport))
+        found.append(_registration(trunk, trunk.auth, provider, listener))
     return tuple(found)
 
 
 def _endpoint(
-    trunk: Trunk, provider: Provider, policy: CodecPolicy | None, transport: str | None, language: str
+    trunk: Trunk, provider: Provider, policy: CodecPolicy | None, listener: Listener | None, language: str
 ) -> Section:
     name = endpoint_name(trunk.id)
     identity = provider.identity
@@ -115,8 +115,11 @@ def _endpoint(
         ("cos_audio", "5"),
         ("set_var", "CHANNEL(hangup_handler_push)=leg-ended,s,1"),
     ]
-    if transport:
-        options.append(("transport", transport))
+    if listener is not None:
+        options.append(("transport", listener.id))
+        voice = ipaddress.ip_address(listener.media_address or listener.address)
+        if not voice.is_unspecified:  # on a host with several addresses, any other may go one way only
+            options += [("media_address", str(voice)), ("bind_rtp_to_media_address", "yes")]
     if provider.media_security is MediaSecurity.SDES:
         options.append(("media_encryption", "sdes"))
     if provider.t38:
@@ -156,7 +159,7 @@ def _auth(name: str, auth: RegisterAuth, secret: str) -> Section:
     return Section(name, options, "auth")
 
 
-def _registration(trunk: Trunk, auth: RegisterAuth, provider: Provider, transport: str | None) -> Section:
+def _registration(trunk: Trunk, auth: RegisterAuth, provider: Provider, listener: Listener | None) -> Section:
     name = endpoint_name(trunk.id)
     options = [
         ("server_uri", uri(trunk, provider)),
@@ -174,8 +177,8 @@ def _registration(trunk: Trunk, auth: RegisterAuth, provider: Provider, transpor
         ("line", "yes"),
         ("endpoint", name),
     ]
-    if transport:
-        options.append(("transport", transport))
+    if listener is not None:
+        options.append(("transport", listener.id))
     return Section(name, tuple(options), "registration")
 
 

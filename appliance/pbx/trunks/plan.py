@@ -26,13 +26,12 @@ def contribute(document: Document, installation: Installation) -> Contribution:
     contexts = list(dialplan.common())
     for trunk in trunks.values():
         provider = document.get(Provider, trunk.provider)
-        listener = listener_for(document, trunk, provider)
         secret = installation.secrets.get(trunk.auth.secret) if isinstance(trunk.auth, RegisterAuth) else None
         pjsip += endpoint.sections(
             trunk,
             provider,
             document.find(CodecPolicy, provider.codec_policy),
-            listener.id if listener else None,
+            listener_for(document, trunk, provider),
             _language(document, trunk),
             secret,
         )
