@@ -30,6 +30,8 @@ _log = structlog.get_logger("centralino.applier")
 
 BUSY_S: Final = 60.0
 """Seconds that a request waits for the apply before it."""
+FLUSHED_S: Final = 5.0
+"""Seconds after which the engine has written a change of its database to the disk (seen: 0.3 s not yet, 3 s yes)."""
 ASK_AGAIN_S: Final = 60.0
 """Seconds until an engine that differs from what is committed is told and asked again."""
 SYSTEM: Final = "applier"
@@ -74,6 +76,7 @@ class Service:
         self._held: Configuration | None = None
         self._seen_connections = 0
         self._ask_again = 0.0
+        self._collected: tuple[int, float] | None = None
 
     @property
     def current(self) -> Configuration:
@@ -407,6 +410,7 @@ class Service:
                 scheduled=self._without(wanted.revision),
                 last_error=None,
             )
+            self._collected = None
             checkpoint("settled")
             self._collect()
             checkpoint("collected")
@@ -416,17 +420,25 @@ class Service:
         return tuple(each for each in self.journal.state.scheduled if each.revision != revision)
 
     def _collect(self) -> None:
-        """Remove the runtime values of deleted objects, once they can't come back by a missing confirm."""
-        state = self.journal.state
+        """Remove the runtime values of deleted objects, once they can't come back by a missing confirm.
+
+        The engine writes its database some time after it says so: they stay in the journal, and are removed again
+        from an engine that was started anew, until that time is over.
+        """
+        state, link = self.journal.state, self.applier.link
         if not state.collect or state.confirm is not None:
+            return
+        if self._collected is not None and self._collected[0] == link.connections:
+            if time.monotonic() - self._collected[1] > FLUSHED_S:
+                self.journal.update(collect=())
             return
         document = self.current.document
         gone = [each for each in state.collect if each.id not in document.objects.get(each.kind, {})]
-        if gone and not self.applier.link.answers:
+        if gone and not link.answers:
             return
         for each in gone:
-            self.applier.link.forget(each.kind, each.id)
-        self.journal.update(collect=())
+            link.forget(each.kind, each.id)
+        self._collected = link.connections, time.monotonic()
 
     @contextlib.contextmanager
     def _forgiving(self, what: str) -> Iterator[None]:
