@@ -151,6 +151,8 @@ def _options(document: Document, device: Device, caller: Identity) -> Iterator[t
     yield "send_pai", "yes"
     yield "tos_audio", "ef"
     yield "cos_audio", "5"
+    if Transport.WSS not in device.allowed_transports:
+        yield "t38_udptl", "yes"  # a fax machine behind a gateway; a phone refuses by itself, and the call goes on
     yield "rtp_timeout", str(RTP_TIMEOUT_S)
     yield "rtp_timeout_hold", str(RTP_TIMEOUT_HOLD_S)
     yield from _security(device)

@@ -1,0 +1,166 @@
+"""Trunks as SIP objects and dialplan, and what verify says of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from appliance.core.asterisk import Section
+from appliance.core.document import Document, parse
+from appliance.kinds import KINDS
+from appliance.pbx.context import Installation
+from appliance.pbx.trunks.dialplan import TRUNKS_OWN_REASONS
+from appliance.pbx.trunks.order import everywhere, flattened
+from appliance.pbx.trunks.plan import contribute
+from appliance.pbx.trunks.verify import verify
+
+ADDRESS = {"type": "address"}
+REGISTER = {"type": "register", "username": "account", "secret": "password"}
+
+
+def document(
+    trunk: dict[str, Any] | None = None,
+    *more: tuple[str, dict[str, Any]],
+    provider: dict[str, Any] | None = None,
+) -> Document:
+    rows = [
+        ("company", {"id": "demo", "name": "Demo Srl", "language": "en"}),
+        ("listener", {"id": "lan", "name": "LAN", "transport": "udp", "address": "192.0.2.10"}),
+        ("secret", {"id": "password"}),
+        ("provider", {"id": "telco", "name": "Telco", **(provider or {})}),
+        (
+            "trunk",
+            {"id": "one", "name": "One", "provider": "telco", "host": "198.51.100.1", "auth": ADDRESS, **(trunk or {})},
+        ),
+        *more,
+    ]
+    return Document.of(parse(KINDS, kind, fields) for kind, fields in rows)
+
+
+def trunk(id: str, **fields: Any) -> tuple[str, dict[str, Any]]:
+    return "trunk", {"id": id, "name": id, "provider": "telco", "host": "198.51.100.2", "auth": ADDRESS, **fields}
+
+
+def sip(document: Document, type: str, **secrets: str) -> Section | None:
+    sections = contribute(document, Installation("token", secrets)).pjsip
+    return next((section for section in sections if section.type == type), None)
+
+
+def faults(document: Document) -> list[tuple[str, str]]:
+    return [(fault.path, fault.error_id) for fault in verify(document)]
+
+
+def test_a_trunk_is_known_by_its_address_never_by_a_user_name() -> None:
+    made = sip(document(), "endpoint")
+    assert made is not None
+    assert made.get("identify_by") == "ip"
+    assert made.get("allow_transfer") == "no"
+    assert made.get("context") == "from-trunk-one"
+
+
+@pytest.mark.parametrize(
+    ("fields", "provider", "matches"),
+    [
+        ({}, {}, ["198.51.100.1:5060"]),
+        ({"port": 5080}, {}, ["198.51.100.1:5080"]),
+        ({"host": "2001:db8:2::1"}, {}, ["[2001:db8:2::1]:5060"]),
+        ({}, {"transport": "tls"}, ["198.51.100.1"]),
+        ({"accept_from": ["198.51.100.0/28", "203.0.113.7/32"]}, {}, ["198.51.100.0/28", "203.0.113.7/32"]),
+    ],
+)
+def test_where_calls_are_taken_from(fields: dict[str, Any], provider: dict[str, Any], matches: list[str]) -> None:
+    made = sip(document(fields, provider=provider), "identify")
+    assert made is not None
+    assert [value for key, value in made.options if key == "match"] == matches
+
+
+def test_host_names_are_not_resolved_to_know_callers() -> None:
+    assert sip(document({"host": "sip.example.com", "auth": REGISTER}), "identify") is None
+
+
+def test_a_registration_needs_its_password() -> None:
+    without = document({"auth": REGISTER})
+    assert sip(without, "registration") is None
+    assert sip(without, "auth") is None
+    made = sip(without, "registration", password="open sesame")
+    assert made is not None
+    assert (made.get("line"), made.get("endpoint")) == ("yes", "trunk-one")
+    assert made.get("auth_rejection_permanent") == "no"
+    assert sip(without, "auth", password="open sesame").get("password") == "open sesame"  # type: ignore[union-attr]
+
+
+def test_unchanged_trunks_keep_their_sections() -> None:
+    before = document({}, trunk("two"))
+    after = before.with_changes([parse(KINDS, *trunk("two", max_calls=3))])
+    one, other = (contribute(item, Installation("token")) for item in (before, after))
+    assert [a is b for a, b in zip(one.pjsip, other.pjsip, strict=True)][:3] == [True] * 3
+    changed = {a.name for a, b in zip(one.dialplan, other.dialplan, strict=True) if a is not b and a != b}
+    assert changed == {"carry-two", "sos-two", "leg-two"}
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("e164_plus", "PJSIP/${EXTEN}@trunk-one"),
+        ("e164", 'PJSIP/${IF($["${EXTEN:0:1}" = "+"]?${EXTEN:1}:${EXTEN})}@trunk-one'),
+    ],
+)
+def test_the_called_number_takes_the_providers_form(form: str, expected: str) -> None:
+    made = contribute(document(provider={"identity": {"called_form": form}}), Installation("token")).dialplan
+    text = next(section.text() for section in made if section.name == "carry-one")
+    assert expected in text
+
+
+@pytest.mark.parametrize("code", [300, 302, 400, 401, 403, 407, 408, 415, 488, 500, 503, 504, 606])
+def test_reasons_of_the_trunks_own_lead_to_the_next(code: int) -> None:
+    import re
+
+    assert re.search(TRUNKS_OWN_REASONS, f"SIP {code} Whatever")
+
+
+@pytest.mark.parametrize("code", [100, 180, 183, 200, 404, 410, 480, 484, 486, 487, 600, 603, 604])
+def test_reasons_of_the_called_party_dont(code: int) -> None:
+    import re
+
+    assert not re.search(TRUNKS_OWN_REASONS, f"SIP {code} Whatever")
+
+
+def test_groups_are_taken_apart_in_order_and_each_trunk_is_tried_once() -> None:
+    group = ("trunk_group", {"id": "both", "name": "Both", "trunks": ["two", "one"]})
+    site = ("site", {"id": "hq", "name": "HQ", "company": "demo", "trunks": ["three", "both"]})
+    made = document({}, trunk("two"), trunk("three"), trunk("four"), group, site)
+    assert flattened(made, ["both", "three", "one"]) == ("two", "one", "three")
+    assert everywhere(made) == ("three", "two", "one", "four")
+
+
+def test_verify_finds_nothing_wrong_with_the_usual() -> None:
+    assert faults(document({}, trunk("two"))) == []
+
+
+def test_a_trunk_that_would_dial_itself() -> None:
+    assert faults(document({"host": "192.0.2.10"})) == [("trunk/one/host", "trunk_dials_itself")]
+    assert faults(document({"host": "192.0.2.10", "port": 5080})) == []
+
+
+def test_a_trunk_that_no_listener_can_reach() -> None:
+    assert faults(document(provider={"transport": "tcp"})) == [("trunk/one/host", "no_listener")]
+    assert faults(document({"host": "2001:db8::1"})) == [("trunk/one/host", "no_listener")]
+
+
+def test_a_named_provider_without_registration_must_say_where_from() -> None:
+    assert faults(document({"host": "sip.example.com"})) == [("trunk/one/accept_from", "accept_from_missing")]
+    assert faults(document({"host": "sip.example.com", "accept_from": ["198.51.100.0/28"]})) == []
+
+
+def test_trunks_whose_calls_cant_be_told_apart() -> None:
+    same = trunk("two", host="198.51.100.1")
+    assert faults(document({}, same)) == [("trunk/two/host", "same_source")]
+    assert faults(document({}, trunk("two", host="198.51.100.1", auth=REGISTER))) == []
+    nested = [
+        trunk("two", accept_from=["203.0.113.0/24"]),
+        trunk("three", accept_from=["203.0.113.16/28", "2001:db8::/64"]),
+    ]
+    assert faults(document({}, *nested)) == [("trunk/three/accept_from", "same_source")]
+    apart = [trunk("two", accept_from=["203.0.113.0/28"]), trunk("three", accept_from=["203.0.113.16/28"])]
+    assert faults(document({}, *apart)) == []
