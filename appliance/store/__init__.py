@@ -28,6 +28,7 @@ Signatures (everything here is thread-safe; processes may share one database)::
       .promote(number) -> Revision               the commit point: one transaction. ConflictError if its parent isn't the head.
                                                  Idempotent: promoting a committed revision returns it.
       .fail(number, reason) -> Revision          proposed → failed; its changes stay readable. Idempotent.
+      .withdraw(number) -> None                  forgets a proposal (after a plan); nothing of it is left in the history
       .open_proposals() -> list[Revision]        those in state "proposed", oldest first (the applier's start looks here)
 
       # edits in preparation, per author (`set` … `commit`)

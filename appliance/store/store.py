@@ -234,6 +234,13 @@ class Store:
                 raise RefusedError(f"revision {number} is committed", "centralino rollback brings an earlier one back")
             return self._find(connection, number)
 
+    def withdraw(self, number: int) -> None:
+        """Forget a proposal as if it had never been made, after a mere plan of it. One that was decided on stays."""
+        with self._database.write() as connection:
+            if self._find(connection, number).state is State.PROPOSED:
+                queries.drop_proposal(connection, number)
+                queries.drop(connection, number)
+
     # -- edits in preparation -------------------------------------------------------------------------------------
 
     def candidate(self, author: str) -> Candidate:

@@ -48,8 +48,19 @@ object_version: Final = Table(
     Column("revision_to", Integer, ForeignKey("revision.number"), nullable=True),
     Column("body", Text, nullable=False),
     Index(None, "revision_from"),
-    Index(None, "revision_to"),
 )
+_live = object_version.c.revision_to.is_(None)
+_ended = object_version.c.revision_to.is_not(None)
+# At most one version of an object is valid at the head: the database itself refuses a second one.
+Index(
+    "ix_object_version_live",
+    object_version.c.kind,
+    object_version.c.id,
+    unique=True,
+    sqlite_where=_live,
+    postgresql_where=_live,
+)
+Index("ix_object_version_ended", object_version.c.revision_to, sqlite_where=_ended, postgresql_where=_ended)
 
 proposed_change: Final = Table(
     "proposed_change",

@@ -35,7 +35,18 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["revision_to"], ["revision.number"], name="fk_object_version_revision_to"),
     )
     op.create_index("ix_object_version_revision_from", "object_version", ["revision_from"])
-    op.create_index("ix_object_version_revision_to", "object_version", ["revision_to"])
+    live, ended = sa.text("revision_to IS NULL"), sa.text("revision_to IS NOT NULL")
+    op.create_index(
+        "ix_object_version_live",
+        "object_version",
+        ["kind", "id"],
+        unique=True,
+        sqlite_where=live,
+        postgresql_where=live,
+    )
+    op.create_index(
+        "ix_object_version_ended", "object_version", ["revision_to"], sqlite_where=ended, postgresql_where=ended
+    )
     op.create_table(
         "proposed_change",
         sa.Column("revision", sa.Integer, nullable=False),
