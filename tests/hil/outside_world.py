@@ -264,7 +264,7 @@ class Exchange:
 
     def phone(self, user: str = "201-1") -> Phone:
         """The phone of a device."""
-        return Phone(self.net.host(f"phone-{user}"), "192.0.2.10", user)
+        return Phone(self.net.host(f"phone-{len(self.net.hosts)}"), "192.0.2.10", user)
 
     def channels(self) -> list[str]:
         """Names of the channels that are up; those that watch trunks end by themselves."""

@@ -101,12 +101,15 @@ def sections(trunk: Trunk, provider: Provider, country: str, outside_prefix: str
 
 
 def _carry(trunk: Trunk, provider: Provider) -> Section:
-    steps = []
+    leg = endpoint_name(trunk.id)
+    excuses = []
+    if provider.probe:  # known to be away; dialling it would put an error into the log for each call
+        excuses.append(f'"${{PJSIP_DIAL_CONTACTS({leg})}}" = ""')
     if trunk.max_calls is not None:
-        steps.append(f"GotoIf($[${{GROUP_COUNT({trunk.id}@trunk)}} >= {trunk.max_calls}]?full)")
+        excuses.append(f"${{GROUP_COUNT({trunk.id}@trunk)}} >= {trunk.max_calls}")
+    steps = [f"GotoIf($[{excuse}]?skip)" for excuse in excuses]
     ringback = "" if provider.early_media else "r"
     called = to_wire("EXTEN", provider.identity.called_form, provider.country)
-    leg = endpoint_name(trunk.id)
     steps += [
         f"Set(_OUT={_caller(trunk, provider)})",
         "HangupCauseClear()",
@@ -114,8 +117,8 @@ def _carry(trunk: Trunk, provider: Provider) -> Section:
         f"Dial(PJSIP/{called}@{leg},{RING_SECONDS},i{ringback}b(leg-{trunk.id}^s^1))",
         "Goto(carried,s,1)",
     ]
-    if trunk.max_calls is not None:
-        steps.append("full: Return()")
+    if excuses:
+        steps.append("skip: Return()")
     return dialplan(f"carry-{trunk.id}", (NUMBER, steps))
 
 
