@@ -105,13 +105,16 @@ class Sipp:
         *,
         rate: float = 10,
         at_once: int = 200,
-        talk_ms: int = 500,
+        talk_ms: int | None = 500,
         tone_hz: float | None = None,
         headers: str = "",
         refer_to: str = "",
         trace: bool | None = None,
     ) -> Self:
-        """Place `count` calls (one per user by default), `rate` a second, at most `at_once` up; users take turns."""
+        """Place `count` calls (one per user by default), `rate` a second, at most `at_once` up; users take turns.
+
+        `talk_ms` None: until the other side hangs up.
+        """
         count = count or len(users)
         text = scenarios.caller(talk_ms, self._tone(tone_hz), headers, refer_to)
         more = ["-inf", str(self._csv(users)), "-m", str(count), "-r", f"{rate:g}", "-l", str(at_once)]

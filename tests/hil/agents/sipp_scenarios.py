@@ -120,8 +120,11 @@ def register(contact_port: int, expires_s: int) -> str:
     )
 
 
-def caller(talk_ms: int, tone: str = "", headers: str = "", refer_to: str = "") -> str:
-    """Calls field2 as field0; digest when asked for; talks, hangs up. With `refer_to`, transfers blindly instead."""
+def caller(talk_ms: int | None, tone: str = "", headers: str = "", refer_to: str = "") -> str:
+    """Calls field2 as field0; digest when asked for; talks, hangs up. With `refer_to`, transfers blindly instead.
+
+    `talk_ms` None: talks until the other side hangs up.
+    """
     invite = "\n".join(part for part in (headers, _sdp(tone)) if part)
     finals = [
         recv(response=str(code), optional="true", next=str(code), action=log(f"refused {code}", FIELDS))
@@ -144,12 +147,15 @@ def caller(talk_ms: int, tone: str = "", headers: str = "", refer_to: str = "") 
         label(2),
         send(_request("ACK", 2, "[next_url]", ANSWERED_TO, f"[routes]\n{EMPTY}").replace("CSeq: 2", "CSeq: [cseq]")),
         *([nop(play(tone))] if tone else []),
-        pause(talk_ms),
-        *(_refer(refer_to) if refer_to else _bye()),
+        *(_until_bye() if talk_ms is None else [pause(talk_ms), *(_refer(refer_to) if refer_to else _bye())]),
         '<nop next="99"/>',
         *(_refused(code) for code in REFUSALS),
         label(99),
     )
+
+
+def _until_bye() -> list[str]:
+    return [recv(request="BYE", timeout="900000", action=log("end", FIELDS)), send(_answer("200 OK", EMPTY))]
 
 
 def _bye() -> list[str]:
