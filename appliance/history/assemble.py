@@ -18,6 +18,8 @@ from appliance.history.record import record
 
 _RECENT: Final = 4096
 """Ended channels remembered, so that an event that comes late doesn't open a call of its own."""
+_WATCHERS: Final = "Local/s@trunk-watch-"
+"""Channels that watch whether a trunk answers (``appliance/pbx/trunks``): nobody's call."""
 _BOOT_WINDOW: Final = 5_000_000
 """Microseconds before the engine's start event in which a call may have begun in the new run."""
 
@@ -48,6 +50,8 @@ class Assembler:
         """Take one event; the calls that it ended."""
         if event.context == RUN_CONTEXT or event.channel.startswith("Local/started@"):
             return self._new_run(event) if event.type == RUN_EVENT else []
+        if event.channel.startswith(_WATCHERS):
+            return []
         if event.id in self._recent:
             self.late += 1
             return []
@@ -62,13 +66,12 @@ class Assembler:
             handler(call, channel, event)
         self.changed.add(call.key)
         if event.type == "HANGUP" and not call.live:
-            return [self._finish(call)]
+            return self._finish([call])
         return []
 
     def close_all(self, keep: Collection[str] = ()) -> list[Call]:
         """The engine is dead: end every call (but those in ``keep``) as ``engine_failure``."""
-        open_calls = sorted(self.calls.values(), key=lambda call: call.serial)
-        return [self._finish(call, engine_failure=True) for call in open_calls if call.key not in keep]
+        return self._finish([call for call in self.calls.values() if call.key not in keep], engine_failure=True)
 
     def reconcile(self, live_channels: Collection[str], started_before: int) -> list[Call]:
         """End calls whose channels the engine doesn't have any more: the events that ended them were lost.
@@ -83,7 +86,7 @@ class Assembler:
         ]
         for call in gone:
             call.incomplete = True
-        return [self._finish(call) for call in sorted(gone, key=lambda call: call.serial)]
+        return self._finish(gone)
 
     def _new_run(self, event: Event) -> list[Call]:
         # The event is the run's first but for calls that slipped in during the same instant: those have a smaller
@@ -148,17 +151,21 @@ class Assembler:
         self._forget(other.key)
         return into
 
-    def _finish(self, call: OpenCall, *, engine_failure: bool = False) -> Call:
-        for link in (call.key, *call.aliases):
-            self._of_link.pop(link, None)
-        for channel in call.channels:
-            self._of_channel.pop(channel, None)
-            self._recent[channel] = None
+    def _finish(self, calls: list[OpenCall], *, engine_failure: bool = False) -> list[Call]:
+        """Forget these calls; their records, but for the engine's own affairs: calls without any device or trunk."""
+        for call in calls:
+            for link in (call.key, *call.aliases):
+                self._of_link.pop(link, None)
+            for channel in call.channels:
+                self._of_channel.pop(channel, None)
+                self._recent[channel] = None
+            del self.calls[call.key]
+            self._forget(call.key)
         while len(self._recent) > _RECENT:
             del self._recent[next(iter(self._recent))]
-        del self.calls[call.key]
-        self._forget(call.key)
-        return record(call, self.run, engine_failure=engine_failure)
+        real = [call for call in calls if any(channel.endpoint for channel in call.channels.values())]
+        real.sort(key=lambda call: call.serial)
+        return [record(call, self.run, engine_failure=engine_failure) for call in real]
 
     def _forget(self, key: str) -> None:
         self.changed.discard(key)
@@ -177,6 +184,7 @@ def _note(call: OpenCall, channel: Channel, event: Event) -> None:
         channel.number = event.number
     if event.name:
         channel.caller_name = event.name
+    channel.origin = event.origin
     if event.redirected_by:
         channel.redirected_by = event.redirected_by
     if event.context and event.type != LEG_EVENT and event.context not in call.contexts:

@@ -35,7 +35,6 @@ class _Batch:
     calls: list[Call] = field(default_factory=list)
     faults: list[dict[str, Any]] = field(default_factory=list)
     gaps: list[dict[str, Any]] = field(default_factory=list)
-    events: int = 0
 
 
 class Ingest:
@@ -151,8 +150,7 @@ class Ingest:
                 if broken is not None:
                     batch.gaps.append(_gap(broken // 1000, event.time // 1000, "spool_damaged", "unreadable lines"))
                     broken = None
-                batch.calls.extend(self._assembler.feed(event))
-                batch.events += 1
+                self._assemble(event, position, chunk.file.number, line, batch)
                 self._last_event = event.time
             position += len(line) + 1
         if chunk.rest:
@@ -160,6 +158,14 @@ class Ingest:
             broken = broken or self._last_event
         if broken is not None:
             batch.gaps.append(_gap(broken // 1000, _now(), "spool_damaged", "unreadable lines"))
+
+    def _assemble(self, event: Event, position: int, file: int, line: bytes, batch: _Batch) -> None:
+        try:
+            batch.calls.extend(self._assembler.feed(event))
+        except Exception:  # noqa: BLE001 (whatever it is)
+            # A mistake of ours in one call must not stop the history of all others; the event is kept for whoever mends it.
+            _log.exception("an event was not understood")
+            batch.faults.append(_fault(file, position, line, "the event was not understood"))
 
     @staticmethod
     def _event(line: bytes, position: int, file: int, batch: _Batch) -> Event | None:

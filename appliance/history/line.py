@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 FIELDS: Final = (
-    "EventType", "EventTime", "UniqueID", "LinkedID", "ChanName", "Num", "Name", "RDNIS", "Exten", "Context",
+    "EventType", "EventTime", "UniqueID", "LinkedID", "ChanName", "Num", "Name", "ANI", "RDNIS", "Exten", "Context",
     "AccountCode", "Peer", "EventExtra",
 )  # fmt: skip
 """Columns of a record. ``EventTime`` is seconds since the epoch (UTC) with six decimals."""
@@ -50,6 +50,7 @@ class Event:
     :param channel: its name, ``PJSIP/reception-1-0000002a``.
     :param call: the engine's id of the call that the channel belongs to *now*: joining calls changes it.
     :param number: calling number as it is at this moment; ``name`` likewise.
+    :param origin: number of the line that the call began on; of a caller from outside in E.164, empty when withheld.
     :param extra: what the type brings along.
     """
 
@@ -60,6 +61,7 @@ class Event:
     channel: str
     number: str = ""
     name: str = ""
+    origin: str = ""
     redirected_by: str = ""
     exten: str = ""
     context: str = ""
@@ -79,7 +81,7 @@ def parse(line: bytes) -> Event:
     match = _RECORD.fullmatch(line)
     if match is None:
         raise LineError("not a record of the expected fields")
-    type_, time, id_, call, channel, number, name, by, exten, context, account, peer, extra = (
+    type_, time, id_, call, channel, number, name, ani, by, exten, context, account, peer, extra = (
         field.decode("utf-8", "replace").replace('""', '"') for field in match.groups()
     )
     if not _TYPE.fullmatch(type_) or not id_ or not call:
@@ -89,7 +91,7 @@ def parse(line: bytes) -> Event:
         raise LineError("no time")
     micros = int(clock[1]) * 1_000_000 + int((clock[2] or "0").ljust(6, "0"))
     return Event(
-        type_, micros, id_, call, channel, number, name, by, exten, context, account, peer, _extra(extra)
+        type_, micros, id_, call, channel, number, name, ani, by, exten, context, account, peer, _extra(extra)
     )  # fmt: skip
 
 

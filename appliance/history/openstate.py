@@ -24,6 +24,7 @@ class Channel:
     account: str = ""
     number: str = ""
     caller_name: str = ""
+    origin: str = ""
     redirected_by: str = ""
     cause: int = 0
     source: str = ""

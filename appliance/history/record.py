@@ -34,8 +34,9 @@ def record(call: OpenCall, run: str, *, engine_failure: bool = False) -> Call:
         from_device=first.device,
         from_extension=first.extension,
         from_trunk=first.trunk,
-        from_number=first.number or first.first_number,
-        from_name=first.caller_name,
+        # A caller from outside: in E.164, and nothing at all when withheld, whatever the provider let slip.
+        from_number=first.origin if first.trunk else first.number or first.first_number,
+        from_name="" if first.trunk and not first.origin else first.caller_name,
         dialled=first.exten,
         reached_device=reached.device if reached else "",
         reached_extension=reached.extension if reached else "",

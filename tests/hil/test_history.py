@@ -8,16 +8,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 
 from appliance.engine.ami import AmiClient
-from appliance.history.model import Call, LegResult, Outcome
+from appliance.history.ingest import Ingest
+from appliance.history.model import Call, Direction, LegResult, Outcome
 from appliance.history.service import CallFilter, History
+from appliance.history.spool import Spool
+from appliance.store import history as table
 from appliance.store.history import open_history
 from tests.hil.agents.network import Network, command, require_root
 from tests.hil.agents.process import Child, eventually
 from tests.hil.agents.sipp import BookEntry, Sipp, User
 from tests.hil.agents.softphone import SoftPhone
+from tests.hil.outside_world import MAIN, Exchange, rows
+from tests.hil.postgres import postgres
 from tests.hil.system import Rows, System, office
+from tests.unit.history.events import Engine as Lines
+from tests.unit.history.events import answered_call, caller, unanswered_call
 
 ADDRESS = "192.0.2.10"
 CALLERS = [f"{number}-1" for number in range(201, 241)]
@@ -28,11 +37,11 @@ PLAN = {ANSWERS: 1000, BUSY: 300, AWAY: 200, TRANSFERRED: 300, SILENT: 200}
 
 def demo(extensions: int = 45) -> Rows:
     """An office without lines to the outside."""
-    rows = []
+    made: Rows = []
     for kind, row in office(ADDRESS, extensions=extensions, devices=2):
         plain = {name: value for name, value in row.items() if name not in ("emergency_number", "caller_number")}
-        rows.append((kind, {**plain, "ring_seconds": 5} if row.get("number") == SILENT else plain))
-    return rows
+        made.append((kind, {**plain, "ring_seconds": 5} if row.get("number") == SILENT else plain))
+    return made
 
 
 @pytest.fixture
@@ -307,3 +316,74 @@ def test_attended_transfer_and_a_caller_who_gives_up(net: Network, tmp_path: Pat
     assert sum(quality.received > 20 for quality in qualities) == 2  # the consultation was short
     assert cancelled.outcome is Outcome.CANCELLED
     assert cancelled.from_extension == "203"
+
+
+def test_calls_over_trunks(net: Network, tmp_path: Path) -> None:
+    """In, out over the second line, and an emergency call; read from the spool of an engine without any daemon."""
+    with (
+        Exchange(net, tmp_path / "engine", rows()) as exchange,
+        exchange.line("a") as a,
+        exchange.line("b") as b,
+        exchange.phone() as phone,
+    ):
+        phone.register()
+        b.call(MAIN, "+390200000777", "198.51.100.10")
+        b.hangup()
+        a.does((0, "503 Service Unavailable"))
+        assert phone.dial("00200000999").code == 200
+        phone.hangup(phone.dialogs.pop())
+        a.does((0, "200 OK"))
+        assert phone.dial("112").code == 200
+        phone.hangup(phone.dialogs.pop())
+        database = open_history(f"sqlite:///{tmp_path}/history.db")
+        try:
+            ingest = Ingest(database, Spool(exchange.launcher.paths.cel))
+
+            def read() -> bool:
+                ingest.drain()
+                return len(History(database).calls().calls) == 3
+
+            eventually(read, "three calls in the history")
+            inbound, outbound, emergency = all_calls(History(database))
+        finally:
+            database.close()
+    assert (inbound.direction, inbound.from_trunk, inbound.from_number) == (Direction.INBOUND, "b", "+390200000777")
+    assert (inbound.dialled, inbound.reached_extension, inbound.outcome) == (MAIN, "201", Outcome.ANSWERED)
+    assert (outbound.direction, outbound.trunk, outbound.failovers) == (Direction.OUTBOUND, "b", 1)
+    assert (outbound.from_extension, outbound.dialled) == ("201", "00200000999")
+    assert outbound.reached_number == "+390200000999"
+    assert [(leg.trunk, leg.result, leg.sip) for leg in outbound.legs if leg.trunk] == [
+        ("a", LegResult.FAILED, 503),
+        ("b", LegResult.ANSWERED, 200),
+    ]
+    assert (emergency.direction, emergency.dialled, emergency.trunk) == (Direction.EMERGENCY, "112", "a")
+
+
+def test_postgresql_holds_the_same_history(tmp_path: Path) -> None:
+    engine = Lines()
+    engine.start()
+    for n in range(200):
+        answered_call(engine, losers=n % 3)
+        unanswered_call(engine, 17, "BUSY", "SIP 486 Busy Here|Down|alaw|")
+    caller(engine).event("ANSWER", name='x\\"; DROP TABLE call; -- 😀')
+    (tmp_path / "cel").mkdir()
+    data = engine.data()
+    (tmp_path / "cel" / "events.csv").write_bytes(data[:70_000] + b"\x00\xff rubbish\n" + data[70_000:])
+    with postgres() as server:
+        contents = []
+        for url in (f"sqlite:///{tmp_path}/history.db", server.database("history")):
+            database = open_history(url)
+            try:
+                for _ in range(3):
+                    Ingest(database, Spool(tmp_path / "cel", 30_000)).step()
+                Ingest(database, Spool(tmp_path / "cel", 30_000)).drain()
+                history = History(database)
+                found = [history.calls(limit=100).calls, history.calls(CallFilter(number="102"), limit=1000).calls]
+                contents.append((all_calls(history), [call.id for page in found for call in page]))
+                with database.read() as connection:
+                    context = MigrationContext.configure(connection, opts={"version_table": table.VERSION_TABLE})
+                    assert compare_metadata(context, table.metadata) == []
+            finally:
+                database.close()
+    assert contents[0] == contents[1]
+    assert len(contents[0][0]) >= 399

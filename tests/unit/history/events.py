@@ -60,6 +60,7 @@ class Engine:
             "context": "Context",
             "account": "AccountCode",
             "by": "RDNIS",
+            "origin": "ANI",
         }
         row |= {columns[key]: value for key, value in fields.items()}
         row["EventExtra"] = json.dumps(extra) if extra is not None else ""

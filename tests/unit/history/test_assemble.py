@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.history.assemble import Assembler
-from appliance.history.line import Event
+from appliance.history.line import EVENTS, Event
 from appliance.history.model import Call, Direction, LegResult, Outcome, Transfer
 from appliance.history.openstate import dump, load
+from appliance.history.rows import call_row, leg_rows, party_rows
 from tests.unit.history.events import RTCP, Engine, answered_call, callee, caller, unanswered_call
 
 
@@ -86,7 +89,9 @@ def test_a_refused_call() -> None:
 
 def test_inbound_and_outbound_and_failover() -> None:
     engine = Engine()
-    outside = engine.channel("trunk-voip", number="+390200001234", exten="+390200005678", context="from-trunk-voip")
+    outside = engine.channel(
+        "trunk-voip", number="0200001234", origin="+390200001234", exten="+390200005678", context="from-trunk-voip"
+    )
     b = callee(engine, outside)
     b.answer()
     outside.answer()
@@ -106,6 +111,22 @@ def test_inbound_and_outbound_and_failover() -> None:
     assert (outbound.direction, outbound.trunk, outbound.failovers) == (Direction.OUTBOUND, "two", 1)
     assert (outbound.reached_trunk, outbound.reached_number) == ("two", "+390200009999")
     assert outbound.parties() >= {"101", "+390200009999", "00200009999"}
+
+
+def test_a_withheld_number_is_not_kept() -> None:
+    engine = Engine()
+    outside = engine.channel(
+        "trunk-voip", number="0200001234", name="Somebody", origin="0200001234", exten="+390200005678"
+    )
+    outside.fields |= {"number": "", "name": "", "origin": ""}  # the dialplan has seen that it is withheld
+    b = callee(engine, outside)
+    b.answer()
+    outside.answer()
+    outside.hangup(16, "ANSWER")
+    b.hangup()
+    call = only(engine)
+    assert (call.from_number, call.from_name) == ("", "")
+    assert call.parties() == {"+390200005678", "102"}
 
 
 @pytest.mark.parametrize("marked", ["context", "kind"])
@@ -280,6 +301,18 @@ def test_a_call_whose_end_was_lost_is_ended_when_the_engine_does_not_know_it() -
     assert lost.id not in assembler.calls
 
 
+def test_the_engines_own_affairs_are_no_calls() -> None:
+    engine = Engine()
+    watch = engine.channel("x")
+    watch.name = "Local/s@trunk-watch-00000001;1"
+    engine.lines.clear()
+    watch.event("CHAN_START")
+    watch.hangup(0)
+    assembler = Assembler()
+    assert calls_of(engine, assembler) == []
+    assert not assembler.calls
+
+
 def test_a_late_event_opens_nothing() -> None:
     engine = Engine()
     a = caller(engine)
@@ -326,6 +359,44 @@ def test_interleaved_calls_are_kept_apart() -> None:
     calls = calls_of(engine)
     assert len(calls) == 50
     assert all(int(call.reached_extension) == int(call.from_extension) + 100 for call in calls)
+
+
+IDS = [f"c-1795406000.{n}" for n in range(4)]
+TYPES = [*EVENTS[:-1], "LEG", "RUN", "NEW_THING"]
+
+
+@given(
+    st.lists(
+        st.builds(
+            Event,
+            type=st.sampled_from(TYPES),
+            time=st.integers(0, 2**52),
+            id=st.sampled_from(IDS),
+            call=st.sampled_from(IDS),
+            channel=st.sampled_from(["PJSIP/a-1-00000001", "PJSIP/trunk-t-00000002", "Local/1@x-00000001;1", "x", "Local/started@"]),
+            number=st.text(max_size=3),
+            context=st.sampled_from(["", "from-device", "engine-run"]),
+            extra=st.none()
+            | st.dictionaries(
+                st.sampled_from(["hangupcause", "bridge_id", "transferee_channel_uniqueid", "transfer_target_channel_uniqueid",
+                                 "pickup_channel_uniqueid", "extension", "forward", "extra"]),
+                st.sampled_from([*IDS, 17, None, "", 1.5, [], "SIP 200 OK|x|y|z"]),
+            ),
+        ),
+        max_size=40,
+    )
+)  # fmt: skip
+def test_no_order_of_events_is_too_odd(events: list[Event]) -> None:
+    assembler = Assembler()
+    for event in events:
+        for call in assembler.feed(event):
+            leg_rows(1, call)
+            party_rows(1, call)
+            assert len(call_row(1, call)["linked_id"]) <= 80
+        stored = [load(key, dump(call)) for key, call in assembler.calls.items()]
+        assert stored == list(assembler.calls.values())
+    assembler.close_all()
+    assert not assembler.calls
 
 
 def test_unknown_events_do_no_harm() -> None:

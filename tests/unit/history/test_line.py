@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from appliance.history.line import FIELDS, LineError, parse, salvage, text
 
 REAL = (
-    b'"HANGUP","1795406330.650344","1795406324.2","1795406324.2","PJSIP/d101-1-00000000","101","Ext 101","","100",'
+    b'"HANGUP","1795406330.650344","1795406324.2","1795406324.2","PJSIP/d101-1-00000000","101","Ext 101","101","","100",'
     b'"from-device","101","","{""hangupcause"":16,""hangupsource"":""PJSIP/d101-1-00000000"",""dialstatus"":""ANSWER""}"'
 )
 NO_CONTROL = st.text(st.characters(blacklist_characters="\x00\n", blacklist_categories=("Cs",)))
