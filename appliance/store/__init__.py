@@ -24,7 +24,8 @@ Signatures (everything here is thread-safe; processes may share one database)::
       .change_set(number) -> ChangeSet           .put: tuple[Object], .remove: tuple[(kind, id)] of a proposed or failed revision
       .rebase(number) -> Revision                applier, before it starts: puts a proposal on top of the head. Same number, or a
                                                  new one if later ones were committed meanwhile (the old one: "superseded").
-                                                 ConflictError (revision then marked failed) as in propose.
+                                                 ConflictError (revision then marked failed) as in propose. Returns the head,
+                                                 already committed, if the head holds all of the proposal by now.
       .promote(number) -> Revision               the commit point: one transaction. ConflictError if its parent isn't the head.
                                                  Idempotent: promoting a committed revision returns it.
       .fail(number, reason) -> Revision          proposed → failed; its changes stay readable. Idempotent.
@@ -55,7 +56,7 @@ Signatures (everything here is thread-safe; processes may share one database)::
     field_changes(change) -> tuple[FieldChange, ...]         path, before, after as text; secrets only as "changed"
 
 Errors: ConflictError, InvalidError, NotFoundError, RefusedError; UnavailableError (``database_busy``, ``disk_full``,
-``read_only``, ``database_unavailable``); CorruptError (``corrupt``, ``bad_key``, ``too_new``).
+``read_only``, ``database_unavailable``); CorruptError (``corrupt``, ``bad_key``, ``key_exposed``, ``too_new``).
 """
 
 from appliance.store.diff import FieldChange, changed_paths, field_changes

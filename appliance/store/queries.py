@@ -79,6 +79,11 @@ def add(connection: Connection, revision: Revision) -> None:
     connection.execute(insert(revisions).values(values))
 
 
+def drop(connection: Connection, number: int) -> None:
+    """Forget a revision that nothing was made of."""
+    connection.execute(delete(revisions).where(revisions.c.number == number))
+
+
 def set_state(connection: Connection, number: int, state: State, reason: str = "", parent: int | None = None) -> None:
     """Note what became of a revision."""
     values: dict[str, Any] = {"state": state.value, "reason": reason}
@@ -94,7 +99,7 @@ def bodies_at(connection: Connection, number: int) -> Bodies:
             version.c.revision_from <= number, or_(version.c.revision_to.is_(None), version.c.revision_to > number)
         )
     )
-    return {(kind, id): body for kind, id, body in rows}
+    return {(kind, id): body for kind, id, body in rows.all()}
 
 
 def bodies_now(connection: Connection, keys: Iterable[Key]) -> Bodies:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import text
 
 from appliance.core.document import Document, changes
@@ -413,3 +416,35 @@ def test_companies_are_kept_apart_from_people_of_the_same_id(store: Store) -> No
     commit(store, person("x"), Company(id="x", name="X"))
     commit(store, remove=(("company", "x"),))
     assert by_key(store.document()) == {("person", "x"): person("x")}
+
+
+edits = st.dictionaries(
+    st.sampled_from(["a", "b", "c", "d"]), st.none() | st.sampled_from(["Ada", "Bea", "Cleo"]), min_size=1, max_size=3
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=st.lists(edits, min_size=1, max_size=8), data=st.data())
+def test_whatever_is_committed_every_revision_and_difference_is_right(
+    steps: list[dict[str, str | None]], data: st.DataObject
+) -> None:
+    """Against documents kept in memory."""
+    with tempfile.TemporaryDirectory() as directory, Store(f"sqlite:///{directory}/document.db") as store:
+        expected = {0: Document()}
+        for step in steps:
+            put = [person(id, name) for id, name in step.items() if name is not None]
+            remove = [("person", id) for id, name in step.items() if name is None]
+            head = store.head().number
+            wanted = expected[head].with_changes(put, remove)
+            if by_key(wanted) == by_key(expected[head]):
+                with pytest.raises(RefusedError):
+                    store.propose(put, remove, base=head, author="x")
+                continue
+            store.promote(store.propose(put, remove, base=head, author="x").number)
+            expected[store.head().number] = wanted
+            assert by_key(store.document()) == by_key(wanted)
+        a, b = data.draw(st.sampled_from(list(expected))), data.draw(st.sampled_from(list(expected)))
+        assert by_key(store.document(a)) == by_key(expected[a])
+        assert {one.path: (one.before, one.after) for one in store.diff(a, b)} == {
+            one.path: (one.before, one.after) for one in changes(expected[a], expected[b])
+        }
