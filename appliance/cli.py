@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from appliance.commands import configuration, objects, system
+from appliance.commands import calls, configuration, objects, system
 from appliance.commands.common import print_error
 from appliance.core.errors import CentralinoError
 from appliance.i18n import _
@@ -16,6 +16,7 @@ from appliance.kinds import KINDS
 
 app = typer.Typer(
     name="centralino",
+    help=_("On-premises telephone system: configuration, calls, health."),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -27,13 +28,14 @@ app = typer.Typer(
 def options(
     debug: Annotated[bool, typer.Option("--debug", help=_("Show a traceback when something fails"))] = False,
 ) -> None:
-    """On-premises telephone system: configuration, calls, health."""
+    """Options of every verb."""
     if debug:
         os.environ["CENTRALINO_DEBUG"] = "1"
 
 
 configuration.add_to(app)
 system.add_to(app)
+calls.add_to(app)
 for _kind in KINDS:
     app.add_typer(objects.command(_kind), name=_kind, rich_help_panel=_("Objects of the document"))
 

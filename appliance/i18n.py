@@ -1,13 +1,22 @@
-"""Translation of what the interfaces say: gettext catalogues in ``appliance/locale``; the code speaks English."""
+"""Translation of what the interfaces say: gettext catalogues in ``appliance/locale``; the code speaks English.
+
+Two ways in. ``_("…")`` marks and translates what an interface itself says. :func:`translated` is for what comes from
+further inside (errors, faults, steps of a plan): that code knows no languages, so its English text is the message id. A
+text with values in it is told by the pattern that made it: ``f"there is no {kind} {id!r}"`` is in the catalogue as
+``there is no {1} {2}`` (see ``tools/catalogue.py``, which collects them, and ``docs/decisions/0006``).
+"""
 
 from __future__ import annotations
 
 import gettext
 import os
+import re
 from functools import cache
 from pathlib import Path
+from typing import Final
 
-LANGUAGES = ("en", "it")
+LANGUAGES: Final = ("en", "it")
+_VALUE: Final = re.compile(r"\{(\d)\}")
 
 
 def language() -> str:
@@ -26,4 +35,36 @@ def _catalogue(lang: str) -> gettext.NullTranslations:
 
 def _(message: str) -> str:
     """``message`` in the language of this process."""
-    return _catalogue(language()).gettext(message)
+    return _catalogue(language()).gettext(message) if message else ""
+
+
+def translated(text: str) -> str:
+    """A text of the core in the language of this process, values in it kept; itself when nobody translated it."""
+    if not text or language() == "en":
+        return text
+    whole = _(text)
+    if whole != text:
+        return whole
+    for pattern, template in _templates(language()):
+        if match := pattern.fullmatch(text):
+            return _VALUE.sub(lambda place: _value(match[int(place[1])]), template)
+    return text
+
+
+def _value(text: str) -> str:
+    """A value: itself, but for sentences, such as the reason inside another error."""
+    return translated(text) if " " in text else text
+
+
+@cache
+def _templates(lang: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Patterns with values and what they become, those with the most text of their own first."""
+    catalogue: dict[str, str] = getattr(_catalogue(lang), "_catalog", {})
+    known = [(id, text) for id, text in catalogue.items() if isinstance(id, str) and "{1}" in id]
+    known.sort(key=lambda item: len(_VALUE.sub("", item[0])), reverse=True)
+    return tuple((pattern_of(id), text) for id, text in known)
+
+
+def pattern_of(template: str) -> re.Pattern[str]:
+    """The regular expression of the texts that a template with ``{1}``, ``{2}`` … makes."""
+    return re.compile(re.sub(r"\\\{\d\\\}", "(.*?)", re.escape(template)), re.DOTALL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from appliance.applier.expect import redacted
@@ -215,9 +215,12 @@ LABELS: Final = {
 }
 
 
-def for_people(plan: dict[str, Any], read_backs: int = 20) -> str:
-    """The plan (as by :func:`as_json`) as lines of text; of many objects to read back only the first are named."""
-    lines = [f"{change['action']:8} {change['path']}" for change in plan["changes"]]
+def for_people(plan: dict[str, Any], read_backs: int = 20, say: Callable[[str], str] = str) -> str:
+    """The plan (as by :func:`as_json`) as lines of text; of many objects to read back only the first are named.
+
+    :param say: translates words and sentences.
+    """
+    lines = [f"{say(change['action']):10} {change['path']}" for change in plan["changes"]]
     lines.append("")
     shown = 0
     for step in plan["steps"]:
@@ -225,11 +228,11 @@ def for_people(plan: dict[str, Any], read_backs: int = 20) -> str:
             shown += 1
             if shown > read_backs:
                 continue
-        lines.append(f"[{LABELS[Effect(step['effect'])]}] {step['text']}")
+        lines.append(f"[{say(LABELS[Effect(step['effect'])])}] {say(step['text'])}")
     if shown > read_backs:
-        lines.append(f"[live] … and {shown - read_backs} more objects to read back")
+        lines.append(f"[{say(LABELS[Effect.LIVE])}] " + say(f"… and {shown - read_backs} more objects to read back"))
     if not plan["steps"]:
-        lines.append("nothing to do on the engine")
+        lines.append(say("nothing to do on the engine"))
     return "\n".join(lines).lstrip("\n")
 
 

@@ -7,18 +7,22 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from appliance.core.errors import CentralinoError, ConflictError, InvalidError
-from appliance.i18n import _
+from appliance.core.errors import CentralinoError, ConflictError, Fault, InvalidError
+from appliance.i18n import _, translated
 from appliance.paths import Paths
 
 if TYPE_CHECKING:
     from appliance.store import Store
+
+Json = Annotated[bool, typer.Option("--json", help=_("For programs"))]
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -43,32 +47,56 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, default=str))  # noqa: T201
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
-    """A result for people; ``empty`` says what to do when there is nothing to show."""
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str, header: bool = True
+) -> None:
+    """A result for people; ``empty`` says what to do when there is nothing to show. Long cells are folded, not cut."""
     rows = [[escape(cell) for cell in row] for row in rows]
     if not rows:
         out.print(empty)
         return
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=None, header_style="dim", pad_edge=False,
+        show_header=header,
+    )  # fmt: skip
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    out.print(table)
+    # A console that doesn't wrap (see above) would cut a table's last columns off instead of folding them.
+    out.print(table, soft_wrap=False, crop=False, no_wrap=False)
 
 
 def print_error(error: CentralinoError) -> None:
     """One line with a hint; every fault of an invalid document on a line of its own."""
     if isinstance(error, InvalidError):
         for fault in error.faults:
-            hint = f" [dim]({escape(fault.hint)})[/]" if fault.hint else ""
-            err.print(f"[red]{_('error')}[/] {escape(fault.path)}: {escape(fault.message)}{hint}")
+            print_fault(fault)
         return
-    hint = f" [dim]({escape(error.hint)})[/]" if error.hint else ""
-    err.print(f"[red]{_('error')}[/] {escape(error.message)}{hint}")
+    hint = f" [dim]({escape(translated(error.hint))})[/]" if error.hint else ""
+    err.print(f"[red]{_('error')}[/] {escape(one_line(translated(error.message)))}{hint}")
     if isinstance(error, ConflictError):
         for path in error.changed:
-            err.print(f"      {escape(path)}")
+            if path not in error.message:
+                err.print(f"      {escape(path)}")
+
+
+def print_fault(fault: Fault) -> None:
+    """One fault, or one warning, in one line."""
+    word = f"[yellow]{_('warning')}[/]" if fault.severity == "warning" else f"[red]{_('error')}[/]"
+    line = _("line {number}, ").format(number=fault.line) if fault.line else ""
+    hint = f" [dim]({escape(translated(fault.hint))})[/]" if fault.hint else ""
+    err.print(f"{word} {line}{escape(fault.path)}: {escape(one_line(translated(fault.message)))}{hint}")
+
+
+def one_line(text: str) -> str:
+    """Text of elsewhere (an engine, a database) without its line ends."""
+    return " ".join(text.split("\n"))
+
+
+def local_time(utc: str) -> str:
+    """A time of a revision (UTC, RFC 3339) in the machine's time zone, to the second."""
+    return datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def plain(value: Any) -> str:

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,13 +14,23 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from appliance.commands.common import author, err, out, plain, print_json, print_table, store
+from appliance.commands.common import (
+    Json,
+    author,
+    err,
+    local_time,
+    out,
+    plain,
+    print_fault,
+    print_json,
+    print_table,
+    store,
+)
 from appliance.core.document import Change
 from appliance.core.errors import Fault, InvalidError
-from appliance.i18n import _
+from appliance.i18n import _, translated
 from appliance.paths import Paths
 
-Json = Annotated[bool, typer.Option("--json", help=_("For programs"))]
 Message = Annotated[str, typer.Option("--message", "-m", help=_("Why: shown in the history"))]
 Confirm = Annotated[
     str | None, typer.Option("--confirm", help=_("Go back unless confirmed within this time: 10m, 90s, 2h"))
@@ -66,7 +77,7 @@ def plan(json: Json = False) -> None:
         found = client.plan(proposed.number)
     finally:
         with store() as opened:
-            opened.fail(proposed.number, "only planned")
+            opened.withdraw(proposed.number)
     print_json(found) if json else show_plan(found)
 
 
@@ -74,7 +85,7 @@ def show_plan(found: dict[str, Any]) -> None:
     """A plan for people."""
     from appliance.applier.plan import for_people
 
-    out.print(escape(for_people(found)))
+    out.print(escape(for_people(found, say=translated)))
     out.print(_("Effect: {effect}").format(effect=effect_text(found["effect"])))
 
 
@@ -111,8 +122,19 @@ def confirm(json: Json = False) -> None:
     report(ApplierClient(Paths.default().applier_socket).confirm(), json=json)
 
 
+def revisions() -> list[str]:
+    """Numbers of committed revisions, for the shell's completion."""
+    from appliance.commands.completion import completed
+
+    return completed(lambda opened: [str(r.number) for r in opened.history(100) if r.state == "committed"])
+
+
 def rollback(
-    revision: int, message: Message = "", allow_drops: Drops = False, allow_restart: Restart = False, json: Json = False
+    revision: Annotated[int, typer.Argument(help=_("Its number: centralino history"), autocompletion=revisions)],
+    message: Message = "",
+    allow_drops: Drops = False,
+    allow_restart: Restart = False,
+    json: Json = False,
 ) -> None:
     """A new revision with the content of an old one."""
     from appliance.applier.client import ApplierClient
@@ -130,7 +152,7 @@ def progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda _text: None
         return
     with err.status(_("Committing …")) as status:
-        yield lambda text: status.update(escape(text))
+        yield lambda text: status.update(escape(translated(text)))
 
 
 def report(answer: dict[str, Any], *, json: bool) -> None:
@@ -139,14 +161,31 @@ def report(answer: dict[str, Any], *, json: bool) -> None:
         print_json(answer)
         return
     out.print(
-        _("Revision {revision}: {state}.").format(revision=answer.get("revision"), state=answer.get("state", _("done")))
+        _("Revision {revision}: {state}.").format(
+            revision=answer["revision"], state=state_text(answer.get("state", "committed"))
+        )
     )
+    if answer.get("at"):
+        out.print(_("It will be applied at {time}.").format(time=local_time(answer["at"])))
     if answer.get("confirm_left_s"):
         out.print(
             _("Say “centralino confirm” within {seconds:.0f} s, or it is undone.").format(
                 seconds=answer["confirm_left_s"]
             )
         )
+
+
+def state_text(state: str) -> str:
+    """A revision's state in words."""
+    return {
+        "proposed": _("proposed"),
+        "committed": _("committed"),
+        "failed": _("failed"),
+        "superseded": _("superseded"),
+        "scheduled": _("scheduled"),
+        "confirmed": _("confirmed"),
+        "unknown": _("unknown"),
+    }.get(state, state)
 
 
 def allowed(drops: bool, restart: bool) -> tuple[str, ...]:
@@ -162,22 +201,24 @@ def discard() -> None:
 
 
 def verify(json: Json = False) -> None:
-    """All faults at once; exit code 1 when there are any."""
+    """All faults and warnings at once; exit code 1 when there are faults."""
     from appliance.commands.objects import current
     from appliance.verify import verify as find_faults
 
-    faults = find_faults(current())
+    found = list(find_faults(current()))
     if json:
-        print_json([{"path": f.path, "message": f.message, "hint": f.hint, "error_id": f.error_id} for f in faults])
-    elif not faults:
+        print_json([asdict(fault) for fault in found])
+    elif not found:
         out.print(_("No fault found."))
-    if faults:
-        if not json:
-            raise InvalidError(faults)
+    for fault in found if not json else []:
+        print_fault(fault)
+    if any(fault.severity == "error" for fault in found):
         raise typer.Exit(1)
 
 
-def history(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20, json: Json = False) -> None:
+def history(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help=_("Revisions shown"))] = 20, json: Json = False
+) -> None:
     """Revisions of every state."""
     with store() as opened:
         revisions = opened.history(limit)
@@ -187,7 +228,10 @@ def history(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20, json: Jso
              "state": str(r.state), "reason": r.reason} for r in revisions
         ])  # fmt: skip
         return
-    rows = ([str(r.number), str(r.time)[:19], r.author, str(r.state), r.message or r.reason or ""] for r in revisions)
+    rows = (
+        [str(r.number), local_time(r.time), r.author, state_text(r.state), r.message or translated(r.reason)]
+        for r in revisions
+    )
     columns = (_("revision"), _("time"), _("author"), _("state"), _("message"))
     print_table(_("History"), columns, rows, empty=_("No revision yet: nothing was ever committed."))
 
@@ -244,7 +288,7 @@ def export(
         out.print(_("Written: {file}").format(file=file))
 
 
-def import_(file: Path) -> None:
+def import_(file: Annotated[Path, typer.Argument(help=_("A file that export wrote"))]) -> None:
     """Stage an exported document: objects that aren't in it are removed."""
     from appliance.core.document import changes
     from appliance.store import import_document
@@ -264,7 +308,7 @@ def import_(file: Path) -> None:
         opened.stage(author(), put=put, remove=remove)
     out.print(_("Staged: {put} put, {removed} removed.").format(put=len(put), removed=len(remove)))
     for id in imported.missing_secrets:
-        err.print(_("secret/{id} has no value: centralino secret set {id} …").format(id=id))
+        err.print(_("secret/{id} has no value: centralino secret set {id}").format(id=id))
 
 
 def seconds(text: str) -> float:

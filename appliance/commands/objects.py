@@ -6,93 +6,217 @@ Edits are collected (staged) per person until ``centralino commit``.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
-from typing import Annotated, Any, get_origin
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Final, get_args, get_origin
 
 import typer
+from rich.markup import escape
 
-from appliance.commands.common import author, out, plain, print_json, print_table, store
+from appliance.commands.common import Json, author, out, plain, print_json, print_table, store
+from appliance.commands.completion import ids_of
 from appliance.core.document import Document, parse
 from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedError
 from appliance.core.fields import valid_id
-from appliance.core.model import Object
-from appliance.i18n import _
+from appliance.core.model import Object, Part
+from appliance.core.references import references
+from appliance.i18n import _, translated
 from appliance.kinds import KINDS
+from appliance.organisation.model import Secret
 from appliance.paths import Paths
+from appliance.pbx.extensions.model import Device
 
-Json = Annotated[bool, typer.Option("--json", help="For programs")]
 Assignments = Annotated[
-    list[str], typer.Argument(metavar="FIELD=VALUE", help="Nested fields with dots; lists with commas")
+    list[str], typer.Argument(metavar="FIELD=VALUE", help=_("Nested fields with dots; lists with commas"))
 ]
+Refused = Annotated[list[str] | None, typer.Argument(hidden=True)]
+HIDDEN: Final = "••••••"
+SECRET_MAX: Final = 4096
+"""Characters of a secret's value."""
 
 
 def command(kind: str) -> typer.Typer:
     """The sub-command of one kind."""
     model = KINDS[kind]
-    app = typer.Typer(help=(model.__doc__ or "").splitlines()[0], no_args_is_help=True)
+    app = typer.Typer(help=translated(summary(model)), no_args_is_help=True)
+    known = Annotated[str, typer.Argument(metavar="ID", autocompletion=ids_of(kind))]
 
-    @app.command("list", help=_("Show all, with staged changes"))
     def list_(json: Json = False) -> None:
-        document = current()
-        rows = [item.model_dump(mode="json") for _id, item in sorted(document.objects.get(kind, {}).items())]
-        if json:
-            print_json([masked(row) for row in rows])
-            return
-        fields = [name for name in model.model_fields if any(row.get(name) not in (None, [], "") for row in rows)][:7]
-        print_table(
-            kind,
-            fields,
-            ([plain(masked(row).get(name)) for name in fields] for row in rows),
-            empty=_("There is none yet. Add one: centralino {kind} add ID FIELD=VALUE …").format(kind=kind),
-        )
+        show_all(kind, json=json)
 
-    @app.command("show", help=_("Show one"))
     def show(id: str, json: Json = False) -> None:
-        row = masked(one(current(), kind, id).model_dump(mode="json"))
-        if json:
-            print_json(row)
-            return
-        print_table(f"{kind}/{id}", (_("field"), _("value")), ([k, plain(v)] for k, v in row.items()), empty="")
+        show_one(kind, id, json=json)
 
-    @app.command("add", help=_("Add one"))
-    def add(id: str, assignments: Assignments) -> None:
-        if not valid_id(id):
-            raise InvalidError(
-                [Fault(f"{kind}/{id[:40]}/id", _("is not a valid id"), _("use a-z, 0-9 and hyphens"), "id")]
-            )
-        document = current()
-        if id in document.objects.get(kind, {}):
-            raise RefusedError(f"{kind} {id!r} exists already", f"centralino {kind} set {id} …", error_id="exists")
-        data = assigned(model, {"id": id}, assignments)
-        account = new_account(document, data) if kind == "device" else None
-        put: list[Object] = [parse(KINDS, kind, data)]
-        if account is not None:
-            put.append(account[0])
-        stage(put)
-        if account is not None:
-            out.print(
-                _("SIP account: user {user}, password {password} (shown once)").format(user=id, password=account[1])
-            )
+    def remove(id: str, json: Json = False) -> None:
+        remove_one(kind, id, json=json)
 
-    @app.command("set", help=_("Change some fields of one"))
-    def set_(id: str, assignments: Assignments) -> None:
-        before = one(current(), kind, id)
-        data = before.model_dump(mode="json", exclude_unset=True)
-        stage([parse(KINDS, kind, assigned(model, data | {"id": id}, assignments))])
-
-    @app.command("remove", help=_("Remove one"))
-    def remove(id: str) -> None:
-        one(current(), kind, id)
-        stage(remove=[(kind, id)])
-
+    # Types of arguments are looked up in the module, where `known` isn't: they are put in place here.
+    for function in (show, remove):
+        function.__annotations__["id"] = known
+    app.command("list", help=_("Show all, with staged changes"))(list_)
+    app.command("show", help=_("Show one"))(show)
+    if kind == Secret.kind:
+        app.command("add", help=_("Add one; its value is asked for, or read from standard input"))(add_value)
+        app.command("set", help=_("Give one a value: asked for, or read from standard input"))(set_value)
+    else:
+        add_edits(app, kind, known)
+    app.command("remove", help=_("Remove one"))(remove)
     return app
 
 
-def secret_value(id: str, value: str) -> None:
+def add_edits(app: typer.Typer, kind: str, known: Any) -> None:
+    """The verbs that assign fields."""
+
+    def add(id: str, assignments: Assignments, json: Json = False) -> None:
+        add_one(kind, id, assignments, json=json)
+
+    def set_(id: str, assignments: Assignments, json: Json = False) -> None:
+        set_one(kind, id, assignments, json=json)
+
+    add.__annotations__["id"] = Annotated[str, typer.Argument(metavar="ID")]
+    set_.__annotations__["id"] = known
+    fields = fields_help(KINDS[kind])
+    app.command("add", help=_("Add one"), epilog=fields)(add)
+    app.command("set", help=_("Change some fields of one"), epilog=fields)(set_)
+
+
+def summary(model: type[Part]) -> str:
+    """What a kind is: the first sentence of its description."""
+    return (model.__doc__ or "").splitlines()[0].split(". ")[0].removesuffix(".")
+
+
+def fields_help(model: type[Part]) -> str:
+    """The fields of a kind, for the end of a help text. The reference tells all of them at length."""
+    names = [
+        f"{name}=…" if info.is_required() else f"[{name}=…]"
+        for name, info in model.model_fields.items()
+        if name != "id"
+    ]
+    return _("Fields: {names}. All about them: docs/reference.md").format(names=escape(" ".join(names)))
+
+
+def show_all(kind: str, *, json: bool) -> None:
+    """A table of all objects of a kind, or all of them as JSON."""
+    rows = [masked(item) for _id, item in sorted(current().objects.get(kind, {}).items())]
+    if json:
+        print_json(rows)
+        return
+    names = [name for name in KINDS[kind].model_fields if any(row.get(name) not in (None, [], "") for row in rows)]
+    fields = names[: columns_for(out.width)]
+    print_table(
+        kind,
+        fields,
+        ([plain(row.get(name)) for name in fields] for row in rows),
+        empty=_("There is none yet. Add one: centralino {kind} add ID FIELD=VALUE …").format(kind=kind),
+    )
+
+
+def columns_for(width: int) -> int:
+    """How many columns of a table can be read on a terminal of this width."""
+    return max(3, width // 16)
+
+
+def show_one(kind: str, id: str, *, json: bool) -> None:
+    """One object, field by field."""
+    row = masked(one(current(), kind, id))
+    if json:
+        print_json(row)
+        return
+    print_table(f"{kind}/{id}", (_("field"), _("value")), ([k, plain(v)] for k, v in row.items()), empty="")
+
+
+def add_one(kind: str, id: str, assignments: Iterable[str], *, json: bool) -> None:
+    """Stage a new object; a device without credentials gets some, shown once."""
+    document = current()
+    new_id(document, kind, id)
+    data = assigned(KINDS[kind], {"id": id}, assignments)
+    account = new_account(document, data) if kind == Device.kind else None
+    made = parse(KINDS, kind, data)
+    if account is None:
+        stage([made], json=json)
+    else:
+        stage([made, account[0]], json=json, account={"user": id, "password": account[1]})
+
+
+def set_one(kind: str, id: str, assignments: Iterable[str], *, json: bool) -> None:
+    """Stage an object with some fields changed."""
+    data = one(current(), kind, id).model_dump(mode="json", exclude_unset=True)
+    stage([parse(KINDS, kind, assigned(KINDS[kind], data | {"id": id}, assignments))], json=json)
+
+
+def remove_one(kind: str, id: str, *, json: bool) -> None:
+    """Stage the removal of an object; a device takes the credentials along that were made with it."""
+    document = current()
+    item = one(document, kind, id)
+    gone = [(kind, id)]
+    if isinstance(item, Device) and item.secret == id and own_secret(document, id):
+        gone.append((Secret.kind, id))
+    stage(remove=gone, json=json)
+
+
+def own_secret(document: Document, id: str) -> bool:
+    """Whether the secret exists and nobody but the device of the same id refers to it."""
+    users = [
+        (item.kind, item.id)
+        for item in document
+        for _path, target, kinds in references(item)
+        if target == id and Secret.kind in kinds
+    ]
+    return document.find(Secret, id) is not None and users == [(Device.kind, id)]
+
+
+def add_value(
+    id: Annotated[str, typer.Argument(metavar="ID")], assignments: Refused = None, json: Json = False
+) -> None:
+    """Stage a new secret."""
+    new_id(current(), Secret.kind, id)
+    secret_value(id, read_value(id, assignments), json=json)
+
+
+def set_value(
+    id: Annotated[str, typer.Argument(metavar="ID", autocompletion=ids_of("secret"))],
+    assignments: Refused = None,
+    json: Json = False,
+) -> None:
+    """Stage a secret's new value."""
+    one(current(), Secret.kind, id)
+    secret_value(id, read_value(id, assignments), json=json)
+
+
+def read_value(id: str, refused: Iterable[str] | None) -> str:
+    """A secret as somebody types it, twice and unseen, or as standard input has it. Never from the command line:
+    every user of the machine can read other people's command lines."""
+    if refused:
+        raise RefusedError(
+            "a secret is not taken from the command line, where everybody on this machine can read it",
+            "leave it out: it is asked for, or read from standard input",
+            error_id="secret_on_command_line",
+        )
+    if sys.stdin.isatty():
+        value = typer.prompt(_("Value"), hide_input=True, confirmation_prompt=_("The same again"), err=True)
+    else:
+        value = sys.stdin.read(SECRET_MAX + 2).removesuffix("\n").removesuffix("\r")
+    path = f"{Secret.kind}/{id}/value"
+    if not value:
+        raise InvalidError([Fault(path, "is empty", "give it a value", "missing")])
+    if len(value) > SECRET_MAX or not value.isprintable():
+        raise InvalidError([Fault(path, "can't be typed", f"one line of at most {SECRET_MAX} characters", "secret")])
+    return str(value)
+
+
+def secret_value(id: str, value: str, *, json: bool) -> None:
     """Stage a secret's value, sealed at once."""
     with store() as opened:
         sealed = opened.keyring(Paths.default().secret_key).seal(id, value)
-        opened.stage(author(), put=[parse(KINDS, "secret", {"id": id, "value": sealed})])
+    stage([parse(KINDS, Secret.kind, {"id": id, "value": sealed})], json=json)
+
+
+def new_id(document: Document, kind: str, id: str) -> None:
+    """Raises InvalidError or RefusedError unless an object of that id can be added."""
+    if not valid_id(id):
+        raise InvalidError([Fault(f"{kind}/{id[:40]}/id", "is not a valid id", "use a-z, 0-9 and hyphens", "id")])
+    if id in document.objects.get(kind, {}):
+        raise RefusedError(f"{kind} {id!r} exists already", f"centralino {kind} set {id} …", error_id="exists")
 
 
 def current() -> Document:
@@ -110,60 +234,91 @@ def one(document: Document, kind: str, id: str) -> Object:
     return found
 
 
-def stage(put: Iterable[Object] = (), remove: Iterable[tuple[str, str]] = ()) -> None:
-    """Add to this person's staged changes."""
+def stage(
+    put: Iterable[Object] = (),
+    remove: Iterable[tuple[str, str]] = (),
+    *,
+    json: bool = False,
+    account: Mapping[str, str] | None = None,
+) -> None:
+    """Add to this person's staged changes, and say so. ``account``: credentials that are shown this once."""
+    put, remove = tuple(put), tuple(remove)
     with store() as opened:
-        opened.stage(author(), put=tuple(put), remove=tuple(remove))
+        opened.stage(author(), put=put, remove=remove)
+    if json:
+        print_json(
+            {
+                "staged": [item.path() for item in put],
+                "removed": [f"{kind}/{id}" for kind, id in remove],
+                **({"account": account} if account else {}),
+            }
+        )
+        return
     out.print(_("Staged. “centralino plan” shows what would change, “centralino commit” does it."))
+    if account:
+        out.print(_("SIP account: user {user}, password {password} (shown once)").format(**account), markup=False)
 
 
-def masked(row: dict[str, Any]) -> dict[str, Any]:
-    """An object as people may see it: a secret's value only as set or not."""
-    if set(row) == {"id", "value"}:
-        return {"id": row["id"], "value": _("not set") if row["value"] is None else "••••••"}
+def masked(item: Object) -> dict[str, Any]:
+    """An object's fields as people may see them: a secret's value only as set or not."""
+    row = item.model_dump(mode="json")
+    if isinstance(item, Secret):
+        row["value"] = None if item.value is None else HIDDEN
     return row
 
 
 def assigned(model: type[Object], data: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """``data`` with ``field=value`` words applied. An empty value or ``none`` unsets a field."""
+    """``data`` with ``field=value`` words applied. An empty value unsets a field."""
     for word in assignments:
         name, equals, text = word.partition("=")
         if not equals or not name:
-            raise InvalidError(
-                [Fault(word[:80], _("is not FIELD=VALUE"), _("for example: label=Reception"), "assignment")]
-            )
+            raise InvalidError([Fault(word[:80], "is not FIELD=VALUE", "for example: label=Reception", "assignment")])
         *parents, last = name.split(".")
         if (parents or [last])[0] == "id":
-            raise InvalidError([Fault(f"{model.kind}/{data['id']}/id", _("never changes"), _("remove and add"), "id")])
+            raise InvalidError([Fault(f"{model.kind}/{data['id']}/id", "never changes", "remove and add", "id")])
         place = data
         for parent in parents:
-            place = place.setdefault(parent, {})
+            if place.get(parent) is None:
+                place[parent] = {}
+            place = place[parent]
             if not isinstance(place, dict):
-                raise InvalidError(
-                    [Fault(f"{model.kind}/{data['id']}/{name}", _("has no such part"), "", "assignment")]
-                )
-        if text in ("", "none"):
-            place.pop(last, None)
+                raise InvalidError([Fault(f"{model.kind}/{data['id']}/{name}", "has no such part", "", "assignment")])
+        if text:
+            place[last] = value_of(model, (*parents, last), text)
         else:
-            place[last] = value_of(model, last if not parents else "", text)
+            place.pop(last, None)
     return data
 
 
-def value_of(model: type[Object], field: str, text: str) -> Any:
-    """A typed value: YAML for lists and mappings, commas for simple lists, else the text (the model converts it)."""
-    if text[:1] in "[{":
+def value_of(model: type[Part], path: Sequence[str], text: str) -> Any:
+    """A field's value from a word: text stays as it is (the model converts it); lists are written with commas, or like
+    mappings as YAML."""
+    wanted = annotation_of(model, path)
+    if text[:1] in "[{" and wanted not in (str, str | None):
         import yaml
 
         try:
             return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 (makes nothing but texts, lists and mappings)
-        except yaml.YAMLError as error:
+        except yaml.YAMLError:
             raise InvalidError(
-                [Fault(field, _("is not a valid list or mapping"), str(error).splitlines()[0], "yaml")]
+                [Fault(".".join(path), "is not a valid list or mapping", "for example [a, b] or {x: 1}", "yaml")]
             ) from None
-    info = model.model_fields.get(field)
-    if info is not None and get_origin(info.annotation) is tuple:
+    if get_origin(wanted) is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
     return text
+
+
+def annotation_of(model: type[Part], path: Sequence[str]) -> Any:
+    """The type of a field, in parts of the object too; None where it can't be told from the path alone."""
+    info = model.model_fields.get(path[0])
+    if info is None:
+        return None
+    if len(path) == 1:
+        return info.annotation
+    options = [info.annotation, *get_args(info.annotation)]
+    parts = [option for option in options if isinstance(option, type) and issubclass(option, Part)]
+    found = [annotation_of(part, path[1:]) for part in parts]
+    return next((option for option in found if option is not None), None)
 
 
 def new_account(document: Document, data: dict[str, Any]) -> tuple[Object, str] | None:
@@ -175,4 +330,4 @@ def new_account(document: Document, data: dict[str, Any]) -> tuple[Object, str] 
     data["secret"] = data["id"]
     with store() as opened:
         sealed = opened.keyring(Paths.default().secret_key).seal(data["id"], password)
-    return parse(KINDS, "secret", {"id": data["id"], "value": sealed}), password
+    return parse(KINDS, Secret.kind, {"id": data["id"], "value": sealed}), password

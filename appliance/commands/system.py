@@ -8,13 +8,12 @@ import time
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from appliance.commands.common import err, out, print_json, print_table, store
+from appliance.commands.common import Json, err, out, print_json, print_table, store
 from appliance.core.errors import CentralinoError, UnavailableError
-from appliance.i18n import _
+from appliance.i18n import _, translated
 from appliance.paths import Paths
-
-Json = Annotated[bool, typer.Option("--json", help=_("For programs"))]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -103,9 +102,11 @@ def doctor(json: Json = False) -> None:
     else:
         colours = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.FAULT: "red"}
         words = {Grade.OK: _("ok"), Grade.WARNING: _("warning"), Grade.FAULT: _("fault")}
+        width = max(map(len, words.values()))
         for found in findings:
-            mend = f" [dim]→ {found.mend}[/]" if found.mend else ""
-            out.print(f"[{colours[found.grade]}]{words[found.grade]:8}[/] {found.check}: {found.message}{mend}")
+            mend = f" [dim]→ {escape(translated(found.mend))}[/]" if found.mend else ""
+            text = escape(f"{found.check}: {translated(found.message)}")
+            out.print(f"[{colours[found.grade]}]{words[found.grade]:{width}}[/] {text}{mend}")
     if any(found.grade is Grade.FAULT for found in findings):
         err.print(_("Something needs mending."))
         raise typer.Exit(1)
