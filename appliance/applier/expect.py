@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from appliance.core.asterisk import Section
@@ -93,6 +94,7 @@ def dropped(step: ReadBack) -> dict[str, str]:
     return {key: value for key, value in fields(step.before).items() if key not in kept}
 
 
+@cache
 def camel(option: str) -> str:
     """An option as the manager interface spells it: ``rtp_timeout`` → ``RtpTimeout``."""
     return "".join(part[:1].upper() + part[1:] for part in option.split("_"))

@@ -12,7 +12,7 @@ plan       revision, confirm (whether it will have to be confirmed)    changes, 
                                                                        effect, checkpoints
 verify     revision or nothing (the committed document)                faults
 apply      revision, allow, confirm_s, offline, at (ISO 8601)          revision, state, effect, verified,
-                                                                       confirm_left_s
+                                                                       confirm_left_s, timing (step → s)
 confirm    revision or nothing                                         revision, state
 rollback   revision, author, message, allow, confirm_s, offline        as apply
 state      —                                                           revision, generation, verified, busy, applying,

@@ -22,6 +22,9 @@ from appliance.engine.ami_messages import Message
 
 MISMATCHES_KEPT: Final = 20
 TIMEOUT_S: Final = 120.0
+MANY: Final = 200
+"""Objects of a type from which on the engine's whole list of them is quicker than one question for each field."""
+_LISTED: Final = {"auth": "PJSIPShowAuths", "aor": "PJSIPShowAors"}
 _GETVAR_BYTES: Final = 1023
 """Bytes of a value that the manager's Getvar gives."""
 
@@ -53,10 +56,9 @@ class Reader:
         asked: list[Question] = []
 
         def requests() -> Iterator[Request]:
-            for step in steps:
-                for question in self._questions(step):
-                    asked.append(question)
-                    yield question.request
+            for question in self._all(steps):
+                asked.append(question)
+                yield question.request
 
         found: list[Mismatch] = []
         for index, answer in enumerate(self._ami.pipeline(requests(), timeout_s=self._timeout_s)):
@@ -64,6 +66,25 @@ class Reader:
                 found.extend(asked[index].check(answer))
             asked[index] = _DONE
         return found
+
+    def _all(self, steps: Iterable[ReadBack]) -> Iterator[Question]:
+        """A question or some for each object; one for all of a type that is listed, where many changed."""
+        listed: dict[str, list[ReadBack]] = {}
+        for step in steps:
+            if _in_list(step):
+                listed.setdefault(step.type, []).append(step)
+            else:
+                yield from self._questions(step)
+        for type, of_type in listed.items():
+            if len(of_type) >= MANY:
+                yield Question((_LISTED[type], {}), _list_check(of_type))
+            else:
+                for step in of_type:
+                    yield from self._object(step)
+        for of_type in listed.values():
+            if len(of_type) >= MANY:
+                for step in of_type:
+                    yield from self._dropped(step)
 
     def _questions(self, step: ReadBack) -> Iterator[Question]:
         if step.file.startswith(HOT):
@@ -78,19 +99,7 @@ class Reader:
 
     def _endpoint(self, step: ReadBack) -> Iterator[Question]:
         def check(answer: Answer) -> Iterator[Mismatch]:
-            detail = _detail(answer)
-            if step.after is None:
-                if detail is not None:
-                    yield Mismatch(expect.name_of(step), "", "", "should be gone and is still there")
-            elif detail is None:
-                yield Mismatch(expect.name_of(step), "", "", "is missing: the engine refused it")
-            else:
-                for option, value in expect.fields(step.after).items():
-                    got = detail.get(expect.camel(option))
-                    if got is None or not expect.same(option, value, got):
-                        yield Mismatch(
-                            expect.name_of(step), option, value, "unknown to the engine" if got is None else got
-                        )
+            yield from _compare(step, _detail(answer))
 
         yield Question(("PJSIPShowEndpoint", {"Endpoint": step.section}), check)
         yield from self._dropped(step)
@@ -148,6 +157,37 @@ class Reader:
             if section.type == step.type and section.name != step.section and section.get(option) is None
         )
         return next(siblings, None)
+
+
+def _compare(step: ReadBack, held: Mapping[str, str] | None) -> Iterator[Mismatch]:
+    """An object against what the engine tells of it, in its own spelling; None: it has no such object."""
+    if step.after is None:
+        if held is not None:
+            yield Mismatch(expect.name_of(step), "", "", "should be gone and is still there")
+    elif held is None:
+        yield Mismatch(expect.name_of(step), "", "", "is missing: the engine refused it")
+    else:
+        for option, value in expect.fields(step.after).items():
+            got = held.get(expect.camel(option))
+            if got is None or not expect.same(option, value, got):
+                yield Mismatch(expect.name_of(step), option, value, "unknown to the engine" if got is None else got)
+
+
+def _in_list(step: ReadBack) -> bool:
+    """Whether the list of its type tells all of an object: it leaves out fixed contacts, and what is gone."""
+    if step.file != PJSIP or step.type not in _LISTED or step.after is None:
+        return False
+    return step.after.get("contact") is None
+
+
+def _list_check(steps: list[ReadBack]) -> Callable[[Answer], Iterator[Mismatch]]:
+    def check(answer: Answer) -> Iterator[Mismatch]:
+        messages = () if isinstance(answer, AmiError) else answer
+        held = {message.get("ObjectName"): message.as_dict() for message in messages if message.event}
+        for step in steps:
+            yield from _compare(step, held.get(step.section))
+
+    return check
 
 
 def _ignore(_: Answer) -> Iterator[Mismatch]:

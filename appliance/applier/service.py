@@ -64,6 +64,24 @@ def quiet(_: str) -> None:
     """No progress shown."""
 
 
+class Timed:
+    """A progress that also takes the time of each step."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._began: list[tuple[str, float]] = []
+
+    def step(self, text: str) -> None:
+        """The step before has ended, this one begins."""
+        self._began.append((text, time.monotonic()))
+        self._progress(text)
+
+    def seconds(self) -> dict[str, float]:
+        """Step → seconds it took; the last one until now."""
+        ends = [*(began for _, began in self._began[1:]), time.monotonic()]
+        return {text: round(end - began, 4) for (text, began), end in zip(self._began, ends, strict=True)}
+
+
 class Service:
     """See :mod:`appliance.applier`."""
 
@@ -254,6 +272,9 @@ class Service:
             )
 
     def _apply(self, revision: int, options: Options, progress: Progress) -> dict[str, Any]:
+        timed = Timed(progress)
+        progress = timed.step
+        progress("preparing")
         held = self._up_to_date()
         number = revision
         try:
@@ -267,7 +288,9 @@ class Service:
             online = self._engine_answers(options)
             if online:
                 self._permit(plan, options)
-            return self._carry_out(Configuration(number, after, files), held, plan, options, progress, online=online)
+            wanted = Configuration(number, after, files)
+            done = self._carry_out(wanted, held, plan, options, progress, online=online)
+            return {**done, "timing": timed.seconds()}
         except ConflictError:
             raise
         except CentralinoError as error:
@@ -356,6 +379,7 @@ class Service:
             raise
         checkpoint("promoted")
         self._held = wanted
+        progress("settling")
         # Only what changed was read back: an engine that still has to be asked for everything stays so.
         self._settle(wanted, target, pending, verified=online and self.journal.state.verified)
         checkpoint("pruned")

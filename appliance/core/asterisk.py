@@ -7,6 +7,7 @@ act at the start of a line only, where we never put text of users.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from typing import Final
 
 LINE_MAX: Final = 8190
 """Bytes of one line that the engine reads, without its end: longer ones are skipped with a warning."""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def escape(value: str) -> str:
@@ -21,7 +23,7 @@ def escape(value: str) -> str:
 
     Raises ValueError for text that no file can carry: control characters, or white space at either end.
     """
-    if any(char < " " or char == "\x7f" for char in value):
+    if _CONTROL.search(value):
         raise ValueError("control characters can't be written to an engine file")
     if value != value.strip():
         raise ValueError("white space at the ends would be lost in an engine file")
@@ -49,7 +51,7 @@ class Section:
         for key, value in self.options:
             # A value that begins with ">" would be read as the tail of an arrow: give it an arrow of its own.
             line = f"{key}{arrow if key in _ARROWED or value.startswith('>') else '='}{escape(value)}"
-            if len(line.encode()) > LINE_MAX:
+            if len(line) > LINE_MAX // 4 and len(line.encode()) > LINE_MAX:  # UTF-8: at most four bytes each
                 raise ValueError(f"[{self.name}] {key}: a line of more than {LINE_MAX} bytes")
             lines.append(line)
         lines.append("")
