@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint bench engine engine-archive clean venv lock help
+.PHONY: run test lint bench engine engine-archive clean venv venv-test lock help
 help: ; @sed -n 's/^## //p' Makefile
 
 ## make run      set everything up and start the appliance with a demo company
@@ -17,23 +17,32 @@ help: ; @sed -n 's/^## //p' Makefile
 ## make lock     renew the locked dependencies
 ## make clean    remove what was built; var/ (your data) stays
 
-$(BIN)/.locked: requirements.lock pyproject.toml $(wildcard appliance/locale/*/LC_MESSAGES/*.po)
+CATALOGUES := $(wildcard appliance/locale/*/LC_MESSAGES/*.po)
+$(BIN)/.locked: requirements.lock pyproject.toml $(CATALOGUES)
 	@echo "== Python environment"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@tools/translations compile
 	@touch $@
+$(BIN)/.locked-test: requirements-test.lock $(BIN)/.locked
+	@echo "== Python packages of the tests"
+	@$(BIN)/pip install --quiet --require-hashes -r requirements-test.lock
+	@touch $@
+# What the product needs; what its tests and developers need besides.
 venv: $(BIN)/.locked
+venv-test: $(BIN)/.locked-test
 
-lint: venv
+lint: venv-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+COMPILE := $(VENV)/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock:
 	@test -x $(VENV)/tools/bin/uv || ($(PYTHON) -m venv $(VENV)/tools && $(VENV)/tools/bin/pip install --quiet uv)
-	@$(VENV)/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras pyproject.toml -o requirements.lock
+	@$(COMPILE) --all-extras pyproject.toml -o requirements-test.lock
+	@$(COMPILE) --constraint requirements-test.lock pyproject.toml -o requirements.lock
 
 # ARCHIVE=file: without a mirror, from that archive
 engine: venv
@@ -51,10 +60,10 @@ host-test: ; @tools/host-packages test
 run: host-run engine
 	@exec $(BIN)/centralino run $(if $(ADDRESS),--address $(ADDRESS))
 
-test: host-test engine lint
+test: host-test venv-test engine lint
 	$(BIN)/python -m pytest
 
-bench: host-test venv
+bench: host-test venv-test
 	@$(BIN)/python -m appliance.engine.root build >&2
 	@$(BIN)/python -m bench $(NAME)
 
