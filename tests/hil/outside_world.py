@@ -135,8 +135,10 @@ class Line(Peer):
         return None
 
     def _say(self, request: Request, status: str) -> None:
-        if request.call_id not in self._pending or self._stopping:
-            return
+        final = status[0] > "1"
+        known = self._pending.pop(request.call_id, None) if final else self._pending.get(request.call_id)
+        if known is None or self._stopping:
+            return  # cancelled meanwhile
         self._status = status
         if status[:3] == "183":
             response = answer(request, 183, "Session Progress", self.contact, tag="provider")
@@ -144,8 +146,6 @@ class Line(Peer):
             response.body = self._sdp()
         else:
             response = super()._invite(request)
-        if status[0] > "1":
-            del self._pending[request.call_id]
         if response is not None:
             self.send_raw(wire(response), (self.pbx, 5060))
 

@@ -22,7 +22,13 @@ PROVIDERS = {
 }
 """By trunk: each has a provider of its own, and an outbound prefix by which it is chosen."""
 PREFIXES = {"plain": "+4420", "national": "+3906", "quiet": "+3907", "account": "+3908", "open": "+3909"}
-DIALLED = {"plain": ABROAD, "national": "00600000001", "quiet": "00750000001", "account": "00800000001", "open": "00900000001"}
+DIALLED = {
+    "plain": ABROAD,
+    "national": "00600000001",
+    "quiet": "00750000001",
+    "account": "00800000001",
+    "open": "00900000001",
+}
 Bed = tuple[Exchange, Line, Phone]
 
 
@@ -116,8 +122,12 @@ def test_a_withheld_number_isnt_told_where_the_profile_says_so(phone: Phone, lin
     assert str(hidden.from_address.uri) == "sip:anonymous@anonymous.invalid"
 
 
-def test_reliable_provisional_responses_are_asked_for_where_the_profile_says_so(phone: Phone, lines: dict[str, Line]) -> None:
-    assert "100rel" in sent(phone, lines["quiet"], "quiet").headers["Supported"] + sent(phone, lines["quiet"], "quiet").headers.get("Require", "")
+def test_reliable_provisional_responses_are_asked_for_where_the_profile_says_so(
+    phone: Phone, lines: dict[str, Line]
+) -> None:
+    assert "100rel" in sent(phone, lines["quiet"], "quiet").headers["Supported"] + sent(
+        phone, lines["quiet"], "quiet"
+    ).headers.get("Require", "")
     assert "100rel" not in sent(phone, lines["plain"], "plain").headers["Supported"]
 
 
@@ -143,7 +153,16 @@ def test_fax_relay_is_passed_through(phone: Phone, lines: dict[str, Line]) -> No
     offer = call.request("INVITE")
     offer.headers.set("Contact", line.contact)
     offer.headers.set("Content-Type", "application/sdp")
-    text = ["v=0", "o=- 1 2 IN IP4 198.51.100.21", "s=-", "c=IN IP4 198.51.100.21", "t=0 0", "m=image 40000 udptl t38", "a=T38FaxVersion:0", ""]
+    text = [
+        "v=0",
+        "o=- 1 2 IN IP4 198.51.100.21",
+        "s=-",
+        "c=IN IP4 198.51.100.21",
+        "t=0 0",
+        "m=image 40000 udptl t38",
+        "a=T38FaxVersion:0",
+        "",
+    ]
     offer.body = "\r\n".join(text).encode()
     phone.takes_fax = True
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 
+from appliance.engine.ami import AmiError
 from tests.hil.agents.network import Network
 from tests.hil.agents.process import eventually
 from tests.hil.outside_world import MAIN, PASSWORD, Exchange, Line, Phone, rows
@@ -62,27 +63,20 @@ def test_a_provider_that_isnt_there_yet_is_registered_with_once_it_is(bed: Bed) 
     eventually(lambda: b.contacts.get("account"), "registration after the outage", 60)
 
 
-def test_two_callers_never_share_a_last_line(bed: Bed) -> None:
-    exchange, a, b, phone, branch = bed
-    with exchange.phone("201-1") as second:
-        for _ in range(5):
-            a.received.clear()
-            start = threading.Barrier(2)
-            codes = []
-
-            def call(who: Phone, start: threading.Barrier = start, codes: list[int] = codes) -> None:
-                start.wait()
-                codes.append(who.dial(OUTSIDE).code)
-
-            callers = [threading.Thread(target=call, args=(who,)) for who in (phone, second)]
-            for caller in callers:
-                caller.start()
-            for caller in callers:
-                caller.join()
-            assert codes == [200, 200]
+def test_callers_at_the_same_instant_never_share_a_last_line(bed: Bed) -> None:
+    exchange, a, b, _, _ = bed
+    call = {"Channel": "Local/+390200000999@route-hq/n", "Application": "Wait", "Data": "60", "Async": "true"}
+    for _ in range(5):
+        a.received.clear()
+        b.received.clear()
+        with exchange.ami() as ami:
+            list(ami.pipeline([("Originate", call)] * 10))
+            eventually(lambda: len(a.invites) + len(b.invites) == 10, "all calls arrived somewhere")
             assert len(a.invites) <= 1
-            end(exchange, phone, second)
-    assert b.invites
+            for channel in exchange.channels():
+                with contextlib.suppress(AmiError):  # the other leg takes it along
+                    ami.hangup(channel)
+        end(exchange)
 
 
 def test_an_outage_that_is_known_costs_no_time(bed: Bed) -> None:

@@ -53,7 +53,7 @@ def common() -> tuple[Section, ...]:
                     'GotoIf($["${RINGTIME_MS}${PROGRESSTIME_MS}" != ""]?end)',
                     'GotoIf($["${HANGUPCAUSE_KEYS()}" = ""]?next)',
                     f'GotoIf(${{REGEX("{TRUNKS_OWN_REASONS}" ${{HANGUPCAUSE(${{HANGUPCAUSE_KEYS()}},tech)}})}}?next)',
-                    "end: Hangup(${HANGUPCAUSE})",
+                    "end: Hangup(${IF($[0${HANGUPCAUSE}]?${HANGUPCAUSE}:34)})",  # 0: we ended the leg ourselves
                     "next: Return()",
                 ),
             ),
