@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from appliance.history.assemble import Assembler
 from appliance.history.line import Event, LineError, parse, salvage
 from appliance.history.model import Call
-from appliance.history.openstate import dump, load
+from appliance.history.openstate import OpenCall, dump, load
 from appliance.history.rows import call_row, leg_rows, party_rows
 from appliance.history.spool import LIVE, Chunk, Found, Known, Spool
 from appliance.store import history as table
@@ -116,7 +116,7 @@ class Ingest:
         self._state = state
         self._last_call = state.last_call if state else 0
         self._last_event = state.last_event if state else 0
-        self._assembler = Assembler(state.run if state else "", [load(row.linked_id, row.state) for row in rows])
+        self._assembler = Assembler(state.run if state else "", list(_readable(rows)))
         self._done = {row.number for row in files if row.done is not None}
         self._known = {
             row.number: Known(row.number, row.device, row.inode, row.head, row.offset)
@@ -258,6 +258,15 @@ class Ingest:
                 )
             del self._known[known.number]
             self._done.add(known.number)
+
+
+def _readable(rows: Sequence[Row[Any]]) -> Iterator[OpenCall]:
+    """The open calls; one that can't be read is left out: the rest of its events make an incomplete call."""
+    for row in rows:
+        try:
+            yield load(row.linked_id, row.state)
+        except (ValueError, KeyError, TypeError):
+            _log.exception("the stored state of open call %s is damaged", row.linked_id)
 
 
 def _now() -> int:

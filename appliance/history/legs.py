@@ -24,6 +24,8 @@ from typing import Final
 from appliance.core.asterisk import Section, dialplan
 from appliance.history.line import LEG_EVENT, RUN_EVENT
 
+ROUND_TRIP_MAX_MS: Final = 10_000
+"""Longer ones aren't real: the engine shows a clock difference of below zero as 65,536 seconds (seen)."""
 CONTEXT: Final = "leg-ended"
 """Context of the hangup handler."""
 RUN_CONTEXT: Final = "engine-run"
@@ -34,7 +36,9 @@ STARTUP_COMMAND: Final = f"channel originate Local/started@{RUN_CONTEXT} applica
 # We called this leg (a caller's leg that was answered has DIALEDPEERNAME too), and its peer answered something.
 _CALLED: Final = "$[${LEN(${DIALEDPEERNUMBER})}&!${LEN(${DIALEDPEERNAME})}&${LEN(${HANGUPCAUSE_KEYS()})}]"
 _ANSWER: Final = f"${{${{IF({_CALLED}?HANGUPCAUSE(${{CHANNEL}},tech):CHANNEL(state))}}}}"
-_RTCP: Final = '${CHANNEL(${IF($["${CHANNEL(state)}"="Up"]?rtcp,all:state)})}'
+# A fax in T.38 has left RTP behind.
+_MEDIA: Final = '$["${CHANNEL(state)}"="Up"&"${CHANNEL(pjsip,t38state)}"!="ENABLED"]'
+_RTCP: Final = f"${{CHANNEL(${{IF({_MEDIA}?rtcp,all:state)}})}}"
 
 
 def leg_ended() -> tuple[str, ...]:
@@ -103,9 +107,14 @@ def _quality(text: str) -> Quality | None:
     return Quality(
         received,
         sent,
-        lost_received if lost_received < 1 << 31 else 0,  # duplicates make the engine's unsigned count wrap around
-        lost_sent if reported else None,
+        _count(lost_received),
+        _count(lost_sent) if reported else None,
         round(jitter, 3),
         round(reported_jitter, 3) if reported else None,
-        round(round_trip, 3) if round_trip else None,
+        round(round_trip, 3) if 0 < round_trip < ROUND_TRIP_MAX_MS else None,
     )
+
+
+def _count(lost: int) -> int:
+    """Duplicated packets take the engine's unsigned counts below zero, that is to the top of their range."""
+    return lost if lost < 1 << 23 else 0

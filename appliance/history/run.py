@@ -138,9 +138,9 @@ class Daemon:
             try:
                 self.turn()
                 self._alarms.set("history_stopped", "critical", "", False)
-            except CentralinoError as error:
-                _log.error("%s (%s)", error, error.hint)
-                if error.error_id != "no_spool":
+            except (CentralinoError, OSError) as error:
+                _log.error("%s (%s)", error, getattr(error, "hint", ""))
+                if getattr(error, "error_id", "") != "no_spool":
                     self._alarms.set("history_stopped", "critical", f"calls can't be recorded: {error}", True)
             stop.wait(self.limits.poll_s)
 

@@ -318,6 +318,47 @@ def test_attended_transfer_and_a_caller_who_gives_up(net: Network, tmp_path: Pat
     assert cancelled.from_extension == "203"
 
 
+def test_quality_of_an_encrypted_call_that_loses_a_tenth(net: Network, tmp_path: Path) -> None:
+    rows_ = [(kind, row | ({"media_security": "sdes"} if kind == "device" else {})) for kind, row in demo(2)]
+    with contextlib.ExitStack() as stack:
+        system = stack.enter_context(System(net.host("pbx", number=10), tmp_path, rows_))
+        system.start_history()
+        host = net.host("phones")
+        for line in (
+            "add table inet lossy",
+            "add chain inet lossy out { type filter hook output priority 0 ; }",
+            f"add rule inet lossy out ip daddr {ADDRESS} udp dport 10000-19999 numgen random mod 10 < 1 drop",
+        ):
+            host.run(["nft", line])
+        one, two = (
+            stack.enter_context(
+                SoftPhone(host, tmp_path / id, id, system.passwords[id], ADDRESS, tone_hz=hz, media="srtp")
+            )
+            for id, hz in (("201-1", 400), ("202-1", 500))
+        )
+        one.register()
+        two.register()
+        call = one.call("202")
+        at_two = two.incoming().answer()
+        call.established()
+        one.listen(500, 12)  # two reports of RTCP
+        call.hangup()
+        at_two.closed()
+        eventually(lambda: count(system) == 1, "the call is in the history", 20)
+        with history_of(system) as history:
+            (recorded,) = all_calls(history)
+    qualities = [leg.quality for leg in recorded.legs]
+    assert len(qualities) == 2
+    for quality in qualities:
+        assert quality is not None
+        assert 450 < quality.received < 640
+        assert 20 < quality.lost_received < 110  # up to the last report
+        assert quality.lost_sent is not None
+        assert 0 < quality.jitter_received_ms < 50
+        assert quality.round_trip_ms is None or quality.round_trip_ms < 1000
+    assert {leg.codec for leg in recorded.legs} <= {"alaw", "g722", "opus", "ulaw"}
+
+
 def test_calls_over_trunks(net: Network, tmp_path: Path) -> None:
     """In, out over the second line, and an emergency call; read from the spool of an engine without any daemon."""
     with (

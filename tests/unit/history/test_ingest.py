@@ -288,6 +288,24 @@ def test_calls_end_with_the_engine(cel: Path, database: Database) -> None:
     assert outcomes(database) == [Outcome.ENGINE_FAILURE, Outcome.ANSWERED]
 
 
+@pytest.mark.parametrize("state", ["", "{}", "[]", '{"serial": 1}'])
+def test_a_damaged_open_call_costs_that_call_only(cel: Path, database: Database, state: str) -> None:
+    engine = Engine()
+    damaged = caller(engine)
+    append(cel, flush(engine))
+    Ingest(database, Spool(cel)).drain()
+    with database.write() as connection:
+        connection.execute(table.open_call.update().values(state=state))
+    damaged.hangup(16, source=damaged.name)
+    answered_call(engine)
+    append(cel, flush(engine))
+    ingest = Ingest(database, Spool(cel))
+    ingest.drain()
+    assert outcomes(database)[1:] == ["answered"]
+    assert [stored.call.incomplete for stored in History(database).calls().calls] == [False, True]
+    assert ingest.open_calls == 0
+
+
 def test_one_reader_at_a_time(cel: Path) -> None:
     with Spool(cel).lock(), pytest.raises(RefusedError, match="already"), Spool(cel).lock():
         pass

@@ -28,6 +28,13 @@ def test_more_packets_than_expected_are_no_loss() -> None:
     assert quality.lost_received == 0
 
 
+def test_a_round_trip_below_zero_is_unknown() -> None:
+    quality = read_report(f"Up|{RTCP.replace('rtt=0.020000', 'rtt=65535.999771')}|alaw|").quality
+    assert quality is not None
+    assert quality.round_trip_ms is None
+    assert quality.lost_sent == 4
+
+
 def test_rubbish_is_left_out() -> None:
     for text in ("", "|||", "SIP x|rxcount=a;txcount=1|" + "é" * 50, "SIP 99999 x"):
         assert read_report(text) == LegReport()
