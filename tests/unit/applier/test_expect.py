@@ -116,6 +116,13 @@ def test_differences_of_a_context_name_the_priority() -> None:
     ]
 
 
+def test_a_hint_that_the_engine_made_of_a_patterns_hint_is_no_difference() -> None:
+    hint = {("_2XX", "hint"): Step("", "${AST_CONFIG(a,b,c)}", "")}
+    watched = Context(hint | {("201", "hint"): Step("", "PJSIP/201-1", "")}, ())
+    assert not list(compare_contexts("context a", Context(hint, ()), watched))
+    assert list(compare_contexts("context a", Context({}, ()), Context({("201", "hint"): Step("", "PJSIP/9", "")}, ())))
+
+
 def test_a_mismatch_of_a_secret_shows_neither_value() -> None:
     text = str(Mismatch("auth desk", "password", "right-one", "wrong-one"))
     assert text == "auth desk: password isn't what was written"
