@@ -489,6 +489,8 @@ class Service:
         if self._held is None or self._lock.locked():
             return
         with self.exclusively():
+            if self.journal.state.transaction is not None:
+                self._converge()  # an apply couldn't even write down its end: the disk was full, say
             self._tend_engine()
             self._tend_confirm()
         self._tend_schedule()

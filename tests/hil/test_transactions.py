@@ -9,12 +9,13 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from appliance.applier import link as links
+from appliance.applier import plan as plans
 from appliance.applier.__main__ import make
 from appliance.applier.desired import Desired
 from appliance.applier.link import Settings
@@ -24,11 +25,13 @@ from appliance.core.asterisk import ConfFile, Section, lookup
 from appliance.core.document import Document
 from appliance.core.errors import ApplyError, CentralinoError, RefusedError, UnavailableError
 from appliance.core.model import Object
+from appliance.core.plan import ReadBack
 from appliance.pbx.extensions.model import Device, Extension
 from appliance.pbx.media.model import Listener
 from appliance.run.certificate import ensure_certificate
+from appliance.run.demo import demo
 from appliance.store import State, Store
-from tests.hil.agents.network import Network, require_root
+from tests.hil.agents.network import Host, Network, require_root
 from tests.hil.agents.process import eventually
 from tests.hil.system import Rows, System, office
 
@@ -128,16 +131,26 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 
 
 @contextlib.contextmanager
-def running_office(net: Network, work: Path) -> Iterator[Office]:
-    host = net.host("pbx")
-    system = System(host, work, rows(host.address))
+def running_office(
+    net: Network,
+    work: Path,
+    host: Host | None = None,
+    content: Rows | None = None,
+    *objects: Object,
+    secrets: Mapping[str, str] | None = None,
+) -> Iterator[Office]:
+    host = host or net.host("pbx")
+    system = System(host, work, rows(host.address) if content is None else content)
+    system.passwords.update(secrets or {})
     system.launcher.prepare()
     ensure_certificate(system.paths.engine.tls, "appliance", (host.address,))
     system.launcher.grant(system.paths.engine.tls)
     with system.store() as store:
         made = Office(system, store)
         try:
-            made.commit(*(system.sealed(o) if o.kind == "secret" else o for o in system._objects), offline=True)  # type: ignore[arg-type]
+            made.commit(
+                *(system.sealed(o) if o.kind == "secret" else o for o in (*system._objects, *objects)), offline=True
+            )  # type: ignore[arg-type]
             system.start_engine()
             made.tend_until_verified()
             yield made
@@ -518,3 +531,34 @@ def test_reading_back_is_bounded_in_time_however_much_is_changed(office_: Office
     office_.commit(*many)
     office_.commit(remove=tuple(("device", each.id) for each in many))
     assert time.monotonic() - began < links.RELOAD_S
+
+
+def test_every_object_of_the_demo_company_is_read_back(tmp_path: Path) -> None:
+    """Trunks, registrations, groups, every transport: whatever the features write, the engine can be asked for."""
+    require_root()
+    with Network() as net:
+        host = net.host("pbx")
+        company = demo(host.address, lambda: "of-the-test")
+        with running_office(net, tmp_path, host, [], *company.objects, secrets=company.secrets) as made:
+            assert made.service.check() == []
+            plan = plans.build({}, made.service.current.files)
+            types = {step.type for step in plan.steps if isinstance(step, ReadBack)}
+            assert types >= {"endpoint", "aor", "auth", "transport", "identify", "registration"}
+
+
+def test_a_daemon_ends_in_good_order_and_is_alone(tmp_path: Path) -> None:
+    require_root()
+    with Network() as net:
+        host = net.host("pbx")
+        with System(host, tmp_path, rows(host.address)) as system:
+            first = system.applier
+            second = system._start_python("appliance.applier")
+            assert second.wait(20) == 1
+            assert "already_running" in second.text()
+            assert system.client.state()["revision"] == 1
+            first.process.send_signal(signal.SIGTERM)
+            assert first.wait(20) == 0
+            assert not system.paths.applier_socket.exists()
+            passwords = list(system.passwords.values())
+            assert passwords
+            assert not [word for word in passwords if word in first.text()]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 from appliance.applier import plan as plans
-from appliance.applier.plan import Files, build, checkpoints
+from appliance.applier.plan import RUNTIME, Files, build, checkpoints
 from appliance.core.asterisk import ConfFile, Section, dialplan, table
-from appliance.core.document import Change
+from appliance.core.document import Change, Document
 from appliance.core.plan import CollectState, Effect, ReadBack, ReloadModule, RestartEngine, WriteFile
 from appliance.organisation.model import Secret
+from appliance.pbx.context import Installation
 from appliance.pbx.extensions.model import Extension
+from appliance.pbx.groups.model import RingGroup, Strategy
+from appliance.pbx.plan import desired
+from appliance.run.demo import demo
 
 UDP = Section("udp", (("protocol", "udp"), ("bind", "192.0.2.1:5060")), "transport")
 PHONE = Section("desk", (("context", "from-device"), ("aors", "desk")), "endpoint")
@@ -136,3 +142,13 @@ def test_a_plan_for_people_names_the_effect_of_each_step_and_counts_what_it_leav
     assert "[live] reload res_pjsip.so" in lines
     assert lines.endswith("[live] … and 10 more objects to read back")
     assert plans.for_people(plans.as_json(build(OLD, OLD))) == "nothing to do on the engine"
+
+
+def test_every_family_of_runtime_values_that_the_dialplan_uses_is_collected() -> None:
+    company = demo("192.0.2.1", lambda: "secret")
+    turns = {"strategy": Strategy.ROUND_ROBIN}
+    objects = [o.model_copy(update=turns) if isinstance(o, RingGroup) else o for o in company.objects]
+    files = desired(Document.of(objects), Installation("token", company.secrets, {"appliance": ("c", "k")}))
+    used = set(re.findall(r"DB(?:_DELETE)?\(([a-z-]+)/", files["extensions.conf"].text))
+    assert used >= {"dnd", "forward", "lock", "round-robin"}
+    assert used == {family for families in RUNTIME.values() for family in families}

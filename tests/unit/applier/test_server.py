@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,8 @@ import pytest
 
 from appliance.applier.client import ApplierClient
 from appliance.applier.protocol import LINE_MAX
-from appliance.applier.server import CONNECTIONS, groups_of
+from appliance.applier.server import CONNECTIONS, Server, groups_of
+from appliance.applier.service import Service
 from appliance.core.errors import InvalidError, UnavailableError
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -115,6 +119,41 @@ def test_no_applier_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError) as caught:
         ApplierClient(tmp_path / "none.sock").state()
     assert caught.value.error_id == "applier_unreachable"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user: needs root")
+def test_another_user_is_refused_even_if_the_socket_lets_them_in(service: Service) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "applier.sock"
+        running = Server(path, service)
+        thread = threading.Thread(target=running.run)
+        thread.start()
+        try:
+            while not path.exists():
+                assert thread.is_alive()
+            path.chmod(0o666)
+            answer = subprocess.run(
+                ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", _ASK, path],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        finally:
+            running.stop()
+            thread.join(20)
+    assert json.loads(answer)["error"]["error_id"] == "forbidden"
+    assert not path.exists()
+
+
+_ASK = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as s:
+    s.settimeout(10)
+    s.connect(sys.argv[1])
+    s.sendall(b'{"op":"state"}\\n')
+    print(s.makefile().readline())
+"""
 
 
 def test_groups_of_a_process_are_those_that_the_kernel_knows() -> None:
