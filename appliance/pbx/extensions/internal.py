@@ -35,7 +35,10 @@ _SPECIAL: Final = (
     ' | ("${TO_LINKED}" != "" & "${TO_LINKED}" != "${FROM_SITE}")'
     ' | "${TO_DEVICES}" = "" | "${FROM_EXT}" = "${EXTEN}"]'
 )
-_DIAL: Final = "Dial(${TO_DEVICES},${TO_RING},I${TO_OPTIONS})"
+_DIAL: Final = "Dial(${TO_DEVICES},${TO_RING},Ii${TO_OPTIONS})"
+"""I: name and number that the caller sees are those set before. i: a phone's 302 isn't followed, for the engine takes its
+Contact's user part literally, and ``sip:PJSIP%2Fnumber%40trunk@…`` would call anything past every check (app_dial.c,
+``do_forward``). The phone counts as busy; whoever wants a forward sets it by star code."""
 
 
 def ring() -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 What other features may rely on (contexts; a call enters with its channel variables as DECISIONS of the dialplan say):
 
 ``from-device``
-    First context of every call from a device. Looks at ``emergency``, ``services``, ``internal-from-device``,
-    ``groups``, ``site-prefixes`` and ``outward``, in this order.
+    First context of every call from a device. Looks at ``emergency``, ``services``, ``groups``,
+    ``internal-from-device`` (whose patterns cover the groups' numbers as well), ``site-prefixes`` and ``outward``.
 ``internal``
     Rings ``${EXTEN}`` for a call from anywhere: ``Goto(internal,<number>,1)``. Never returns.
 ``sent-on-inside``, ``sent-on-outside``
@@ -67,13 +67,13 @@ def _dialplan(plan: NumberPlan | None, groups: tuple[str, ...]) -> tuple[Section
         Section("globals", (("TRANSFER_CONTEXT", "transfer-inside"), ("FORWARD_CONTEXT", "forwarded-inside"))),
         dialplan(
             "from-device",
-            includes=("emergency", "services", "internal-from-device", "groups", "site-prefixes", "outward"),
+            includes=("emergency", "services", "groups", "internal-from-device", "site-prefixes", "outward"),
         ),
         dialplan("refused"),
         *internal.contexts(ranges),
         dialplan("site-prefixes", *_site_prefixes(plan.site_prefixes if plan else (), ranges)),
-        dialplan("sent-on-inside", includes=("internal", "groups")),
-        dialplan("sent-on-outside", includes=("internal", "groups", "outward")),
+        dialplan("sent-on-inside", includes=("groups", "internal")),
+        dialplan("sent-on-outside", includes=("groups", "internal", "outward")),
         sent_on("transfer", "BLINDTRANSFER", "inside", inside),
         sent_on("transfer", "BLINDTRANSFER", "outside", (*inside, *outside)),
         sent_on("forwarded", "FORWARDERNAME", "inside", inside),

@@ -35,14 +35,15 @@ class Door:
 
 
 def doors(listeners: Iterable[Listener]) -> tuple[Door, ...]:
-    """All doors, in order of name."""
+    """All doors: those with IPv4 voice first, then in order of name."""
     return _doors(tuple(listeners))
 
 
 @lru_cache(maxsize=4)
 def _doors(listeners: tuple[Listener, ...]) -> tuple[Door, ...]:
     found: dict[tuple[str, int, bool], list[Listener]] = {}
-    for listener in sorted(listeners, key=lambda item: item.id):
+    # IPv4 first: a device with doors of both kinds is called at the first one it has.
+    for listener in sorted(listeners, key=lambda item: (":" in (media_address(item) or item.address), item.id)):
         web = listener.transport is Transport.WSS
         found.setdefault((listener.address, listener.port, web), []).append(listener)
     return tuple(

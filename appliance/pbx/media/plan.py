@@ -6,7 +6,6 @@ Quality of service: signalling is marked CS3 (DSCP 24, RFC 4594), voice EF (DSCP
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
 
 from appliance.core.asterisk import Section
 from appliance.core.document import Document
@@ -15,12 +14,6 @@ from appliance.pbx.context import Installation
 from appliance.pbx.feature import Contribution
 from appliance.pbx.media.doors import Door, doors
 from appliance.pbx.media.model import Listener, Transport
-
-TLS_CIPHERS: Final = (
-    "ECDHE-ECDSA-AES256-GCM-SHA384,ECDHE-RSA-AES256-GCM-SHA384,ECDHE-ECDSA-AES128-GCM-SHA256,"
-    "ECDHE-RSA-AES128-GCM-SHA256,ECDHE-ECDSA-CHACHA20-POLY1305,ECDHE-RSA-CHACHA20-POLY1305"
-)
-"""Forward secrecy and authenticated encryption only. TLS 1.3 has its own."""
 
 
 def contribute(document: Document, installation: Installation) -> Contribution:
@@ -48,17 +41,18 @@ def _transport(listener: Listener, domain: str, certificate: tuple[str, str] | N
         ("protocol", listener.transport.value),
         ("bind", f"{host}:{listener.port}"),
         ("domain", domain),
-        ("tos", "cs3"),
-        ("cos", "3"),
         ("allow_reload", "yes"),
     ]
+    if listener.transport is not Transport.WSS:  # that socket is the web server's
+        options += [("tos", "cs3"), ("cos", "3")]
     if listener.transport in (Transport.TLS, Transport.TCP):
         options.append(("tcp_keepalive_enable", "yes"))
     if listener.transport is Transport.TLS:
         if certificate is not None:
             options += [("cert_file", certificate[0]), ("priv_key_file", certificate[1])]
-        # No "method": the stack's default is TLS 1.2 and 1.3; naming 1.2 would shut 1.3 out.
-        options += [("cipher", TLS_CIPHERS), ("verify_client", "no")]
+        # Neither "method" nor "cipher": the stack's default is TLS 1.2 and 1.3 with OpenSSL's ciphers of security level 2.
+        # Naming 1.2 would shut 1.3 out, and a list of ciphers must know the kind of the certificate's key.
+        options.append(("verify_client", "no"))
     return Section(listener.id, tuple(options), type="transport")
 
 

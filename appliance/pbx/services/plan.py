@@ -99,7 +99,7 @@ _STEPS: Final[dict[Service, tuple[str, ...]]] = {
     Service.DATE_TIME: (
         "Answer()",
         f"Set(TIME_ZONE={lookup('sites', 'FROM_SITE')})",
-        'SayUnixTime(,${TIME_ZONE},${IF($["${CHANNEL(language)}" = "it"]?AdBYkM:ABdYIMp)})',
+        'SayUnixTime(,${TIME_ZONE},${IF($["${CHANNEL(language)}" = "it"]?AdBkM:ABdIMp)})',
         "Hangup(16)",
     ),
     Service.HOLD_MUSIC: ("Answer()", "MusicOnHold()", "Hangup(16)"),

@@ -1,0 +1,156 @@
+"""Calls that are sent on by a phone: transfers, redirection, hold; and whose rights they have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sipmessage import Request, Response
+
+from tests.hil.agents.peer import SipPeer
+from tests.hil.agents.process import eventually
+from tests.hil.agents.sip import answer
+from tests.hil.agents.softphone import Call, SoftPhone
+from tests.hil.office import Office, Row, open_office
+
+FREE: list[Row] = [
+    ("class_of_service", {"id": "free", "name": "Free", "may_transfer_outside": True, "may_forward_outside": True}),
+    ("extension", {"id": "ext-205", "number": "205", "site": "hq", "class_of_service": "free"}),
+]
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    with open_office(tmp_path_factory.mktemp("transfers"), FREE) as office:
+        yield office
+
+
+@pytest.fixture(autouse=True)
+def quiet(office: Office) -> Iterator[None]:
+    office.forget()
+    yield
+    office.quiet()
+
+
+def connected(one: SoftPhone, other: SoftPhone, number: str) -> tuple[Call, Call]:
+    call = one.call(number).ringing()
+    incoming = other.incoming().answer()
+    return call.established(), incoming
+
+
+def hear_each_other(one: SoftPhone, other: SoftPhone) -> None:
+    heard = one.hears(other.tone_hz).listen(other.tone_hz), other.hears(one.tone_hz).listen(one.tone_hz)
+    assert all(report.good() for report in heard), heard
+
+
+def test_blind_transfer(office: Office) -> None:
+    one, two, three = office.phone("201-1"), office.phone("203-1"), office.phone("204-1")
+    _, at_two = connected(one, two, "203")
+    at_two.transfer("204")
+    at_three = three.incoming()
+    assert at_three.invite().from_address.uri.user == "201"
+    at_three.answer()
+    at_two.closed()
+    hear_each_other(one, three)
+    at_three.hangup()
+
+
+def test_attended_transfer(office: Office) -> None:
+    one, two, three = office.phone("201-1"), office.phone("203-1"), office.phone("204-1")
+    call, at_two = connected(one, two, "203")
+    at_two.hold()
+    consultation, at_three = connected(two, three, "204")
+    at_two.transfer_to(consultation)
+    at_two.closed()
+    hear_each_other(one, three)
+    at_three.hangup()
+    call.closed()
+
+
+def test_music_during_hold_and_the_call_after_it(office: Office) -> None:
+    one, two = office.phone("201-1"), office.phone("203-1")
+    call, at_two = connected(one, two, "203")
+    hear_each_other(one, two)
+    at_two.hold()
+    one.hears_no_more(two.tone_hz)
+    mark = one.mark()
+    eventually(lambda: one.since(mark, 440).dominant_hz > 0, "music is heard", 10)
+    at_two.resume()
+    hear_each_other(one, two)
+    call.hangup()
+
+
+@pytest.mark.parametrize("target", ["00200000999", "+390200000999", "112", "*43", "999"])
+def test_a_transfer_beyond_the_class_is_refused_and_the_call_stays(office: Office, target: str) -> None:
+    one, two = office.phone("201-1"), office.phone("203-1")
+    call, at_two = connected(one, two, "203")
+    at_two.transfer(target)
+    eventually(lambda: outcome(at_two), "the transfer is refused", 10)
+    assert outcome(at_two) == ["404"]
+    assert call.up
+    assert len(office.ami.channels()) == 2
+    call.hangup()
+    at_two.closed()
+
+
+def test_a_class_that_may_is_asked_for_its_own_rights(office: Office) -> None:
+    """205 may transfer outside; what it may call there is its class's, whoever is transferred."""
+    one, two = office.phone("201-1"), office.phone("205-1")
+    _, at_two = connected(one, two, "205")
+    with office.events("dialplan") as events:
+        at_two.transfer("0899000000")  # premium rate: denied to everybody by default
+        eventually(lambda: outcome(at_two), "the transfer is over", 10)
+        assert outcome(at_two)[0] >= "400"
+        at_two.hangup()
+        office.quiet()
+        checked = []
+        while (event := events.next_event(0.5)) is not None:
+            if event["Event"] == "Newexten" and event["AppData"].startswith("class-"):
+                checked.append(event["AppData"].partition(",")[0])
+    assert checked == ["class-free"]
+
+
+def outcome(call: Call) -> list[str]:
+    """What a transferor was told at last: status lines in the NOTIFYs of its REFER (RFC 3515)."""
+    found = [m for m in call.phone.messages(call.id) if isinstance(m, Request) and m.method == "NOTIFY"]
+    return [m.body.decode().split()[1] for m in found if m.body.startswith(b"SIP/2.0") and b" 100 " not in m.body]
+
+
+class Redirecting(SipPeer):
+    """A registered phone that answers every INVITE with 302 to a user."""
+
+    target = ""
+
+    def __enter__(self) -> Redirecting:
+        super().__enter__()
+        self._handlers["INVITE"] = self._redirect
+        return self
+
+    def _redirect(self, request: Request) -> Response:
+        return answer(request, 302, "Moved Temporarily", f"<sip:{self.target}@192.0.2.99>", tag="peer")
+
+
+@pytest.fixture
+def redirecting(office: Office) -> Iterator[Redirecting]:
+    with Redirecting(office.desk, office.address) as peer:
+        request = peer.request("REGISTER", "204-1", Expires="300")
+        assert peer.ask(request, "204-1", office.password("204-1")).code == 200
+        yield peer
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["203", "00200000999", "Local%2F203%40internal", "PJSIP%2F00200000999%40trunk-a", "Local%2F112%40emergency"],
+)
+def test_no_redirection_gets_anywhere(office: Office, redirecting: Redirecting, target: str) -> None:
+    """The engine would dial what a phone's 302 says, channel technology and context included."""
+    one = office.phone("201-1")
+    redirecting.target = target
+    with office.events("dialplan") as events:
+        assert one.call("204").closed(20).startswith("486")
+        office.quiet()
+        seen = set()
+        while (event := events.next_event(0.3)) is not None:
+            if event["Event"] == "Newexten":
+                seen.add(event["Context"])
+    assert seen == {"from-device", "leg-ended", "unanswered"}
