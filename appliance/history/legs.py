@@ -38,7 +38,7 @@ _CALLED: Final = "$[${LEN(${DIALEDPEERNUMBER})}&!${LEN(${DIALEDPEERNAME})}&${LEN
 _ANSWER: Final = f"${{${{IF({_CALLED}?HANGUPCAUSE(${{CHANNEL}},tech):CHANNEL(state))}}}}"
 # A fax in T.38 has left RTP behind: from the peer's offer on, whatever became of ours.
 _T38: Final = "${CHANNEL(pjsip,t38state)}"
-_MEDIA: Final = f'$["${{CHANNEL(state)}}"="Up"&"{_T38}"!="ENABLED"&"{_T38}"!="REMOTE_REINVITE"]'
+_MEDIA: Final = f'$["${{CHANNEL(state)}}"="Up"&"{_T38}"!="ENABLED"&"{_T38}"!="LOCAL_REINVITE"]'
 _RTCP: Final = f"${{CHANNEL(${{IF({_MEDIA}?rtcp,all:state)}})}}"
 
 

@@ -1,4 +1,4 @@
-"""Records of calls ↔ rows of the tables (pure)."""
+"""Records of calls ↔ rows of the tables."""
 
 from __future__ import annotations
 

@@ -41,6 +41,7 @@ class Limits:
     :param low_bytes: free bytes below which the alarm is raised; the engine writes about 2 kB per call.
     :param watch_s: seconds between two looks at disk and engine.
     :param reconcile_s: seconds between two comparisons of open calls with the engine's channels.
+    :param settle_s: seconds until the last event of a channel that the engine doesn't have any more is in the spool.
     """
 
     poll_s: float = 0.5
@@ -49,6 +50,7 @@ class Limits:
     low_bytes: int = 256 << 20
     watch_s: float = 2.0
     reconcile_s: float = 3600.0
+    settle_s: float = 5.0
 
 
 class Alarms:
@@ -109,6 +111,7 @@ class Daemon:
         self._full_since: int | None = None
         self._day = time.gmtime().tm_yday
         self._next_watch = self._next_reconcile = 0.0
+        self._asked: tuple[Collection[str], int, float] | None = None
 
     @property
     def open_calls(self) -> int:
@@ -127,9 +130,11 @@ class Daemon:
             self._next_watch = now + self.limits.watch_s
             self._watch_disk()
             self._tidy()
+        self._reconcile(now)
         if alive and now >= self._next_reconcile and self._ingest.open_calls:
             self._next_reconcile = now + self.limits.reconcile_s
-            self._reconcile()
+            live = self._channels()
+            self._asked = None if live is None else (live, (_now() - LATE_MS) * 1000, now)
         return taken
 
     def run(self, stop: threading.Event) -> None:
@@ -166,9 +171,13 @@ class Daemon:
         self._day = day
         self._ingest.prune(_now() - int(self.limits.keep_s * 1000))
 
-    def _reconcile(self) -> None:
-        live = self._channels()
-        if live is not None and (ended := self._ingest.reconcile(live, (_now() - LATE_MS) * 1000)):
+    def _reconcile(self, now: float) -> None:
+        """End calls that the engine had lost when it was asked, unless the spool has told their end since."""
+        if self._asked is None or now < self._asked[2] + self.limits.settle_s:
+            return
+        live, before, _ = self._asked
+        self._asked = None
+        if ended := self._ingest.reconcile(live, before):
             _log.error("%d calls ended without a trace in the spool", ended)
 
 

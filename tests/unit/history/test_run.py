@@ -17,7 +17,7 @@ from appliance.store import history as table
 from appliance.store.database import Database
 from tests.unit.history.events import Engine, answered_call, caller
 
-EAGER = Limits(watch_s=0, reconcile_s=0, low_bytes=0)
+EAGER = Limits(watch_s=0, reconcile_s=0, low_bytes=0, settle_s=0)
 
 
 @pytest.fixture
@@ -86,10 +86,26 @@ def test_a_call_that_the_engine_forgot_is_ended(cel: Path, database: Database, c
     assert daemon.open_calls == 1  # it couldn't be asked
     answer[0] = set()
     daemon.turn()
+    assert daemon.open_calls == 1  # its last event may be on the way
+    daemon.turn()
     assert daemon.open_calls == 0
     (stored,) = History(database).calls().calls
     assert stored.call.incomplete
     assert [gap.reason for gap in History(database).gaps()] == ["events_missing"]
+
+
+def test_an_end_that_is_only_late_is_no_gap(cel: Path, database: Database, control: Path) -> None:
+    engine = Engine()
+    call = caller(engine)
+    (cel / "events.csv").write_bytes(engine.data())
+    daemon = Daemon(database, Spool(cel), control, set, EAGER)
+    daemon.turn()
+    call.hangup(16, source=call.name)
+    (cel / "events.csv").write_bytes(engine.data())
+    daemon.turn()
+    (stored,) = History(database).calls().calls
+    assert not stored.call.incomplete
+    assert History(database).gaps() == []
 
 
 def test_files_are_sealed_and_given_up(cel: Path, database: Database, control: Path) -> None:
