@@ -36,9 +36,8 @@ STARTUP_COMMAND: Final = f"channel originate Local/started@{RUN_CONTEXT} applica
 # We called this leg (a caller's leg that was answered has DIALEDPEERNAME too), and its peer answered something.
 _CALLED: Final = "$[${LEN(${DIALEDPEERNUMBER})}&!${LEN(${DIALEDPEERNAME})}&${LEN(${HANGUPCAUSE_KEYS()})}]"
 _ANSWER: Final = f"${{${{IF({_CALLED}?HANGUPCAUSE(${{CHANNEL}},tech):CHANNEL(state))}}}}"
-# A fax in T.38 has left RTP behind: from the peer's offer on, whatever became of ours.
-_T38: Final = "${CHANNEL(pjsip,t38state)}"
-_MEDIA: Final = f'$["${{CHANNEL(state)}}"="Up"&"{_T38}"!="ENABLED"&"{_T38}"!="LOCAL_REINVITE"]'
+# A call that a fax tried to take over (T.38) may have left RTP behind, and the engine can't be asked whether it has.
+_MEDIA: Final = '$["${CHANNEL(state)}"="Up"&"${CHANNEL(pjsip,t38state)}"="DISABLED"]'
 _RTCP: Final = f"${{CHANNEL(${{IF({_MEDIA}?rtcp,all:state)}})}}"
 
 
