@@ -174,4 +174,7 @@ def test_fax_relay_is_passed_through(phone: Phone, lines: dict[str, Line]) -> No
 
 
 def test_nothing_was_logged_that_nobody_expects(phone: Phone) -> None:
-    assert phone.exchange.log() == []  # type: ignore[attr-defined]
+    # A fax that ends: whether there is voice left to be counted can't be asked beforehand without a race.
+    told = ("has no audio media/RTP session", "'rtcp,all'")
+    log = phone.exchange.log()  # type: ignore[attr-defined]
+    assert [line for line in log if not any(text in line for text in told)] == []
