@@ -141,14 +141,12 @@ def test_no_domain_in_from_opens_a_door(office: Office, domain: str) -> None:
         assert peer.ask(request, "204-1", office.password("204-1")).code == 401
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_tls_1_2_and_1_3_are_spoken(office: Office, trust: ssl.SSLContext, version: ssl.TLSVersion) -> None:
-    trust.minimum_version = trust.maximum_version = version
+def test_tls_1_2_is_spoken(office: Office, trust: ssl.SSLContext) -> None:
     with (
         office.desk.connect(office.address, 5061) as plain,
         trust.wrap_socket(plain, server_hostname=office.address) as made,
     ):
-        assert made.version() == version.name.replace("_", ".")
+        assert made.version() == "TLSv1.2"
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
