@@ -47,7 +47,7 @@ class Result:
         """The object of the contract."""
         return {
             "name": self.name,
-            "commit": commit(),
+            "commit": commit_id(),
             "machine": machine(),
             "figures": dict(self.figures),
             "baseline": dict(self.baseline),
@@ -56,7 +56,7 @@ class Result:
         }
 
 
-def commit() -> str:
+def commit_id() -> str:
     """The commit that was measured, with ``+`` when files differ from it."""
     top = Path(__file__).parents[1]
     git = ["git", "-C", str(top)]

@@ -58,9 +58,9 @@ class Bed:
         assert self.engine.pid is not None
         before, began = cpu_seconds(self.engine.pid), time.monotonic()
         callers = Sipp(self.phones, self.work / f"load-{self.name}-{began:.0f}", self.address)
-        failed = callers.calls(self.users(), calls, rate=rate, at_once=1000, talk_ms=TALK_MS, trace=False).finish(
-            calls / rate + 60
-        )
+        callers.calls(self.users(), calls, rate=rate, at_once=1000, talk_ms=TALK_MS, trace=False)
+        callers.finish(calls / rate + 60)
+        failed = callers.statistics().get("failed", calls)
         took = time.monotonic() - began
         return 1000 * (cpu_seconds(self.engine.pid) - before) / calls, calls / took, failed
 

@@ -43,7 +43,8 @@ def run(smoke: bool, say: Say) -> Result:
     figures: dict[str, Any] = {"extensions": extensions, "devices": 2 * extensions}
     with Network() as net, tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        with System(net.host("pbx"), Path(folder), company("192.0.2.1", extensions)) as system:
+        host = net.host("pbx")
+        with System(host, Path(folder), company(host.address, extensions)) as system:
             figures["first_import_s"] = round(time.monotonic() - began, 2)
             say(f"{extensions} extensions imported and running after {figures['first_import_s']} s")
             assert system.engine is not None
