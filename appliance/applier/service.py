@@ -141,8 +141,17 @@ class Service:
             verified=untouched and state.verified,
         )
         self.applier.generations.prune(KEPT)
+        if self._held is None:
+            self._give_up_forgotten()
         self._held = Configuration(head.number, document, files)
         _log.info("converged", revision=head.number, generation=generation.number, unchanged=untouched)
+
+    def _give_up_forgotten(self) -> None:
+        """At the start: nobody waits any more for a revision that was proposed to the applier before this one."""
+        waiting = {each.revision for each in self.journal.state.scheduled}
+        for revision in self.store.open_proposals():
+            if revision.number not in waiting:
+                self._fail(revision.number, "the applier ended before it was applied")
 
     def _settle_interrupted(self, head: Revision) -> tuple[Collect, ...]:
         """Mark the revision that was under way as failed, unless it was committed just before the end."""

@@ -166,6 +166,16 @@ def test_a_revision_under_way_when_the_applier_ended_is_failed_at_the_next_start
     assert restarted.state()["verified"] is False
 
 
+def test_a_proposal_that_nobody_waits_for_any_more_is_failed_at_the_next_start_but_not_a_scheduled_one(
+    service: Service, store: Store, paths: Paths
+) -> None:
+    scheduled, forgotten = propose(store, COMPANY), propose(store, COMPANY.model_copy(update={"name": "Other"}))
+    service.schedule(scheduled, datetime.now(UTC) + timedelta(hours=1), Options())
+    again(paths, store)
+    assert store.revision(forgotten).state is State.FAILED
+    assert store.revision(scheduled).state is State.PROPOSED
+
+
 def test_a_garbage_journal_harms_nothing(service: Service, store: Store, paths: Paths) -> None:
     number = service.apply(propose(store, COMPANY), OFFLINE)["revision"]
     before = paths.engine.current.readlink()
