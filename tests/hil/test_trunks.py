@@ -67,7 +67,7 @@ def test_a_silent_trunk_is_left_within_four_seconds(bed: tuple[Exchange, Line, L
     assert 3 < b.at - a.at < 4
 
 
-def test_an_unreachable_trunk_is_left_at_once(bed: tuple[Exchange, Line, Line, Phone]) -> None:
+def test_a_trunk_whose_cable_is_out_is_left(bed: tuple[Exchange, Line, Line, Phone]) -> None:
     exchange, a, b, phone = bed
     with exchange.net.hosts["line-a"].unplugged():
         assert phone.dial(OUTSIDE).code == 200
