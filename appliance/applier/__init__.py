@@ -10,6 +10,9 @@
 ``journal.py``     what is applied, under way, waiting to be confirmed: survives kill -9
 ``desired.py``     document → files
 ``service.py``     the operations: plan, verify, apply, confirm, rollback, state, check; convergence at start
+``upkeep.py``      what is due now and then: verify an engine, close a confirm window, apply what was scheduled
+``collect.py``     removes runtime values of deleted objects
+``link.py``        the connection to the engine; ``enginelog.py``: what it says in its log of objects that it refuses
 ``server.py``      the Unix socket; ``client.py`` its other end; ``python -m appliance.applier`` runs the daemon
 =================  ====================================================================================================
 

@@ -27,6 +27,7 @@ from appliance.applier.protocol import (
     VerifyRequest,
 )
 from appliance.applier.service import Options, Service
+from appliance.applier.upkeep import Upkeep
 from appliance.core.errors import CentralinoError, Fault, InvalidError, UnavailableError
 
 _log = structlog.get_logger("centralino.applier")
@@ -102,6 +103,7 @@ class Server:
         return listener
 
     def _tend(self) -> None:
+        upkeep = Upkeep(self._service)
         converged = False
         wait = _TEND_S
         while not self._stopping.is_set():
@@ -109,7 +111,7 @@ class Server:
                 if not converged:
                     self._service.converge()
                     converged = True
-                self._service.tend()
+                upkeep.tend()
                 wait = _TEND_S
             except CentralinoError as error:
                 _log.error("tending_failed", error_id=error.error_id, message=error.message)

@@ -15,6 +15,7 @@ import structlog
 from appliance.applier import plan as plans
 from appliance.applier.apply import KEPT, Applier, Progress, RevertedError
 from appliance.applier.checkpoint import checkpoint
+from appliance.applier.collect import Collector
 from appliance.applier.confirm import LONGEST_S, Pending
 from appliance.applier.desired import Desired
 from appliance.applier.generations import Generation
@@ -30,11 +31,6 @@ _log = structlog.get_logger("centralino.applier")
 
 BUSY_S: Final = 60.0
 """Seconds that a request waits for the apply before it."""
-FLUSHED_S: Final = 5.0
-"""Seconds after which the engine has written a change of its database to the disk (seen: 0.3 s not yet, 3 s yes)."""
-ASK_AGAIN_S: Final = 60.0
-"""Seconds until an engine that differs from what is committed is told and asked again."""
-SYSTEM: Final = "applier"
 ALL_EFFECTS: Final = tuple(effect.value for effect in Effect)
 
 
@@ -92,9 +88,7 @@ class Service:
         self.applier = applier
         self._lock = threading.Lock()
         self._held: Configuration | None = None
-        self._seen_connections = 0
-        self._ask_again = 0.0
-        self._collected: tuple[int, float] | None = None
+        self.collector = Collector(journal, applier.link)
 
     @property
     def current(self) -> Configuration:
@@ -102,6 +96,11 @@ class Service:
         if self._held is None:
             raise UnavailableError("the applier is starting", "try again in a few seconds", error_id="starting")
         return self._held
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has converged and nothing is being changed."""
+        return self._held is not None and not self._lock.locked()
 
     @contextlib.contextmanager
     def exclusively(self, wait_s: float = BUSY_S) -> Iterator[None]:
@@ -121,9 +120,9 @@ class Service:
         :raises CentralinoError: the store or the disk refuses; call again later.
         """
         with self.exclusively():
-            self._converge()
+            self.converge_locked()
 
-    def _converge(self) -> None:
+    def converge_locked(self) -> None:
         head = self.store.head()
         document = self.store.document(head.number)
         files = self.desired.files(document)
@@ -235,7 +234,7 @@ class Service:
         """
         with self.exclusively():
             self._refuse_while_pending(revision)
-            return self._apply(revision, options, progress)
+            return self.apply_locked(revision, options, progress)
 
     def schedule(self, revision: int, at: datetime, options: Options) -> dict[str, Any]:
         """Apply a proposed revision at a time, with every effect that its plan has. Faults are told now."""
@@ -256,7 +255,7 @@ class Service:
             if pending.left(now()) <= 0:
                 raise RefusedError("the time to confirm is over: it is being undone", error_id="confirm_late")
             self.journal.update(confirm=None)
-            self._collect()
+            self.collector.begin(self.current.document)
             _log.info("confirmed", revision=pending.revision)
         return {"revision": pending.revision, "state": "confirmed"}
 
@@ -268,7 +267,7 @@ class Service:
             restored = self.store.propose_restore(
                 number, author=author, message=message or f"Back to revision {number}"
             )
-            return self._apply(restored.number, options, progress)
+            return self.apply_locked(restored.number, options, progress)
 
     def _refuse_while_pending(self, revision: int) -> None:
         pending = self.journal.state.confirm
@@ -280,7 +279,7 @@ class Service:
                 error_id="confirm_pending",
             )
 
-    def _apply(self, revision: int, options: Options, progress: Progress) -> dict[str, Any]:
+    def apply_locked(self, revision: int, options: Options, progress: Progress) -> dict[str, Any]:
         timed = Timed(progress)
         progress = timed.step
         progress("preparing")
@@ -313,7 +312,7 @@ class Service:
     def _up_to_date(self) -> Configuration:
         """The committed document; whoever else may have committed (an import into an empty store) is followed."""
         if self.store.head().number != self.current.revision or self.journal.state.transaction is not None:
-            self._converge()
+            self.converge_locked()
         return self.current
 
     @staticmethod
@@ -440,38 +439,16 @@ class Service:
                 transaction=None,
                 confirm=pending,
                 collect=collect,
-                scheduled=self._without(wanted.revision),
+                scheduled=self.without_scheduled(wanted.revision),
                 last_error=None,
             )
-            self._collected = None
             checkpoint("settled")
-            self._collect()
+            self.collector.begin(wanted.document)
             checkpoint("collected")
             self.applier.generations.prune(KEPT)
 
-    def _without(self, revision: int) -> tuple[Scheduled, ...]:
+    def without_scheduled(self, revision: int) -> tuple[Scheduled, ...]:
         return tuple(each for each in self.journal.state.scheduled if each.revision != revision)
-
-    def _collect(self) -> None:
-        """Remove the runtime values of deleted objects, once they can't come back by a missing confirm.
-
-        The engine writes its database some time after it says so: they stay in the journal, and are removed again
-        from an engine that was started anew, until that time is over.
-        """
-        state, link = self.journal.state, self.applier.link
-        if not state.collect or state.confirm is not None:
-            return
-        if self._collected is not None and self._collected[0] == link.connections:
-            if time.monotonic() - self._collected[1] > FLUSHED_S:
-                self.journal.update(collect=())
-            return
-        document = self.current.document
-        gone = [each for each in state.collect if each.id not in document.objects.get(each.kind, {})]
-        if gone and not link.answers:
-            return
-        for each in gone:
-            link.forget(each.kind, each.id)
-        self._collected = link.connections, time.monotonic()
 
     @contextlib.contextmanager
     def _forgiving(self, what: str) -> Iterator[None]:
@@ -488,65 +465,5 @@ class Service:
     def _note(self, revision: int, error: CentralinoError) -> None:
         with self._forgiving("noting an error"):
             noted = LastError(revision=revision, error_id=error.error_id, message=error.message)
-            self.journal.update(last_error=noted, scheduled=self._without(revision))
+            self.journal.update(last_error=noted, scheduled=self.without_scheduled(revision))
         _log.warning("not_applied", revision=revision, error_id=error.error_id, message=error.message)
-
-    # Housekeeping: called about once a second
-
-    def tend(self) -> None:
-        """Whatever is due: an engine to verify, a window that has closed, a scheduled revision."""
-        if self._held is None or self._lock.locked():
-            return
-        with self.exclusively():
-            if self.journal.state.transaction is not None:
-                self._converge()  # an apply couldn't even write down its end: the disk was full, say
-            self._tend_engine()
-            self._tend_confirm()
-        self._tend_schedule()
-
-    def _tend_engine(self) -> None:
-        state, link = self.journal.state, self.applier.link
-        if not link.answers:
-            return
-        fresh = link.connections != self._seen_connections
-        if state.verified and not fresh:
-            self._collect()
-            return
-        if not fresh and time.monotonic() < self._ask_again:
-            return
-        # An engine that was started anew has read the files as they stand; one that an apply left midway has not.
-        wrong = self.applier.verify(self.current.files, reload=not state.verified)
-        self._seen_connections = link.connections
-        if wrong:
-            self._ask_again = time.monotonic() + ASK_AGAIN_S
-            message = f"the engine differs from revision {self.current.revision}: {wrong[0]}"
-            error = LastError(revision=self.current.revision, error_id="engine_differs", message=message)
-            _log.error("engine_differs", count=len(wrong), first=str(wrong[0]))
-            self.journal.update(verified=False, last_error=error)
-        elif not state.verified:
-            self.journal.update(verified=True)
-            _log.info("verified", revision=self.current.revision)
-        self._collect()
-
-    def _tend_confirm(self) -> None:
-        pending = self.journal.state.confirm
-        if pending is None:
-            return
-        if pending.left(now()) > 0:
-            if now().wall_s - pending.seen.wall_s > 30 or now().wall_s < pending.seen.wall_s:
-                self.journal.update(confirm=pending.at(now()))
-            return
-        _log.warning("not_confirmed", revision=pending.revision, back_to=pending.previous)
-        restored = self.store.propose_restore(
-            pending.previous, author=SYSTEM, message=f"Revision {pending.revision} was not confirmed in time"
-        )
-        self._apply(restored.number, Options(allow=ALL_EFFECTS, offline=True), quiet)
-
-    def _tend_schedule(self) -> None:
-        due = [each for each in self.journal.state.scheduled if each.at <= datetime.now(UTC)]
-        for each in due:
-            try:
-                self.apply(each.revision, Options(allow=each.allow, confirm_s=each.confirm_s))
-            except CentralinoError as error:
-                _log.error("scheduled_failed", revision=each.revision, error_id=error.error_id, message=error.message)
-            self.journal.update(scheduled=self._without(each.revision))

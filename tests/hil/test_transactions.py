@@ -21,6 +21,7 @@ from appliance.applier.desired import Desired
 from appliance.applier.link import Settings
 from appliance.applier.plan import Files
 from appliance.applier.service import Options, Service, quiet
+from appliance.applier.upkeep import Upkeep
 from appliance.core.asterisk import ConfFile, Section, lookup
 from appliance.core.document import Document
 from appliance.core.errors import ApplyError, CentralinoError, RefusedError, UnavailableError
@@ -62,6 +63,7 @@ class Office:
         self.desired = TamperedDesired(system.paths, self.settings, store.keyring(system.paths.secret_key))
         self.service.desired = self.desired
         self.service.converge()
+        self.upkeep = Upkeep(self.service)
 
     @property
     def settings(self) -> Settings:
@@ -100,7 +102,7 @@ class Office:
     def tend_until_verified(self) -> None:
         def verified() -> bool:
             with contextlib.suppress(CentralinoError):
-                self.service.tend()
+                self.upkeep.tend()
             return self.service.state()["verified"] is True
 
         eventually(verified, "the engine holds what is committed", 40)
@@ -200,7 +202,7 @@ def test_any_name_arrives_as_it_was_written(office_: Office, label: str) -> None
 
 def wait_for_the_window(office_: Office) -> None:
     def closed() -> bool:
-        office_.service.tend()
+        office_.upkeep.tend()
         return office_.service.state()["confirm"] is None
 
     eventually(closed, "the window closes", 10)
@@ -257,7 +259,7 @@ def test_a_scheduled_revision_is_applied_when_it_is_due(office_: Office) -> None
     changed = office_.changed_device()
     number = office_.propose(changed)
     office_.service.schedule(number, datetime.now(UTC), Options())
-    office_.service.tend()
+    office_.upkeep.tend()
     assert office_.store.revision(number).state is State.COMMITTED
     assert office_.language() == changed.language
 
@@ -475,10 +477,10 @@ def test_an_engine_restarted_by_someone_else_is_verified_again(office_: Office) 
     engine = office_.system.engine
     assert engine is not None
     engine.kill()
-    office_.service.tend()
+    office_.upkeep.tend()
     office_.system.start_engine()
     before = office_.service.applier.link.connections
-    eventually(lambda: (office_.service.tend(), office_.service._seen_connections > before)[1], "it is asked", 20)
+    eventually(lambda: (office_.upkeep.tend(), office_.upkeep.engine_seen > before)[1], "it is asked", 20)
     assert office_.service.state()["verified"] is True
 
 

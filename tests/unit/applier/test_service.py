@@ -12,6 +12,7 @@ from appliance.applier.confirm import Pending
 from appliance.applier.journal import Journal, Transaction, now
 from appliance.applier.link import Settings
 from appliance.applier.service import Options, Service
+from appliance.applier.upkeep import Upkeep
 from appliance.core.errors import (
     CentralinoError,
     ConflictError,
@@ -117,7 +118,7 @@ class TestConfirm:
         number = self.commit(service, store, 60)
         assert service.state()["confirm"]["revision"] == number
         assert service.confirm() == {"revision": number, "state": "confirmed"}
-        service.tend()
+        Upkeep(service).tend()
         assert store.head().number == number
         with pytest.raises(RefusedError):
             service.confirm()
@@ -128,7 +129,7 @@ class TestConfirm:
             pass
         with pytest.raises(RefusedError, match="time to confirm is over"):
             service.confirm()
-        service.tend()
+        Upkeep(service).tend()
         assert store.head().number > number
         assert store.document().get(Company, "demo").name == "Demo Srl"
         assert "not confirmed" in store.head().message
@@ -139,7 +140,7 @@ class TestConfirm:
         service.journal.update(confirm=Pending(number, self.first, 0.0, now()))  # it ran out while nobody was there
         restarted = again(paths, store)
         assert restarted.state()["confirm"]["revision"] == number
-        restarted.tend()
+        Upkeep(restarted).tend()
         assert store.document().get(Company, "demo").name == "Demo Srl"
 
     def test_nothing_else_is_committed_meanwhile(self, service: Service, store: Store) -> None:
@@ -211,11 +212,11 @@ def test_scheduled_revisions_survive_a_restart_and_are_applied_when_due(
     assert service.schedule(number, at, Options())["state"] == "scheduled"
     restarted = again(paths, store)
     assert [each["revision"] for each in restarted.state()["scheduled"]] == [number]
-    restarted.tend()
+    Upkeep(restarted).tend()
     assert store.revision(number).state is State.PROPOSED
     [entry] = restarted.journal.state.scheduled
     restarted.journal.update(scheduled=(entry.model_copy(update={"at": datetime.now(UTC)}),))
-    restarted.tend()
+    Upkeep(restarted).tend()
     # There is no engine: it fails, says so, and isn't tried again.
     assert store.revision(number).state is State.FAILED
     assert restarted.state()["scheduled"] == []
