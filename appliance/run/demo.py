@@ -188,7 +188,6 @@ def _provider() -> _Rows:
                 "host": "127.0.0.1",
                 "port": PROVIDER_PORT,
                 "auth": {"type": "register", "username": PROVIDER_ACCOUNT, "secret": PROVIDER_SECRET},
-                "accept_from": ["127.0.0.1/32"],
                 "site": "milano",
                 "caller_number": MAIN_NUMBER,
                 "max_calls": 8,
