@@ -184,6 +184,9 @@ def _security(device: Device) -> Iterator[tuple[str, str]]:
         yield "media_encryption", "sdes"
     elif device.media_security is MediaSecurity.DTLS:
         yield "media_encryption", "dtls"
+        # Who speaks DTLS-SRTP offers UDP/TLS/RTP/SAVPF (RFC 8827): the engine refuses a profile that it wasn't told of.
+        yield "use_avpf", "yes"
+        yield "rtcp_mux", "yes"
         yield "dtls_auto_generate_cert", "yes"
         yield "dtls_verify", "fingerprint"
         yield "dtls_setup", "actpass"
