@@ -43,7 +43,7 @@ for _kind in KINDS:
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 an error of ours, 2 wrong usage, 130 interrupted."""
     try:
-        app(standalone_mode=True)
+        app(prog_name="centralino")
     except CentralinoError as error:
         if os.environ.get("CENTRALINO_DEBUG"):
             raise

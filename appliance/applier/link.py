@@ -130,8 +130,10 @@ class EngineLink:
     def forget(self, kind: str, id: str) -> None:
         """Remove the runtime values of a deleted object: ``<family>/<id>`` in the engine's database."""
         for family in RUNTIME.get(kind, ()):
-            with self._closing_when_broken(), contextlib.suppress(AmiError):  # refused: it had none
-                self._ami().action("DBDel", {"Family": family, "Key": id})
+            place = {"Family": family, "Key": id}
+            with self._closing_when_broken(), contextlib.suppress(AmiError):  # refused: somebody else was faster
+                if self._ami().list("DBGet", place):  # removing what isn't there would be a warning in its log
+                    self._ami().action("DBDel", place)
 
     @contextlib.contextmanager
     def _closing_when_broken(self) -> Iterator[None]:

@@ -55,10 +55,8 @@ def print_table(
     if not rows:
         out.print(empty)
         return
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=None, header_style="dim", pad_edge=False,
-        show_header=header,
-    )  # fmt: skip
+    out.print(f"[bold]{escape(title)}[/]")  # a table's own title would be folded to the table's width
+    table = Table(box=None, header_style="dim", pad_edge=False, show_header=header)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

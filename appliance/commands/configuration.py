@@ -106,6 +106,7 @@ def commit(
     from appliance.applier.client import ApplierClient
 
     window, when = seconds(confirm) if confirm else None, moment(at) if at else None
+    ApplierClient(Paths.default().applier_socket).state()  # without an applier, nothing is left in the history
     with store() as opened:
         revision = opened.propose_staged(author(), message)
     allow = allowed(allow_drops, allow_restart)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from appliance.core.errors import CentralinoError
@@ -57,11 +58,12 @@ def _engine(paths: Paths) -> dict[str, Any]:
 
 
 def _registrations(ami: AmiClient) -> list[dict[str, str]]:
-    contacts = ami.list("PJSIPShowContacts")
+    """A contact's name is its AOR's with ``;@`` and a hash behind it; ours are device ids, a trunk's begin with ``trunk-``."""
+    contacts = ((re.split("[;@]", item.get("ObjectName"))[0], item) for item in ami.list("PJSIPShowContacts"))
     return [
-        {"device": item.get("Aor"), "uri": item.get("Uri"), "state": item.get("Status")}
-        for item in contacts
-        if not item.get("Aor").startswith("trunk-")
+        {"device": device, "uri": item.get("Uri"), "state": item.get("Status"), "phone": item.get("UserAgent")}
+        for device, item in contacts
+        if not device.startswith("trunk-")
     ]
 
 
