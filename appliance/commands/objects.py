@@ -8,7 +8,8 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Final, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import typer
 from rich.markup import escape
@@ -294,7 +295,7 @@ def value_of(model: type[Part], path: Sequence[str], text: str) -> Any:
     """A field's value from a word: text stays as it is (the model converts it); lists are written with commas, or like
     mappings as YAML."""
     wanted = annotation_of(model, path)
-    if text[:1] in "[{" and wanted not in (str, str | None):
+    if text[:1] in "[{" and not is_text(wanted):
         import yaml
 
         try:
@@ -319,6 +320,13 @@ def annotation_of(model: type[Part], path: Sequence[str]) -> Any:
     parts = [option for option in options if isinstance(option, type) and issubclass(option, Part)]
     found = [annotation_of(part, path[1:]) for part in parts]
     return next((option for option in found if option is not None), None)
+
+
+def is_text(annotation: Any) -> bool:
+    """Whether a field holds text: ``str``, with rules to it or optional."""
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        return any(map(is_text, get_args(annotation)))
+    return annotation is str
 
 
 def new_account(document: Document, data: dict[str, Any]) -> tuple[Object, str] | None:
