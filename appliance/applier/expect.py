@@ -45,6 +45,7 @@ _DSCP: Final = {
 _TRUE: Final = frozenset({"yes", "true", "on", "1", "y", "t"})
 _FALSE: Final = frozenset({"no", "false", "off", "0", "n", "f"})
 _TOKEN: Final = re.compile(r"(@[a-z0-9][a-z0-9-]*)\.[0-9a-z]{16,}")
+_WITH_PORT: Final = re.compile(r"(?:\[(?P<v6>[^]]+)\]|(?P<v4>[\d.]+)):(?P<port>\d+)(?P<mask>/.*)?")
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -139,11 +140,16 @@ def _word(value: str) -> object:
 
 
 def _network(value: str) -> str:
+    """A network by its prefix length, with the port that an identify may have: ``192.0.2.1:5060/32``."""
+    port = ""
+    if with_port := _WITH_PORT.fullmatch(value):
+        port = f":{with_port['port']}"
+        value = (with_port["v6"] or with_port["v4"]) + (with_port["mask"] or "")
     try:
         address, _, mask = value.partition("/")
         if ":" in mask:
             mask = str(int(ipaddress.IPv6Address(mask)).bit_count())
-        return str(ipaddress.ip_network(f"{address}/{mask}" if mask else address, strict=False))
+        return str(ipaddress.ip_network(f"{address}/{mask}" if mask else address, strict=False)) + port
     except ValueError:
         return value
 
