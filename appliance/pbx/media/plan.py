@@ -45,6 +45,10 @@ def _transport(listener: Listener, domain: str, certificate: tuple[str, str] | N
     ]
     if listener.transport is not Transport.WSS:  # that socket is the web server's
         options += [("tos", "cs3"), ("cos", "3")]
+    if listener.transport is Transport.UDP:
+        # What we ask of a phone goes out where it registered. Else it would be whichever UDP listener comes first, whose
+        # address may not even reach the phone. (Connections answer that by themselves.)
+        options.append(("symmetric_transport", "yes"))
     if listener.transport in (Transport.TLS, Transport.TCP):
         options.append(("tcp_keepalive_enable", "yes"))
     if listener.transport is Transport.TLS:
