@@ -45,6 +45,8 @@ MODULES: Final[Mapping[str, str]] = {
 
 HOT: Final = "tables/"
 """Files below it are read at call time: nothing is reloaded."""
+READ_AT_RELOAD: Final[Mapping[str, str]] = {"tables/hints.conf": "pbx_config.so"}
+"""But for these: a hint is evaluated when its first watcher comes and at a reload, not again in between."""
 
 PJSIP: Final = "pjsip.conf"
 TRANSPORT: Final = "transport"
@@ -142,9 +144,10 @@ def _reloads(writes: list[WriteFile], readbacks: list[ReadBack]) -> Iterator[Ste
         yield RestartEngine(f"{', '.join(fixed)}: read at start only")
         return
     order = list(Effect)
+    asked = {module for name, module in READ_AT_RELOAD.items() if name in names}
     for name, module in MODULES.items():
-        if name in names:
-            effects = [step.effect for step in writes if step.name == name]
+        if name in names or module in asked:
+            effects = [Effect.LIVE, *(step.effect for step in writes if step.name == name)]
             effects += [step.effect for step in readbacks if step.file == name]
             yield ReloadModule(module, max(effects, key=order.index))
 

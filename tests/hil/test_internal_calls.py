@@ -178,6 +178,24 @@ def test_lamps_follow_the_extension(office: Office) -> None:
         eventually(lambda: b"terminated" in watch.all()[-1].body, "the lamp is out", 10)
 
 
+def test_lamps_follow_devices_that_come_and_go(office: Office) -> None:
+    from appliance.organisation.model import Secret
+    from appliance.pbx.extensions.model import Device
+
+    one = office.phone("201-1")
+    with SipPeer(office.desk, office.address) as lamp:
+        watch = lamp.subscribe("204-1", office.password("204-1"), "205", "dialog")
+        assert b"terminated" in watch.next().body
+        office.system.commit(Secret(id="205-2"), Device(id="205-2", extension="ext-205", slot=2, secret="205-2"))
+        two = office.phone("205-2")
+        call = one.call("205").ringing()
+        assert "early" in watch.until("early").body.decode()
+        two.incoming().answer()
+        watch.until("confirmed")
+        call.hangup()
+        watch.until("terminated")
+
+
 def test_a_name_changes_without_a_reload(office: Office) -> None:
     from appliance.pbx.extensions.model import Extension
 

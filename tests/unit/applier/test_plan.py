@@ -66,6 +66,16 @@ def test_a_hot_table_is_written_and_read_back_but_nothing_is_reloaded() -> None:
     )
 
 
+def test_changed_hints_reload_the_dialplan_once_so_that_lamps_follow() -> None:
+    old = {**OLD, "tables/hints.conf": table("hints", [("201", "PJSIP/desk")])}
+    new = {**old, "tables/hints.conf": table("hints", [("201", "PJSIP/desk&PJSIP/cordless")])}
+    reloads = [step for step in build(old, new).steps if isinstance(step, ReloadModule)]
+    assert reloads == [ReloadModule("pbx_config.so")]
+    new["extensions.conf"] = ConfFile("extensions.conf", (dialplan("b", ("1", ["NoOp()"])),))
+    reloads = [step for step in build(old, new).steps if isinstance(step, ReloadModule)]
+    assert reloads == [ReloadModule("pbx_config.so")]
+
+
 def test_several_files_are_reloaded_once_per_module_before_anything_is_read_back() -> None:
     new = replaced(
         pjsip_conf=pjsip(UDP, PHONE), extensions_conf=ConfFile("extensions.conf", (dialplan("b", ("1", ["NoOp()"])),))
