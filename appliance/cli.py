@@ -11,7 +11,7 @@ import typer
 from appliance.commands import calls, configuration, objects, system
 from appliance.commands.common import print_error
 from appliance.core.errors import CentralinoError
-from appliance.i18n import _
+from appliance.i18n import _, speak
 from appliance.kinds import KINDS
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ for _kind in KINDS:
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 an error of ours, 2 wrong usage, 130 interrupted."""
+    speak()
     try:
         app(prog_name="centralino")
     except CentralinoError as error:

@@ -15,7 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+DOMAIN: Final = "centralino"
+PLACE: Final = Path(__file__).parent / "locale"
 LANGUAGES: Final = ("en", "it")
+WORDS: Final = frozenset({"added", "changed", "removed", "text", "number"})
+"""Values of one word that are ours, not names of something."""
 _VALUE: Final = re.compile(r"\{(\d)\}")
 
 
@@ -30,12 +34,25 @@ def language() -> str:
 
 @cache
 def _catalogue(lang: str) -> gettext.NullTranslations:
-    return gettext.translation("centralino", Path(__file__).parent / "locale", [lang], fallback=True)
+    return gettext.translation(DOMAIN, PLACE, [lang], fallback=True)
+
+
+def speak() -> None:
+    """Have libraries that use gettext themselves (typer: headings of help texts, wrong usage) take our catalogue."""
+    gettext.bindtextdomain(DOMAIN, str(PLACE))
+    gettext.textdomain(DOMAIN)
+    if os.environ.get("CENTRALINO_LANGUAGE"):
+        os.environ["LANGUAGE"] = language()
 
 
 def _(message: str) -> str:
     """``message`` in the language of this process."""
     return _catalogue(language()).gettext(message) if message else ""
+
+
+def later(message: str) -> str:
+    """Marks a message that is translated where it is shown."""
+    return message
 
 
 def translated(text: str) -> str:
@@ -52,8 +69,8 @@ def translated(text: str) -> str:
 
 
 def _value(text: str) -> str:
-    """A value: itself, but for sentences, such as the reason inside another error."""
-    return translated(text) if " " in text else text
+    """A value: itself, but for sentences, such as the reason inside another error, and some words."""
+    return translated(text) if " " in text or text in WORDS else text
 
 
 @cache

@@ -92,7 +92,7 @@ def show_plan(found: dict[str, Any]) -> None:
 def effect_text(effect: str) -> str:
     """What a plan does to calls and connections."""
     return {
-        "live": _("live: no call notices"),
+        "live": _("live: no call notices it"),
         "drops_connections": _("drops connections: commit --allow-drops"),
         "needs_restart": _("needs a restart of the engine: commit --allow-restart"),
     }.get(effect, effect)

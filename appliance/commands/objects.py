@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
@@ -16,6 +17,7 @@ from rich.markup import escape
 
 from appliance.commands.common import Json, author, out, plain, print_json, print_table, store
 from appliance.commands.completion import ids_of
+from appliance.commands.fields import REQUIRED, fields, summary
 from appliance.core.document import Document, parse
 from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedError
 from appliance.core.fields import valid_id
@@ -51,6 +53,9 @@ def command(kind: str) -> typer.Typer:
     def remove(id: str, json: Json = False) -> None:
         remove_one(kind, id, json=json)
 
+    def fields_(json: Json = False) -> None:
+        show_fields(kind, json=json)
+
     # Types of arguments are looked up in the module, where `known` isn't: they are put in place here.
     for function in (show, remove):
         function.__annotations__["id"] = known
@@ -62,6 +67,7 @@ def command(kind: str) -> typer.Typer:
     else:
         add_edits(app, kind, known)
     app.command("remove", help=_("Remove one"))(remove)
+    app.command("fields", help=_("Which fields there are, and what they take"))(fields_)
     return app
 
 
@@ -76,24 +82,36 @@ def add_edits(app: typer.Typer, kind: str, known: Any) -> None:
 
     add.__annotations__["id"] = Annotated[str, typer.Argument(metavar="ID")]
     set_.__annotations__["id"] = known
-    fields = fields_help(KINDS[kind])
-    app.command("add", help=_("Add one"), epilog=fields)(add)
-    app.command("set", help=_("Change some fields of one"), epilog=fields)(set_)
-
-
-def summary(model: type[Part]) -> str:
-    """What a kind is: the first sentence of its description."""
-    return (model.__doc__ or "").splitlines()[0].split(". ")[0].removesuffix(".")
+    names = fields_help(KINDS[kind])
+    app.command("add", help=_("Add one"), epilog=names)(add)
+    app.command("set", help=_("Change some fields of one"), epilog=names)(set_)
 
 
 def fields_help(model: type[Part]) -> str:
-    """The fields of a kind, for the end of a help text. The reference tells all of them at length."""
-    names = [
-        f"{name}=…" if info.is_required() else f"[{name}=…]"
-        for name, info in model.model_fields.items()
-        if name != "id"
+    """The fields of a kind, for the end of a help text."""
+    names = [row.name if row.default == REQUIRED else f"[{row.name}]" for row in fields(model) if "." not in row.name]
+    return _("Fields: {names}. More about them: centralino {kind} fields").format(
+        names=escape(" ".join(names)), kind=getattr(model, "kind", "")
+    )
+
+
+def show_fields(kind: str, *, json: bool) -> None:
+    """What fields a kind has, and what they take."""
+    rows = list(fields(KINDS[kind]))
+    if json:
+        print_json([asdict(row) for row in rows])
+        return
+    columns = (_("field"), _("value"), _("default"), _("meaning"))
+    table = [
+        [
+            row.name,
+            translated(row.values),
+            _(row.default) if row.default == REQUIRED else row.default,
+            translated(row.help),
+        ]
+        for row in rows
     ]
-    return _("Fields: {names}. All about them: docs/reference.md").format(names=escape(" ".join(names)))
+    print_table(translated(summary(KINDS[kind])), columns, table, empty="")
 
 
 def show_all(kind: str, *, json: bool) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from appliance.core.document import Document
-from appliance.i18n import _
+from appliance.i18n import _, translated
 from appliance.pbx.extensions.model import Device, Extension
 from appliance.pbx.media.model import Listener, Transport
 from appliance.run.demo import CALL_BACK_NUMBER, SERVICES
@@ -76,7 +76,7 @@ def devices_by_number(document: Document) -> Sequence[Device]:
 def _first_calls() -> RenderableType:
     table = Table(title=_("What to dial first"), title_justify="left", box=None, show_header=False)
     rows = {
-        "*43": _(SERVICES["*43"][1]),
+        "*43": translated(SERVICES["*43"][1]),
         "201": _("Reception (three devices ring)"),
         "400": _("The ring group “Front desk”"),
         "0" + CALL_BACK_NUMBER.removeprefix("+39"): _("The simulated provider calls the main number back"),

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from appliance.core.document import parse
 from appliance.core.model import Object
+from appliance.i18n import later
 from appliance.kinds import KINDS
 
 PROVIDER_PORT: Final = 5090
@@ -34,16 +35,16 @@ _HEAD: Final = (
 _BRANCH: Final = (("301", "Branch reception"), ("302", "Workshop"), ("303", "Branch sales"), ("304", "Showroom"))
 
 SERVICES: Final = {
-    "*43": ("echo", "Hear yourself: the echo test"),
-    "*65": ("which_number", "Which number am I?"),
-    "*60": ("date_time", "Date and time"),
-    "*55": ("hold_music", "Music on hold"),
-    "*78": ("dnd_on", "Do not disturb: on"),
-    "*79": ("dnd_off", "Do not disturb: off"),
-    "*72": ("forward_set", "Forward all calls (then the number)"),
-    "*73": ("forward_off", "Forward off"),
-    "*51": ("lock", "Lock the phone"),
-    "*52": ("unlock", "Unlock the phone"),
+    "*43": ("echo", later("Hear yourself: the echo test")),
+    "*65": ("which_number", later("Which number am I?")),
+    "*60": ("date_time", later("Date and time")),
+    "*55": ("hold_music", later("Music on hold")),
+    "*78": ("dnd_on", later("Do not disturb: on")),
+    "*79": ("dnd_off", later("Do not disturb: off")),
+    "*72": ("forward_set", later("Forward all calls (then the number)")),
+    "*73": ("forward_off", later("Forward off")),
+    "*51": ("lock", later("Lock the phone")),
+    "*52": ("unlock", later("Unlock the phone")),
 }
 """Star code → service and what it does."""
 

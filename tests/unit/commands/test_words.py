@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from appliance.commands.calls import begin, clock, e164, share
 from appliance.commands.common import one_line, plain
 from appliance.commands.configuration import allowed, moment, seconds
-from appliance.commands.objects import assigned, fields_help, masked, summary, value_of
+from appliance.commands.fields import fields, summary
+from appliance.commands.objects import assigned, fields_help, masked, value_of
 from appliance.core.document import parse
 from appliance.core.errors import InvalidError
 from appliance.kinds import KINDS
@@ -154,4 +156,20 @@ def test_every_kind_says_what_it_is_and_which_fields_it_has(kind: str) -> None:
     assert 5 < len(summary(KINDS[kind])) < 120
     assert not summary(KINDS[kind]).endswith(".")
     for name in KINDS[kind].model_fields:
-        assert name == "id" or f"{name}=" in fields_help(KINDS[kind])
+        assert name == "id" or re.search(rf"[ \[]{name}\b", fields_help(KINDS[kind]))
+    rows = {row.name: row for row in fields(KINDS[kind])}
+    assert all(row.values not in ("", "value") for row in rows.values())
+    assert len(rows) == len(list(fields(KINDS[kind]))) or kind in ("did", "inbound_route", "ring_group")
+
+
+def test_fields_say_what_they_take() -> None:
+    rows = {row.name: row for row in (*fields(Site), *fields(Device), *fields(Extension))}
+    assert rows["company"].values == "company id"
+    assert rows["links[].max_calls"].values == "number 0–10000"
+    assert rows["networks"].values == "list of network (CIDR)"
+    assert rows["allowed_transports"].values == "list of udp, tcp, tls, wss, at least 1"
+    assert (rows["allowed_transports"].default, rows["number"].default, rows["label"].default) == (
+        "udp",
+        "required",
+        "",
+    )
