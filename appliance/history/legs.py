@@ -37,8 +37,12 @@ STARTUP_COMMAND: Final = f"channel originate Local/started@{RUN_CONTEXT} applica
 _CALLED: Final = "$[${LEN(${DIALEDPEERNUMBER})}&!${LEN(${DIALEDPEERNAME})}&${LEN(${HANGUPCAUSE_KEYS()})}]"
 _ANSWER: Final = f"${{${{IF({_CALLED}?HANGUPCAUSE(${{CHANNEL}},tech):CHANNEL(state))}}}}"
 # A call that a fax tried to take over (T.38) may have left RTP behind, and the engine can't be asked whether it has.
-_MEDIA: Final = '$["${CHANNEL(state)}"="Up"&"${CHANNEL(pjsip,t38state)}"="DISABLED"]'
-_RTCP: Final = f"${{CHANNEL(${{IF({_MEDIA}?rtcp,all:state)}})}}"
+# A leg that ended its call itself has its counts in RTPAUDIOQOS already: asking the engine again costs two round trips to
+# the thread of the leg's SIP session.
+_KNOWN: Final = "$[${LEN(${RTPAUDIOQOS})}]"
+_T38: Final = f"${{${{IF({_KNOWN}?NOBODY_ASKS:CHANNEL(pjsip,t38state))}}}}"
+_MEDIA: Final = f'$["${{CHANNEL(state)}}"="Up"&"{_T38}"="DISABLED"]'
+_RTCP: Final = f"${{${{IF({_KNOWN}?RTPAUDIOQOS:CHANNEL(${{IF({_MEDIA}?rtcp,all:state)}}))}}}}"
 
 
 def leg_ended() -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import is_
 from typing import Final
 
 from appliance.core.asterisk import ConfFile
@@ -29,4 +30,25 @@ def desired(document: Document, installation: Installation) -> Mapping[str, Conf
         ConfFile("extensions.conf", (*legs.contexts(), *(section for part in parts for section in part.dialplan))),
         *(file for part in parts for file in part.files),
     ]
-    return {file.name: file for file in files}
+    made = {file.name: shared(file, _known.get(file.name)) for file in files}
+    _known.clear()
+    _known.update(made)
+    return made
+
+
+_known: Final[dict[str, ConfFile]] = {}
+"""The files as last made: what didn't change since is handed out again, neither rendered nor compared a second time."""
+
+
+def shared(file: ConfFile, known: ConfFile | None) -> ConfFile:
+    """``file``, with those objects of ``known`` that are equal: the very same file when nothing changed."""
+    if known is None:
+        return file
+    of_old = {(section.type, section.name): section for section in known.sections}
+    sections = []
+    for section in file.sections:
+        was = of_old.get((section.type, section.name))
+        sections.append(section if was is None or was is section or was != section else was)
+    if len(sections) == len(known.sections) and all(map(is_, sections, known.sections)):
+        return known
+    return ConfFile(file.name, tuple(sections))

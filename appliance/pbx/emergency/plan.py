@@ -4,7 +4,7 @@
 plan as they are, after the outside prefix, and behind the country's calling code (``+39112``: how a phone may dial a
 stored contact). Nothing is checked: neither class of service, lock, CLIR, nor limits of trunks and links.
 
-Order of attempts: the trunks of the site of the calling *device* (``EMERGENCY_SITE``), then those of all other sites,
+Order of attempts: the trunks of the site of the calling *device*, then those of all other sites,
 then all of them once more. A trunk that is full gives up one of its other calls; in the last round each does, for it
 may have fewer lines than we know. Any outcome but an answer leads to the next attempt. The calling number is the
 site's (``EMERGENCY_CLI``), else the trunk's own; the number is sent as dialled, without prefix (112).
@@ -20,6 +20,7 @@ from phonenumbers import PhoneMetadata
 from appliance.core.asterisk import Section, dialplan
 from appliance.core.document import Document
 from appliance.organisation.model import Site
+from appliance.pbx import carried
 from appliance.pbx.context import Installation
 from appliance.pbx.feature import Contribution
 from appliance.pbx.numbers.model import EmergencyPlan, NumberPlan
@@ -61,6 +62,7 @@ def _entry(numbers: tuple[str, ...], prefix: str, country: str) -> Section:
 
 
 def _place() -> Section:
+    own = f"emergency-{carried.SITE}"
     return dialplan(
         "emergency-call",
         (
@@ -70,8 +72,9 @@ def _place() -> Section:
                 "Set(__CLIR=)",
                 "Set(__DIVERTED=)",
                 # For whoever in the house must know: before anything can fail.
-                "UserEvent(Emergency,Number: ${EXTEN},Site: ${EMERGENCY_SITE},Device: ${FROM_DEVICE})",
-                "GotoIf(${DIALPLAN_EXISTS(emergency-${EMERGENCY_SITE},${EXTEN},1)}?emergency-${EMERGENCY_SITE},${EXTEN},1)",
+                f"UserEvent(Emergency,Number: ${{EXTEN}},Site: {carried.SITE},Device: {carried.DEVICE})",
+                f"Set(__EMERGENCY_CLI={carried.EMERGENCY_NUMBER})",
+                f"GotoIf(${{DIALPLAN_EXISTS({own},${{EXTEN}},1)}}?{own},${{EXTEN}},1)",
                 "Goto(emergency-rest,${EXTEN},1)",
             ),
         ),

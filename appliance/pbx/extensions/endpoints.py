@@ -14,6 +14,7 @@ from appliance.core.asterisk import Section
 from appliance.core.document import Document
 from appliance.core.model import Object
 from appliance.organisation.model import Company, Person, Site
+from appliance.pbx import carried
 from appliance.pbx.context import Installation
 from appliance.pbx.extensions.model import Device, Extension
 from appliance.pbx.extensions.resolve import Identity, identity
@@ -157,14 +158,15 @@ def _options(document: Document, device: Device, caller: Identity) -> Iterator[t
     yield "rtp_timeout_hold", str(RTP_TIMEOUT_HOLD_S)
     yield from _security(device)
     variables = {
-        "__FROM_DEVICE": device.id,
-        "__FROM_EXT": caller.number,
-        "__FROM_ID": caller.extension,
-        "__FROM_SITE": caller.site,
-        "__COS": caller.class_of_service,
-        "__CLI": caller.caller_number,
-        "__EMERGENCY_SITE": caller.site,
-        "__EMERGENCY_CLI": caller.emergency_number,
+        carried.FROM: carried.packed(
+            device.id,
+            caller.number,
+            caller.extension,
+            caller.site,
+            caller.class_of_service,
+            caller.caller_number,
+            caller.emergency_number,
+        ),
         # The globals say "inside".
         "TRANSFER_CONTEXT": f"transfer-{caller.transfer}" if caller.transfer != "inside" else "",
         "FORWARD_CONTEXT": f"forwarded-{caller.forward}" if caller.forward != "inside" else "",

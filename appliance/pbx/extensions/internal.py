@@ -22,20 +22,32 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from appliance.core.asterisk import Section, dialplan, lookup
-from appliance.pbx.extensions.tables import EXTENSION_COLUMNS
+from appliance.pbx import carried
+from appliance.pbx.extensions.tables import (
+    TO,
+    TO_BUSY,
+    TO_CALLER_NUMBER,
+    TO_CLASS,
+    TO_DEVICES,
+    TO_FORWARD,
+    TO_ID,
+    TO_LINKED,
+    TO_RING,
+    TO_SITE,
+)
 from appliance.pbx.routing.destinations import hop
 
-NAME_CALLER: Final = f"Set(CALLERID(name)={lookup('names', 'FROM_EXT')})"
+NAME_CALLER: Final = "Set(CALLERID(name)=${AST_CONFIG(tables/names.conf,${CALLERID(num):-2},${CALLERID(num)})})"
 """Give the call the name of the extension that it comes from."""
-READ_EXTENSION: Final = f"Set(ARRAY({','.join(EXTENSION_COLUMNS)})={lookup('extensions', 'EXTEN')})"
+READ_EXTENSION: Final = f"Set({TO}={lookup('extensions', 'EXTEN')})"
 """Read all that is known about extension ``${EXTEN}``."""
 
+_ELSEWHERE: Final = f'("{TO_LINKED}" != "" & "{TO_LINKED}" != "{carried.SITE}")'
 _SPECIAL: Final = (
-    '$["${DB(forward/${TO_ID})}${DB(dnd/${TO_ID})}${TO_BUSY}" != ""'
-    ' | ("${TO_LINKED}" != "" & "${TO_LINKED}" != "${FROM_SITE}")'
-    ' | "${TO_DEVICES}" = "" | "${FROM_EXT}" = "${EXTEN}"]'
+    f'$["${{DB(forward/{TO_ID})}}${{DB(dnd/{TO_ID})}}{TO_BUSY}" != "" | {_ELSEWHERE}'
+    f' | "{TO_DEVICES}" = "" | "{carried.NUMBER}" = "${{EXTEN}}"]'
 )
-_DIAL: Final = "Dial(${TO_DEVICES},${TO_RING},Ii${TO_OPTIONS})"
+_DIAL: Final = f"Dial({TO_DEVICES},{TO_RING},Ii${{TO_OPTIONS}})"
 """I: name and number that the caller sees are those set before. i: a phone's 302 isn't followed, for the engine takes its
 Contact's user part literally, and ``sip:PJSIP%2Fnumber%40trunk@…`` would call anything past every check (app_dial.c,
 ``do_forward``). The phone counts as busy; whoever wants a forward sets it by star code."""
@@ -44,18 +56,19 @@ Contact's user part literally, and ``sip:PJSIP%2Fnumber%40trunk@…`` would call
 def ring() -> tuple[str, ...]:
     """Ring extension ``${EXTEN}`` for a call from anywhere."""
     first, stop = hop()
+    sent_on_by = carried.packed("", "${EXTEN}", TO_ID, TO_SITE, TO_CLASS, TO_CALLER_NUMBER)
     return (
-        READ_EXTENSION,
+        f"Set(ARRAY({TO},CONNECTEDLINE(num,i))={lookup('extensions', 'EXTEN')},${{EXTEN}})",
         f"GotoIf({_SPECIAL}?decide)",
         f"ring: Set(CONNECTEDLINE(name,i)={lookup('names', 'EXTEN')})",
         _DIAL,
         "Goto(unanswered,${DIALSTATUS},1)",
-        'decide: GotoIf($["${TO_ID}" = ""]?unknown)',
-        'GotoIf($["${DB(forward/${TO_ID})}" != ""]?forward)',
-        'GotoIf($["${TO_DEVICES}" = ""]?unknown)',
-        'GotoIf($["${DB(dnd/${TO_ID})}" != "" | "${FROM_EXT}" = "${EXTEN}"]?busy)',
-        'GotoIf($["${TO_BUSY}" != "" & ${GROUP_COUNT(${TO_ID}@extension)} > 0]?busy)',
-        'GotoIf($["${TO_LINKED}" = "" | "${FROM_SITE}" = "" | "${FROM_SITE}" = "${TO_LINKED}"]?ring)',
+        f'decide: GotoIf($["{TO_ID}" = ""]?unknown)',
+        f'GotoIf($["${{DB(forward/{TO_ID})}}" != ""]?forward)',
+        f'GotoIf($["{TO_DEVICES}" = ""]?unknown)',
+        f'GotoIf($["${{DB(dnd/{TO_ID})}}" != "" | "{carried.NUMBER}" = "${{EXTEN}}"]?busy)',
+        f'GotoIf($["{TO_BUSY}" != "" & ${{GROUP_COUNT({TO_ID}@extension)}} > 0]?busy)',
+        f'GotoIf($["{TO_LINKED}" = "" | "{carried.SITE}" = "" | "{carried.SITE}" = "{TO_LINKED}"]?ring)',
         "Gosub(link,s,1)",
         "Goto(ring)",
         "busy: Hangup(17)",
@@ -65,9 +78,9 @@ def ring() -> tuple[str, ...]:
         "Set(REDIRECTING(from-num,i)=${EXTEN})",
         "Set(REDIRECTING(reason,i)=cfu)",
         "Set(REDIRECTING(count,i)=$[0${REDIRECTING(count)} + 1])",
-        "Set(__DIVERTED=${TO_CLI})",
-        "Set(ARRAY(__FROM_ID,__FROM_EXT,__FROM_SITE,__COS,__CLI)=${TO_ID},${EXTEN},${TO_SITE},${TO_COS},${TO_CLI})",
-        "Goto(sent-on-${TO_FORWARD},${DB(forward/${TO_ID})},1)",
+        f"Set(__DIVERTED={TO_CALLER_NUMBER})",
+        f"Set({carried.FROM}={sent_on_by})",
+        f"Goto(sent-on-{TO_FORWARD},${{DB(forward/{TO_ID})}},1)",
     )
 
 
@@ -82,7 +95,7 @@ def contexts(patterns: Sequence[str]) -> Iterator[Section]:
         (
             "s",
             (
-                "Set(ARRAY(LINK,LINK_MAX,LINK_CODECS)=${AST_CONFIG(tables/links.conf,${FROM_SITE},${TO_SITE})})",
+                f"Set(ARRAY(LINK,LINK_MAX,LINK_CODECS)=${{AST_CONFIG(tables/links.conf,{carried.SITE},{TO_SITE})}})",
                 'GotoIf($["${LINK}" = ""]?free)',
                 'GotoIf($["${LINK_MAX}" != "" & ${GROUP_COUNT(${LINK}@link)} >= 0${LINK_MAX}]?full)',
                 "Set(GROUP(link)=${LINK})",

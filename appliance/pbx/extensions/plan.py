@@ -12,8 +12,8 @@ What other features may rely on (contexts; a call enters with its channel variab
     emergency numbers aren't there: nobody can be sent to them.
 ``transfer-inside``, ``transfer-outside``, ``forwarded-inside``, ``forwarded-outside``
     Targets of REFER (``TRANSFER_CONTEXT``) and of 302 (``FORWARD_CONTEXT``), as the device's class has it; a target that
-    isn't there is refused, and the call stays with the device. They take over ``__FROM_ID``,
-    ``__FROM_EXT``, ``__FROM_SITE``, ``__COS`` and ``__CLI`` of the device that sends the call on.
+    isn't there is refused, and the call stays with the device. They take over ``FROM`` of the
+    device that sends the call on.
 ``outward``
     Numbers with the outside prefix, and with ``+``: to ``outside`` without the prefix. Refused (403) to a locked phone.
 ``unanswered``
@@ -23,8 +23,8 @@ Values that phones set, in the engine's database: ``dnd/<extension id>`` (1), ``
 dialled), ``lock/<extension id>`` (1). A locked phone may dial emergency numbers, services, extensions and groups; and
 what its extension forwards or its devices transfer doesn't get outside either.
 
-Channel variables besides those of the contract: ``__FROM_ID`` extension id; ``GROUP(extension)`` extension id,
-on every leg of every device: busy logic counts it.
+On every leg of every device: ``FROM`` (see :mod:`appliance.pbx.carried`), and ``GROUP(extension)``, the extension's id,
+which busy logic counts.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from functools import lru_cache
 
 from appliance.core.asterisk import Section, dialplan
 from appliance.core.document import Document
+from appliance.pbx import carried
 from appliance.pbx.context import Installation
 from appliance.pbx.extensions import internal
 from appliance.pbx.extensions.endpoints import sections
@@ -83,7 +84,7 @@ def _dialplan(plan: NumberPlan | None, groups: tuple[str, ...]) -> tuple[Section
 
 
 def _outward(prefix: str) -> Section:
-    locked = 'GotoIf($["${DB(lock/${FROM_ID})}" != ""]?locked)'
+    locked = f'GotoIf($["${{DB(lock/{carried.EXTENSION})}}" != ""]?locked)'
     refuse = "locked: Hangup(21)"
     return dialplan(
         "outward",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from appliance.core.asterisk import Section, dialplan, lookup
-from appliance.pbx.extensions.tables import DEVICE_COLUMNS
+from appliance.pbx import carried
 from appliance.pbx.routing.destinations import hop
 
 
@@ -17,7 +17,7 @@ def sent_on(context: str, channel_variable: str, reach: str, targets: tuple[str,
         *hop(),
         f"Set(SENT_ON_BY=${{{channel_variable}:6:-9}})",
         "Set(SENT_ON_BY=${CUT(SENT_ON_BY,@,1)})",
-        f"Set(ARRAY({','.join(DEVICE_COLUMNS)})={lookup('devices', 'SENT_ON_BY')})",
+        f"Set({carried.FROM}={lookup('devices', 'SENT_ON_BY')})",
         f"Goto(sent-on-{reach},${{EXTEN}},1)",
     )
     return dialplan(f"{context}-{reach}", *((target, steps) for target in targets))

@@ -8,6 +8,7 @@ from typing import Final
 from appliance.core.asterisk import ConfFile, Section, table
 from appliance.core.document import Document
 from appliance.organisation.model import Site
+from appliance.pbx import carried
 from appliance.pbx.context import Installation
 from appliance.pbx.extensions.endpoints import endpoint_names
 from appliance.pbx.extensions.model import BusyPolicy, Device, Extension
@@ -16,20 +17,33 @@ from appliance.pbx.media.codecs import codecs_line
 from appliance.pbx.media.doors import doors
 from appliance.pbx.media.model import CodecPolicy, Listener
 
-EXTENSION_COLUMNS: Final = (
-    "TO_ID", "TO_BUSY", "TO_RING", "TO_SITE", "TO_LINKED", "TO_COS", "TO_CLI", "TO_FORWARD",
-    "CONNECTEDLINE(num,i)", "TO_DEVICES",
-)  # fmt: skip
-"""Variables that a row of ``tables/extensions.conf`` sets, in order, with one ``Set(ARRAY(…)=…)``.
+TO: Final = "TO"
+"""The variable that holds a row of ``tables/extensions.conf``, its columns separated by ``|``: all that is known about
+the extension that a call goes to. One variable and not nine: see :mod:`appliance.pbx.carried`."""
 
-TO_BUSY: ``busy`` or empty (call waiting). TO_RING: seconds. TO_LINKED: the site once more if it has a thin link.
-TO_FORWARD: how far its calls may be forwarded, ``inside`` or ``outside``. TO_DEVICES: argument of Dial.
-"""
 
-DEVICE_COLUMNS: Final = (
-    "__FROM_ID", "__FROM_EXT", "__FROM_SITE", "__COS", "__CLI",
-)  # fmt: skip
-"""Variables that a row of ``tables/devices.conf`` sets: who sends a call on, by device id."""
+def _column(position: int) -> str:
+    return f"${{CUT({TO},|,{position})}}"
+
+
+TO_ID: Final = _column(1)
+"""Expression: id of the extension; empty when there is none with that number."""
+TO_BUSY: Final = _column(2)
+"""Expression: ``busy``, or empty (call waiting)."""
+TO_RING: Final = _column(3)
+"""Expression: seconds to ring."""
+TO_SITE: Final = _column(4)
+"""Expression: id of its site."""
+TO_LINKED: Final = _column(5)
+"""Expression: the site once more if it has a thin link, else empty."""
+TO_CLASS: Final = _column(6)
+"""Expression: id of its class of service."""
+TO_CALLER_NUMBER: Final = _column(7)
+"""Expression: its outside calling number."""
+TO_FORWARD: Final = _column(8)
+"""Expression: how far its calls may be forwarded, ``inside`` or ``outside``."""
+TO_DEVICES: Final = _column(9)
+"""Expression: argument of Dial for all its devices; empty when it has none."""
 
 
 def tables(document: Document, installation: Installation) -> tuple[ConfFile, ...]:
@@ -61,7 +75,7 @@ def _dialled(document: Document, installation: Installation) -> dict[str, list[t
 
 def _row(document: Document, extension: Extension, devices: list[tuple[str, ...]], linked: frozenset[str]) -> str:
     own = identity(document, extension)
-    return ",".join(
+    return "|".join(
         (
             extension.id,
             "busy" if extension.busy_policy is BusyPolicy.BUSY else "",
@@ -71,7 +85,6 @@ def _row(document: Document, extension: Extension, devices: list[tuple[str, ...]
             own.class_of_service,
             own.caller_number,
             own.forward,
-            extension.number,
             "&".join(f"PJSIP/{names[0]}" for names in devices),
         )
     )
@@ -83,16 +96,13 @@ def _hint(devices: list[tuple[str, ...]]) -> str:
 
 
 def _devices(document: Document) -> Iterator[tuple[str, str]]:
+    """``tables/devices.conf``: what a call carries once a device has sent it on, by device id."""
     for device in document.all(Device).values():
         own = identity(document, document.get(Extension, device.extension), device)
-        columns = (
-            own.extension,
-            own.number,
-            own.site,
-            own.class_of_service,
-            own.caller_number,
+        yield (
+            device.id,
+            carried.packed("", own.number, own.extension, own.site, own.class_of_service, own.caller_number),
         )
-        yield device.id, ",".join(columns)
 
 
 def _linked(document: Document) -> frozenset[str]:

@@ -28,9 +28,11 @@ from typing import Final
 
 from appliance.core.asterisk import Section, dialplan, lookup, table
 from appliance.core.document import Document
+from appliance.pbx import carried
 from appliance.pbx.context import Installation
 from appliance.pbx.extensions.internal import NAME_CALLER, READ_EXTENSION
 from appliance.pbx.extensions.model import Extension
+from appliance.pbx.extensions.tables import TO_BUSY, TO_DEVICES, TO_ID
 from appliance.pbx.feature import Contribution
 from appliance.pbx.groups.model import RingGroup, Strategy
 from appliance.pbx.routing.destinations import hop, steps
@@ -95,7 +97,7 @@ def _common() -> Iterator[Section]:
         (
             "s",
             (
-                'GotoIf($["${FROM_EXT}" = "" | ${LEN(${CALLERID(name)})} > 0]?named)',
+                f'GotoIf($["{carried.NUMBER}" = "" | ${{LEN(${{CALLERID(name)}})}} > 0]?named)',
                 NAME_CALLER,
                 "named: Set(GROUP_CALLER=${CALLERID(name)})",
                 f"Set(GROUP_NAME={lookup('groups', 'GROUP_ID')})",
@@ -112,8 +114,8 @@ def _common() -> Iterator[Section]:
         ),
     )
     left_out = (
-        '$["${TO_DEVICES}" = "" | "${FROM_EXT}" = "${EXTEN}" | "${DB(dnd/${TO_ID})}" != ""'
-        ' | ("${TO_BUSY}" != "" & ${GROUP_COUNT(${TO_ID}@extension)} > 0)]'
+        f'$["{TO_DEVICES}" = "" | "{carried.NUMBER}" = "${{EXTEN}}" | "${{DB(dnd/{TO_ID})}}" != ""'
+        f' | ("{TO_BUSY}" != "" & ${{GROUP_COUNT({TO_ID}@extension)}} > 0)]'
     )
     late = "Local/${EXTEN}~${ARG1}@group-late"
     yield dialplan(
@@ -124,7 +126,7 @@ def _common() -> Iterator[Section]:
                 READ_EXTENSION,
                 f"GotoIf({left_out}?out)",
                 "Set(GROUP_DEVICES=${GROUP_DEVICES}${IF($[${LEN(${GROUP_DEVICES})} > 0]?&)}"
-                f"${{IF($[${{ARG1}} > 0]?{late}:${{TO_DEVICES}})}})",
+                f"${{IF($[${{ARG1}} > 0]?{late}:{TO_DEVICES})}})",
                 "out: Return()",
             ),
         ),
@@ -142,7 +144,7 @@ def _common() -> Iterator[Section]:
     )
     yield dialplan(
         "group-late-ring",
-        ("_[0-9]!", (READ_EXTENSION, f"Dial(${{TO_DEVICES}},,{_DIAL})", UNANSWERED)),
+        ("_[0-9]!", (READ_EXTENSION, f"Dial({TO_DEVICES},,{_DIAL})", UNANSWERED)),
     )
     yield dialplan(
         "group-ring",

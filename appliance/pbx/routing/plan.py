@@ -3,7 +3,7 @@
 Contexts for other features:
 
 ``outside``
-    A number without its outside prefix. Normalised, its category checked against ``COS``, then routed by ``FROM_SITE``. A number
+    A number without its outside prefix. Normalised, its category checked against the caller's class, then routed by site. A number
     of ours stays inside. A phone that withholds its number (``Privacy``, RFC 3323) calls with CLIR. A call that an
     extension forwards (``FORWARDED_BY``) is told as diverted by that extension's calling number. Causes to the phone:
     484 not a number, 403 denied, 503 no line, else what the network said.
@@ -25,6 +25,7 @@ from typing import Final
 from appliance.core.asterisk import Section, dialplan
 from appliance.core.document import Document
 from appliance.organisation.model import Site
+from appliance.pbx import carried
 from appliance.pbx.context import Installation
 from appliance.pbx.feature import Contribution
 from appliance.pbx.numbers.dialling import class_check, classify, normalise
@@ -62,16 +63,17 @@ def _outside(country: str) -> Section:
         (
             NUMBER,
             (
+                f"Set(__CLI={carried.CALLER_NUMBER})",
                 normalise("${EXTEN}", country),
                 "Set(__CALLED=${GOSUB_RETVAL})",
                 'GotoIf($["${CALLED}" = ""]?invalid)',
                 classify("${CALLED}"),
-                class_check("${COS}", "${CALLED}", "${GOSUB_RETVAL}"),
+                class_check(carried.CLASS, "${CALLED}", "${GOSUB_RETVAL}"),
                 'GotoIf($["${GOSUB_RETVAL}" != "1"]?denied)',
                 "GotoIf(${DIALPLAN_EXISTS(did,${CALLED},1)}?dids,${CALLED},1)",
                 'ExecIf($["${FORWARDED_BY}" != ""]?Set(__DIVERTED=${CLI}))',
                 f'ExecIf(${{REGEX("id|user|header" {privacy})}}?Set(__CLIR=1))',
-                "GotoIf(${DIALPLAN_EXISTS(route-${FROM_SITE},${CALLED},1)}?route-${FROM_SITE},${CALLED},1)",
+                f"GotoIf(${{DIALPLAN_EXISTS(route-{carried.SITE},${{CALLED}},1)}}?route-{carried.SITE},${{CALLED}},1)",
                 f"Hangup({NO_LINE})",
                 f"invalid: Hangup({INVALID})",
                 f"denied: Hangup({REJECTED})",

@@ -27,8 +27,9 @@ from typing import Final
 
 from appliance.core.asterisk import Section, dialplan, lookup
 from appliance.core.document import Document
+from appliance.pbx import carried
 from appliance.pbx.context import Installation
-from appliance.pbx.extensions.tables import EXTENSION_COLUMNS
+from appliance.pbx.extensions.tables import TO, TO_FORWARD, TO_ID
 from appliance.pbx.feature import Contribution
 from appliance.pbx.numbers.model import Service, ServiceCode
 
@@ -65,9 +66,9 @@ def _services() -> tuple[Section, ...]:
 def _set(family: str, value: str, *prompts: str) -> tuple[str, ...]:
     # From a trunk there is no extension whose value could be set.
     return (
-        'GotoIf($["${FROM_ID}" = ""]?nobody)',
+        f'GotoIf($["{carried.EXTENSION}" = ""]?nobody)',
         "Answer()",
-        f"Set(DB({family}/${{FROM_ID}})={value})",
+        f"Set(DB({family}/{carried.EXTENSION})={value})",
         f"Playback({'&'.join(prompts)})",
         "nobody: Hangup(16)",
     )
@@ -75,19 +76,20 @@ def _set(family: str, value: str, *prompts: str) -> tuple[str, ...]:
 
 def _clear(family: str, *prompts: str) -> tuple[str, ...]:
     return (
-        'GotoIf($["${FROM_ID}" = ""]?nobody)',
+        f'GotoIf($["{carried.EXTENSION}" = ""]?nobody)',
         "Answer()",
-        f"Set(CLEARED=${{DB_DELETE({family}/${{FROM_ID}})}})",
+        f"Set(CLEARED=${{DB_DELETE({family}/{carried.EXTENSION})}})",
         f"Playback({'&'.join(prompts)})",
         "nobody: Hangup(16)",
     )
 
 
 _FORWARD: Final = (
-    f"Set(ARRAY({','.join(EXTENSION_COLUMNS)})={lookup('extensions', 'FROM_EXT')})",
-    'GotoIf($["${TO_ID}" = "" | "${EXTEN}" = "${FROM_EXT}"]?invalid)',
-    "GotoIf($[!${DIALPLAN_EXISTS(sent-on-${TO_FORWARD},${EXTEN},1)}]?invalid)",
-    "Set(DB(forward/${TO_ID})=${EXTEN})",
+    f"Set(OWN_NUMBER={carried.NUMBER})",
+    f"Set({TO}={lookup('extensions', 'OWN_NUMBER')})",
+    f'GotoIf($["{TO_ID}" = "" | "${{EXTEN}}" = "${{OWN_NUMBER}}"]?invalid)',
+    f"GotoIf($[!${{DIALPLAN_EXISTS(sent-on-{TO_FORWARD},${{EXTEN}},1)}}]?invalid)",
+    f"Set(DB(forward/{TO_ID})=${{EXTEN}})",
     "Playback(call-forwarding&activated)",
     "Hangup(16)",
     "invalid: Playback(pbx-invalid)",
@@ -95,10 +97,11 @@ _FORWARD: Final = (
 )
 _STEPS: Final[dict[Service, tuple[str, ...]]] = {
     Service.ECHO: ("Answer()", "Echo()", "Hangup(16)"),
-    Service.WHICH_NUMBER: ("Answer()", "Playback(extension)", "SayDigits(${FROM_EXT})", "Hangup(16)"),
+    Service.WHICH_NUMBER: ("Answer()", "Playback(extension)", f"SayDigits({carried.NUMBER})", "Hangup(16)"),
     Service.DATE_TIME: (
         "Answer()",
-        f"Set(TIME_ZONE={lookup('sites', 'FROM_SITE')})",
+        f"Set(SITE={carried.SITE})",
+        f"Set(TIME_ZONE={lookup('sites', 'SITE')})",
         'SayUnixTime(,${TIME_ZONE},${IF($["${CHANNEL(language)}" = "it"]?AdBkM:ABdIMp)})',
         "Hangup(16)",
     ),
@@ -106,7 +109,7 @@ _STEPS: Final[dict[Service, tuple[str, ...]]] = {
     Service.DND_ON: _set("dnd", "1", "do-not-disturb", "activated"),
     Service.DND_OFF: _clear("dnd", "do-not-disturb", "de-activated"),
     Service.FORWARD_SET: (
-        'GotoIf($["${FROM_ID}" = ""]?nobody)',
+        f'GotoIf($["{carried.EXTENSION}" = ""]?nobody)',
         "Answer()",
         f"Read(NUMBER,vm-enter-num-to-call,20,,1,{DIGIT_TIMEOUT_S})",
         'GotoIf($["${NUMBER}" = ""]?nobody)',

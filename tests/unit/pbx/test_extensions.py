@@ -105,15 +105,11 @@ def test_what_a_device_is_resolves_from_near_to_far() -> None:
 
     far = variables()
     assert far["language"] == "en"
-    assert far["__COS"] == "site"
-    assert far["__CLI"] == "+390200000100"
-    assert far["__FROM_SITE"] == far["__EMERGENCY_SITE"] == "hq"
-    assert "__EMERGENCY_CLI" not in far
+    assert far["__FROM"] == "d|201|e|hq|site|+390200000100|"
     assert "TRANSFER_CONTEXT" not in far
     near = variables(device(site="branch", class_of_service="own", caller_number="+390200000111"))
     assert near["language"] == "it"
-    assert (near["__COS"], near["__CLI"]) == ("own", "+390200000111")
-    assert (near["__FROM_SITE"], near["__EMERGENCY_CLI"]) == ("branch", "+390200000300")
+    assert near["__FROM"] == "d|201|e|branch|own|+390200000111|+390200000300"
     assert near["TRANSFER_CONTEXT"] == "transfer-outside"
 
 
