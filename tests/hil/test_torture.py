@@ -1,0 +1,118 @@
+"""The torture messages of RFC 4475 at the running engine, from strangers, over each transport, and from the provider's own
+address; and damaged copies of them. The engine lives, and a call that is up isn't disturbed."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import pytest
+
+from tests.hil.agents.peer import SipPeer, torture_message, torture_names
+from tests.hil.agents.process import eventually
+from tests.hil.company import PBX, PBX_OUTSIDE, Company, open_company, rows, talk
+
+ROUNDS = 3
+DAMAGED = 1000
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
+    made = rows(transports=("udp", "tcp"))
+    with open_company(tmp_path_factory.mktemp("torture"), made, complaints=[""]) as company:  # of course it complains
+        yield company
+
+
+def messages() -> list[bytes]:
+    assert len(torture_names()) == 49
+    return [torture_message(name) for name in torture_names()]
+
+
+def damaged() -> list[bytes]:
+    """Copies with bytes changed, cut out or repeated; the same ones in each run."""
+    dice = random.Random(4475)
+    found = []
+    for _ in range(DAMAGED):
+        data = bytearray(dice.choice(messages()))
+        for _ in range(dice.randint(1, 8)):
+            at = dice.randrange(len(data))
+            match dice.randrange(3):
+                case 0:
+                    data[at] = dice.randrange(256)
+                case 1:
+                    del data[at : at + dice.randint(1, 20)]
+                case _:
+                    data[at:at] = data[at : at + 20] * dice.randint(1, 10)
+            data = data or bytearray(b"\r\n")
+        found.append(bytes(data))
+    return found
+
+
+def over(company: Company, transport: Literal["udp", "tcp"], sent: list[bytes]) -> None:
+    """From a stranger. Over TCP each on a connection of its own, for the engine may rightly close it."""
+    if transport == "tcp":
+        for data in sent:
+            with SipPeer(company.desk, PBX, transport=transport) as peer, contextlib.suppress(OSError):
+                peer.send_raw(data)
+        return
+    with SipPeer(company.desk, PBX) as peer:
+        for data in sent:
+            peer.send_raw(data[:60000])
+        eventually(lambda: peer.raw, "answers to some of them")
+
+
+def from_the_provider(company: Company, sent: list[bytes]) -> None:
+    """From the address that calls are accepted from."""
+    before = len(company.line.raw)
+    for data in sent:
+        company.line.send_raw(data[:60000], (PBX_OUTSIDE, 5060))
+    eventually(lambda: len(company.line.raw) > before, "answers to some of them")
+
+
+WAYS: dict[str, Callable[[Company], None]] = {
+    "udp": lambda company: [over(company, "udp", messages()) for _ in range(ROUNDS)] and None,
+    "tcp": lambda company: over(company, "tcp", messages()),
+    "provider": lambda company: [from_the_provider(company, messages()) for _ in range(ROUNDS)] and None,
+    "damaged": lambda company: over(company, "udp", damaged()),
+    "damaged-provider": lambda company: from_the_provider(company, damaged()),
+}
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_the_engine_lives_and_a_call_goes_on(company: Company, way: str) -> None:
+    one, two, engine = company.phone("201-1"), company.phone("202-1"), company.system.engine
+    assert engine is not None
+    pid = engine.pid
+    call = one.call("202")
+    incoming = two.incoming().answer()
+    call.established()
+    one.hears(two.tone_hz)
+    marks = two.hears(one.tone_hz).mark(), one.mark()
+    WAYS[way](company)
+    with SipPeer(company.desk, PBX) as peer:  # it has come to the end of them
+        answer = peer.ask(peer.request("REGISTER", "204-1", Expires="60"), "204-1", company.system.passwords["204-1"])
+    assert answer.code == 200
+    reports = two.since(marks[0], one.tone_hz), one.since(marks[1], two.tone_hz)
+    assert all(report.longest_gap_ms <= 60 for report in reports), reports
+    call.hangup()
+    incoming.closed()
+    assert engine.running
+    assert engine.pid == pid
+    assert not list(company.system.paths.engine.top.rglob("core*"))
+
+
+def test_afterwards_phones_register_and_call_as_ever(company: Company) -> None:
+    one, three = company.phone("201-1"), company.phone("203-1")
+    eventually(lambda: _quiet(company), "what the messages began has ended", 60, 0.5)
+    talk(one, three, one.call("203"))
+    company.line.does((0, "200 OK"))
+    call = one.call("00200000999").established()
+    call.hangup()
+    assert company.system.client.check() == []
+
+
+def _quiet(company: Company) -> bool:
+    with company.system.ami() as ami:
+        return not ami.channels()
