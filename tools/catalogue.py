@@ -107,14 +107,14 @@ def _of_node(node: ast.AST, positions: dict[str, tuple[int, ...]]) -> Iterator[s
             ast.Assign(targets=[ast.Name(id=name)], value=ast.expr() as value)
             | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
         ) if name in NAMES:
-            yield from _texts(value)
+            yield from texts_of(value)
         case ast.AnnAssign(target=ast.Name(id="LABELS"), value=ast.Dict(values=values)):
             for value in values:
-                yield from _texts(value)
+                yield from texts_of(value)
         case ast.FunctionDef(name=name) if name in FUNCTIONS:
             for inner in ast.walk(node):
                 if isinstance(inner, ast.Return) and inner.value is not None:
-                    yield from _texts(inner.value)
+                    yield from texts_of(inner.value)
 
 
 def _of_call(node: ast.Call, positions: dict[str, tuple[int, ...]]) -> Iterator[str]:
@@ -124,13 +124,13 @@ def _of_call(node: ast.Call, positions: dict[str, tuple[int, ...]]) -> Iterator[
         wanted = (0, 1)
     for index in wanted:
         if index < len(node.args):
-            yield from _texts(node.args[index])
+            yield from texts_of(node.args[index])
     for keyword in node.keywords if wanted else ():
         if keyword.arg in ("message", "hint"):
-            yield from _texts(keyword.value)
+            yield from texts_of(keyword.value)
 
 
-def _texts(node: ast.expr) -> Iterator[str]:
+def texts_of(node: ast.expr) -> Iterator[str]:
     """The texts that an expression can be: constants and f-strings, alternatives each."""
     match node:
         case ast.Constant(value=str(text)):
@@ -145,12 +145,14 @@ def _texts(node: ast.expr) -> Iterator[str]:
                     template += f"{{{number}}}"
             if any(isinstance(part, ast.Constant) for part in values):
                 yield template
+        case ast.Call(func=ast.Name(id="_"), args=[first]):
+            yield from texts_of(first)
         case ast.IfExp(body=body, orelse=orelse):
-            yield from _texts(body)
-            yield from _texts(orelse)
+            yield from texts_of(body)
+            yield from texts_of(orelse)
         case ast.BoolOp(values=values):
             for value in values:
-                yield from _texts(value)
+                yield from texts_of(value)
 
 
 def catalogue_file(language: str) -> Path:

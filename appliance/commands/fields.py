@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Le, MinLen
 from pydantic import AfterValidator, StringConstraints
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -114,16 +113,16 @@ def _annotated(inner: Any, marks: list[Any]) -> str:
         if isinstance(mark, AfterValidator) and mark.func.__name__ in CHECKS:
             return CHECKS[mark.func.__name__]
     text = values_of(inner)
-    flat = [item for mark in marks for item in (getattr(mark, "metadata", None) or [mark])]
-    least, most = (next((getattr(m, name) for m in flat if isinstance(m, kind)), None) for kind, name in ((Ge, "ge"), (Le, "le")))  # fmt: skip
+    flat: list[Any] = [item for mark in marks for item in (getattr(mark, "metadata", None) or [mark])]
+    least, most = (next((getattr(m, name) for m in flat if hasattr(m, name)), None) for name in ("ge", "le"))
     if least is not None or most is not None:
         text += f" {least if least is not None else '…'}–{most if most is not None else '…'}"
     for mark in flat:
         if isinstance(mark, StringConstraints) and mark.pattern:
             pattern = mark.pattern if isinstance(mark.pattern, str) else mark.pattern.pattern
             return FORMS.get(pattern, f"text like {pattern}" if len(pattern) < 40 else text)
-        if isinstance(mark, MinLen) and text.startswith("list") and mark.min_length:
-            text += f", at least {mark.min_length}"
+        if text.startswith("list") and (fewest := getattr(mark, "min_length", 0)):
+            text += f", at least {fewest}"
     return text
 
 
