@@ -153,7 +153,7 @@ def _numbers() -> _Rows:
 def _media(address: str) -> _Rows:
     return [
         ("codec_policy", {"id": "standard", "name": "Standard", "codecs": ["opus", "g722", "alaw", "ulaw"]}),
-        ("codec_policy", {"id": "thin", "name": "Thin lines", "codecs": ["opus"], "opus_bitrate": 16000}),
+        ("codec_policy", {"id": "thin", "name": "Thin lines", "codecs": ["opus"]}),
         *(
             ("listener", {"id": id, "name": name, "transport": id, "address": address, "port": port, **more})
             for id, name, port, more in (

@@ -61,14 +61,15 @@ class Listener(Object):
 
 
 class CodecPolicy(Object):
-    """Which codecs may be used, best first."""
+    """Which codecs may be used, best first.
+
+    No bit rate for Opus: the engine's encoder takes it from what the phone asks for (``maxaveragebitrate``, RFC 7587) and
+    has no setting of its own.
+    """
 
     kind: ClassVar[str] = "codec_policy"
     name: Label
     codecs: Annotated[tuple[Codec, ...], ListField] = Field(min_length=1)
-    opus_bitrate: Annotated[int, Field(ge=6000, le=128000)] | None = Field(
-        None, description="Most that Opus may use, in bit/s (RFC 7587 maxaveragebitrate)"
-    )
 
 
 CodecPolicyRef = Annotated[ObjectId, RefTo("codec_policy")]

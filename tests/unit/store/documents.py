@@ -71,7 +71,7 @@ def everything() -> list[Object]:
         EmergencyPlan(id="emergency", name="Emergenza"),
         ClassOfService(id="staff", name="Staff", allow=(), deny_prefixes=("+39899",)),
         ServiceCode(id="echo", code="*43", service=Service.ECHO),
-        CodecPolicy(id="narrow", name="Stretta", codecs=(Codec.OPUS, Codec.ALAW), opus_bitrate=16000),
+        CodecPolicy(id="narrow", name="Stretta", codecs=(Codec.OPUS, Codec.ALAW)),
         Listener(id="udp", name="Phones", transport=Transport.UDP, address="192.0.2.1"),
         Listener(
             id="tls6", name="Phones", transport=Transport.TLS, address="2001:db8::1", port=5061, certificate="pbx"
