@@ -204,9 +204,9 @@ def discard() -> None:
 def verify(json: Json = False) -> None:
     """All faults and warnings at once; exit code 1 when there are faults."""
     from appliance.commands.objects import current
-    from appliance.verify import verify as find_faults
+    from appliance.verify import check
 
-    found = list(find_faults(current()))
+    found = list(check(current()))
     if json:
         print_json([asdict(fault) for fault in found])
     elif not found:

@@ -104,12 +104,20 @@ def test_status_counts_phones_and_calls(office: Office, run: As) -> None:
 
 
 def test_verify_and_doctor_find_nothing(run: As) -> None:
-    assert run.json("verify") == []
-    assert run("verify") == "No fault found.\n"
+    assert {item["error_id"] for item in run.json("verify")} == {"no_emergency_way_out"}  # the office has no trunk
+    assert run("verify") == ""
     checks = {item["check"]: item["grade"] for item in run.json("doctor")}
     assert set(checks) == {"store", "host", "engine root", "engine", "dns", "clock", "disk", "keys", "ports"}
     assert {check for check, grade in checks.items() if grade == "fault"} == set()
     assert re.search(r"^ok +engine: runs as process \d+, its log is clean$", run("doctor"), re.MULTILINE)
+
+
+def test_warnings_are_told_and_hold_nothing_up(run: As) -> None:
+    run("device", "set", "206-1", "nomadic=true")
+    done = run.run("verify")
+    assert done.code == 0
+    assert re.search("^warning device/206-1/nomadic: ", done.stderr, re.MULTILINE)
+    assert {item["severity"] for item in run.json("verify")} == {"warning"}
 
 
 def test_help_names_every_verb_and_kind() -> None:
@@ -347,7 +355,7 @@ def test_faults_of_the_document_are_told_all_at_once_and_nothing_is_applied(offi
     faults = run.run("verify", "--json")
     assert faults.code == 1
     assert "extension/ext-205/number" in faults.stdout
-    assert faults.stdout.count('"path"') == len(lines)
+    assert faults.stdout.count('"severity": "error"') == len(lines)
     run("discard")
     run("extension", "set", "ext-205", "site=nowhere")
     assert "extension/ext-205/site" in run.refused("commit")
@@ -425,7 +433,7 @@ def test_the_shell_completes_verbs_and_ids(run: As) -> None:
     assert completed(run, "centralino secret set 202-1") == ["202-1"]
     assert "1" in completed(run, "centralino rollback ")
     assert "doctor" in completed(run, "centralino do")
-    assert set(completed(run, "centralino extension ")) == {"list", "show", "add", "set", "remove"}
+    assert set(completed(run, "centralino extension ")) == {"list", "show", "add", "set", "remove", "fields"}
     assert "emergency" in completed(run, "centralino calls --direction ")
     assert completed(run, "centralino extension show ", CENTRALINO_STATE="/proc/nowhere") == []
 
