@@ -148,11 +148,17 @@ class Company:
 
 @contextlib.contextmanager
 def open_company(
-    work: Path, made: Rows | None = None, *, own_line: bool = False, complaints: Sequence[str] = ()
+    work: Path,
+    made: Rows | None = None,
+    *,
+    own_line: bool = False,
+    silent_name_server: bool = False,
+    complaints: Sequence[str] = (),
 ) -> Iterator[Company]:
     """Start the product. When it closes, the engine must not have complained but by lines that hold one of ``complaints``.
 
     :param own_line: the test plays the provider's end of trunk ``line`` itself.
+    :param silent_name_server: the engine is told of a name server that never answers, in place of none.
     """
     with contextlib.ExitStack() as stack:
         net = stack.enter_context(Network())
@@ -165,6 +171,11 @@ def open_company(
         }
         system = System(pbx, work, made or rows())
         system.passwords[ACCOUNT] = ACCOUNT_PASSWORD
+        if silent_name_server:
+            server = net.host("names")
+            stack.enter_context(net.blackhole(server))
+            system.paths.engine.top.mkdir(parents=True)
+            (system.paths.engine.top / "resolv.conf").write_text(f"nameserver {server.address}\n")
         stack.enter_context(system)
         company = Company(net, system, work, lines["account"], lines.get("line"))
         with company.stack:
