@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import stat
@@ -54,6 +55,7 @@ def examine(paths: Paths, document: Document | None) -> Iterator[Finding]:
         lambda: disk(paths.state),
         lambda: keys(paths),
         lambda: ports(paths, document),
+        lambda: history(paths),
     ]
     for check in checks:
         try:
@@ -82,7 +84,8 @@ def engine_root(paths: Paths) -> Iterator[Finding]:
     except CentralinoError as error:
         yield Finding("engine root", Grade.FAULT, error.message, error.hint or "make engine")
         return
-    yield Finding("engine root", Grade.OK, f"Asterisk {root.manifest.version_of('asterisk')}")
+    version = root.manifest.version_of("asterisk")
+    yield Finding("engine root", Grade.OK, f"Asterisk {version.partition(':')[2].partition('+')[0]} ({version})")
 
 
 def engine(paths: Paths) -> Iterator[Finding]:
@@ -188,6 +191,25 @@ def ports(paths: Paths, document: Document | None) -> Iterator[Finding]:
             yield Finding("ports", Grade.FAULT, what.format(place=place), _("see who: ss -lntup"))
     if not faults:
         yield Finding("ports", Grade.OK, _("all listeners are as they should be"))
+
+
+def history(paths: Paths) -> Iterator[Finding]:
+    """Whether calls are being recorded: alarms that the history's daemon has raised."""
+    from appliance.history.service import History
+    from appliance.store.history import open_history
+
+    if "CENTRALINO_HISTORY_URL" not in os.environ and not paths.history_db.exists():
+        return
+    database = open_history(paths=paths)
+    try:
+        alarms = History(database).alarms()
+    finally:
+        database.close()
+    for alarm in alarms:
+        grade = Grade.FAULT if alarm.severity == "critical" else Grade.WARNING
+        yield Finding("history", grade, alarm.message, _("make room: commits and call records need it"))
+    if not alarms:
+        yield Finding("history", Grade.OK, _("calls are being recorded"))
 
 
 def _is_free(listener: Listener) -> bool | None:

@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from appliance.commands.common import Json, err, out, print_json, print_table, store
+from appliance.commands.configuration import state_text
 from appliance.core.errors import CentralinoError, UnavailableError
 from appliance.i18n import _, translated
 from appliance.paths import Paths
@@ -69,17 +70,48 @@ def status(json: Json = False) -> None:
     print_table(_("Processes"), (_("name"), "pid", ""), rows, empty=_("Nothing runs. Start it: make run"))
     out.print()
     applied = found["configuration"]
-    out.print(_("Configuration: revision {revision}, {state}").format(**applied))
+    out.print(
+        _("Configuration: revision {revision}, {state}").format(
+            revision=applied["revision"], state=state_text(applied["state"])
+        )
+    )
     out.print(
         _("Registrations: {registered} of {devices} devices. Lines: {lines}. Calls: {calls}.").format(
             registered=len(found["registrations"]),
             devices=found["devices"],
-            lines=", ".join(f"{item['name']} {item['state']}" for item in found["lines"]) or "–",
+            lines=", ".join(f"{item['name']} {line_text(item['state'])}" for item in found["lines"]) or "–",
             calls=len(found["calls"]),
         )
     )
+    for fault in found["faults"]:
+        err.print(f"[yellow]{_('warning')}[/] {escape(translated(fault))}")
     for call in found["calls"]:
         out.print("  " + _("{caller} → {called}, {seconds} s").format(**call))
+
+
+def line_text(state: str) -> str:
+    """State of a registration at a provider, in words."""
+    return {
+        "registered": _("registered"),
+        "unregistered": _("not registered"),
+        "rejected": _("rejected"),
+        "stopped": _("stopped"),
+    }.get(state, state)
+
+
+def check_text(check: str) -> str:
+    """What the doctor looked at, in words."""
+    return {
+        "store": _("store"),
+        "host": _("host"),
+        "engine root": _("engine root"),
+        "engine": _("engine"),
+        "clock": _("clock"),
+        "disk": _("disk"),
+        "keys": _("keys"),
+        "ports": _("ports"),
+        "history": _("history"),
+    }.get(check, check)
 
 
 def doctor(json: Json = False) -> None:
@@ -105,7 +137,7 @@ def doctor(json: Json = False) -> None:
         width = max(map(len, words.values()))
         for found in findings:
             mend = f" [dim]→ {escape(translated(found.mend))}[/]" if found.mend else ""
-            text = escape(f"{found.check}: {translated(found.message)}")
+            text = escape(f"{check_text(found.check)}: {translated(found.message)}")
             out.print(f"[{colours[found.grade]}]{words[found.grade]:{width}}[/] {text}{mend}")
     if any(found.grade is Grade.FAULT for found in findings):
         err.print(_("Something needs mending."))

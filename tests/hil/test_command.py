@@ -107,7 +107,7 @@ def test_verify_and_doctor_find_nothing(run: As) -> None:
     assert {item["error_id"] for item in run.json("verify")} == {"no_emergency_way_out"}  # the office has no trunk
     assert run("verify") == ""
     checks = {item["check"]: item["grade"] for item in run.json("doctor")}
-    assert set(checks) == {"store", "host", "engine root", "engine", "dns", "clock", "disk", "keys", "ports"}
+    assert set(checks) == {"store", "host", "engine root", "engine", "dns", "clock", "disk", "keys", "ports", "history"}
     assert {check for check, grade in checks.items() if grade == "fault"} == set()
     assert re.search(r"^ok +engine: runs as process \d+, its log is clean$", run("doctor"), re.MULTILINE)
 

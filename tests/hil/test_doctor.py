@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from appliance.history.run import Alarms
 from appliance.run.engine_service import running_engine
+from appliance.store.history import open_history
 from tests.hil.agents.network import command as network
 from tests.hil.agents.process import eventually
 from tests.hil.command import As, Command
@@ -101,6 +103,18 @@ def test_complaints_in_the_engine_s_log(office: Office, run: As) -> None:
         assert "[red]odd[/] thing" in done.stdout
     finally:
         log.write_text(kept)
+
+
+def test_an_alarm_of_the_history(office: Office, run: As) -> None:
+    database = open_history(paths=office.system.paths)
+    alarms = Alarms(database)
+    try:
+        alarms.set("spool_full", "critical", "/spool is full: calls are being lost", active=True)
+        assert faults(run)["history"]["message"] == "/spool is full: calls are being lost"
+        alarms.set("spool_full", "critical", "", active=False)
+        assert faults(run) == {}
+    finally:
+        database.close()
 
 
 def test_programs_that_are_missing(run: As) -> None:
