@@ -20,15 +20,17 @@ from tests.hil.system import Rows
 CALLS = 120
 STALL_S = 1.0
 """A call that waits for a name server waits longer: its time-out is five seconds, tried several times."""
+SILENT_TRUNK_S = 4.0
+"""After so long a trunk that says nothing is left for the next one."""
 
 
 def made() -> Rows:
-    """Phones, and a trunk by name beside those by address: its name can't be resolved."""
+    """Phones, and a trunk by name before the one by address: its name can't be resolved."""
     by_name = {"id": "named", "name": "Named", "provider": "telco", "host": "sip.example.com", "caller_number": MAIN}
     site = next(row for kind, row in rows(50) if kind == "site")
     return rows(50, more=[
         ("trunk", by_name | {"auth": {"type": "register", "username": "named", "secret": "account"}}),
-        ("site", site | {"trunks": ["line", "named"]}),
+        ("site", site | {"trunks": ["named", "line"]}),
     ])  # fmt: skip
 
 
@@ -83,7 +85,9 @@ def test_group_echo_time_emergency_and_outside_calls_are_set_up_without_a_stall(
     for number in ("*43", "*60", "112", "0112", "113", "118", "00200000999"):
         began = time.monotonic()
         call = one.call(number).established()
-        assert time.monotonic() - began < STALL_S + 1, number  # polling of the phone's trace takes its part
+        # The provider with a name can't be found: as silent as a dead one, and left as soon (the next one is in reach).
+        away = SILENT_TRUNK_S if number[0] in "01" and "names" in company.net.hosts else 0
+        assert time.monotonic() - began < STALL_S + away, number
         call.hangup()
     invites = [invite.uri.user for invite in company.line.invites]
     assert invites[-5:-1] == ["112", "112", "113", "118"]
