@@ -121,9 +121,9 @@ def show(id: Annotated[int, typer.Argument(min=1, help=_("As centralino calls sh
         _("began"),
         _("length"),
         _("codec"),
-        _("lost in/out"),
+        _("lost in/out %"),
         _("jitter"),
-        _("round trip"),
+        "RTT",
     )
     print_table(_("Legs"), columns, (leg_row(leg) for leg in call.legs), empty=_("No leg."))
 
@@ -231,7 +231,7 @@ def share(part: int | None, whole: int) -> str:
     """``part`` of ``whole`` in percent; a dash when nobody knows."""
     if part is None:
         return "–"
-    return f"{100 * part / whole:.1f} %" if whole else "0.0 %"
+    return f"{100 * part / whole:.1f}" if whole else "0.0"
 
 
 def local(millis: int) -> str:
@@ -270,5 +270,5 @@ def outcome_text(outcome: str) -> str:
 
 def result_text(result: str) -> str:
     """How a leg ended, in words."""
-    words = {"elsewhere": _("answered elsewhere"), "cancelled": _("cancelled"), "open": _("unknown")}
+    words = {"elsewhere": _("elsewhere"), "cancelled": _("cancelled"), "open": _("unknown")}
     return words.get(result) or outcome_text(result)

@@ -58,4 +58,4 @@ class Device(Object):
     class_of_service: ClassOfServiceRef | None = None
     caller_number: E164 | None = None
     language: Language | None = None
-    secret: SecretRef
+    secret: SecretRef = Field(description="Holds its password; the command makes one when it adds a device without")

@@ -148,7 +148,7 @@ def test_values_in_a_line() -> None:
 
 def test_figures_of_calls() -> None:
     assert [clock(0), clock(59_600), clock(61_000), clock(3_661_000)] == ["0:00", "1:00", "1:01", "1:01:01"]
-    assert [share(None, 5), share(1, 0), share(1, 200)] == ["–", "0.0 %", "0.5 %"]
+    assert [share(None, 5), share(1, 0), share(1, 200)] == ["–", "0.0", "0.5"]
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
