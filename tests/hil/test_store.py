@@ -146,6 +146,23 @@ def test_a_failed_proposal_says_why_and_keeps_its_changes(store: Store) -> None:
     assert commit(store, person("b")).number == 2  # its number is not used again
 
 
+def test_a_withdrawn_proposal_leaves_nothing(store: Store) -> None:
+    first = commit(store, person("ann"))
+    proposed = store.propose([person("ben")], base=first.number, author="ann")
+    store.withdraw(proposed.number)
+    assert [revision.number for revision in store.history()] == [first.number]
+    assert store.open_proposals() == []
+    with pytest.raises(NotFoundError):
+        store.change_set(proposed.number)
+    again = store.propose([person("carl")], base=first.number, author="ann")
+    assert [item.id for item in store.change_set(again.number).put] == ["carl"]
+    store.promote(again.number)
+    store.withdraw(again.number)  # decided on: it stays
+    assert store.head().number == again.number
+    with pytest.raises(NotFoundError):
+        store.withdraw(4000)
+
+
 def test_a_stale_edit_is_refused_naming_the_fields(store: Store) -> None:
     commit(store, person("a"), person("b"))
     commit(store, person("a", "Anna", email="a@example.com"), person("c"))
