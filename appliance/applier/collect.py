@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from appliance.applier.journal import Journal
-from appliance.applier.link import EngineLink
+from appliance.applier.link import EngineLink, Run
 from appliance.core.document import Document
 
 FLUSHED_S: Final = 5.0
@@ -23,7 +23,7 @@ class Collector:
     def __init__(self, journal: Journal, link: EngineLink) -> None:
         self._journal = journal
         self._link = link
-        self._told: tuple[int, float] | None = None
+        self._told: tuple[Run | None, float] | None = None
 
     def begin(self, document: Document) -> None:
         """There may be more to remove than last time. :raises CentralinoError: the engine doesn't answer."""
@@ -35,7 +35,7 @@ class Collector:
         state, link = self._journal.state, self._link
         if not state.collect or state.confirm is not None:
             return
-        if self._told is not None and self._told[0] == link.connections:
+        if self._told is not None and self._told[0] == link.run:
             if time.monotonic() - self._told[1] > FLUSHED_S:
                 self._journal.update(collect=())
             return
@@ -44,4 +44,4 @@ class Collector:
             return
         for each in gone:
             link.forget(each.kind, each.id)
-        self._told = link.connections, time.monotonic()
+        self._told = link.run, time.monotonic()

@@ -110,6 +110,7 @@ class Service:
         try:
             yield
         finally:
+            self.applier.link.close()
             self._lock.release()
 
     # Start

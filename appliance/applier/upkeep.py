@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from appliance.applier.journal import LastError, now
+from appliance.applier.link import Run
 from appliance.applier.service import ALL_EFFECTS, Options, Service, quiet
 from appliance.core.errors import CentralinoError
 
@@ -26,13 +27,13 @@ class Upkeep:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._seen_connections = 0
+        self._seen: Run | None = None
         self._ask_again = 0.0
 
     @property
-    def engine_seen(self) -> int:
-        """Which connection to the engine (by count) was the last over which everything was read back."""
-        return self._seen_connections
+    def engine_seen(self) -> Run | None:
+        """Which run of the engine was the last of which everything was read back."""
+        return self._seen
 
     def tend(self) -> None:
         """Do what is due; nothing while a change is being applied. :raises CentralinoError: it can't be done now."""
@@ -49,13 +50,12 @@ class Upkeep:
     def _engine(self) -> None:
         service = self._service
         journal, link, current = service.journal, service.applier.link, service.current
-        if not link.answers:
-            return
-        fresh, verified = link.connections != self._seen_connections, journal.state.verified
-        if fresh or (not verified and time.monotonic() >= self._ask_again):
+        run, verified = link.run, journal.state.verified
+        due = run != self._seen or (not verified and time.monotonic() >= self._ask_again)
+        if run is not None and due and link.answers:
             # An engine that was started anew has read the files as they stand; one that an apply left midway has not.
             wrong = service.applier.verify(current.files, reload=not verified)
-            self._seen_connections = link.connections
+            self._seen = run
             if wrong:
                 self._ask_again = time.monotonic() + ASK_AGAIN_S
                 message = f"the engine differs from revision {current.revision}: {wrong[0]}"
