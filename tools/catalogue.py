@@ -34,7 +34,7 @@ CALLS: Final = {"Fault": (1, 2), "RestartEngine": (0,), "progress": (0,), "say":
 NOT_OURS: Final = {"OSError", "TypeError", "AmiError", "InvalidError", "RuntimeError", "KeyError", "AssertionError"}
 NAMES: Final = {"msg", "message", "hint", "_HINT", "_RESTORE", "reason", "what"}
 """Variables and parameters that hold such a text."""
-FUNCTIONS: Final = {"sentence", "_action"}
+FUNCTIONS: Final = {"sentence", "_action", "_words"}
 """Functions that return such a text."""
 
 LIBRARIES: Final = (
@@ -44,12 +44,12 @@ LIBRARIES: Final = (
     "Try [blue]'{command_path} {help_option}'[/] for help.",
     # values of fields (appliance/commands/fields.py)
     "list of {1}", "list of {1}, at least {2}", "number {1}–{2}", "{1} id", "{1} or {2} id", "text", "true or false", "number",
-    "text like {1}", "IP address", "network (CIDR)", "time zone", "2 to 10 digits", "number in E.164 form (+39…)",
+    "text like {1}", "a-z, 0-9 and inner hyphens, at most 40", "IP address", "network (CIDR)", "time zone", "2 to 10 digits", "number in E.164 form (+39…)",
     "beginning of an E.164 number", "digits, * and #", "it or en", "country code of two letters (ISO 3166)", "e-mail address",
     # pydantic
-    "Field required", "Extra inputs are not permitted", "Input should be {1}", "Input should be greater than or equal to {1}",
+    "Input should be greater than or equal to {1}",
     "Input should be less than or equal to {1}", "String should have at least {1} character",
-    "String should have at most {1} characters", "String should match pattern {1}", "Input should be a valid string",
+    "String should have at most {1} characters", "Input should be a valid string",
     "Input should be a valid integer, unable to parse string as an integer", "Input should be a valid tuple",
     "Input should be a valid boolean, unable to interpret input", "Input should be a valid dictionary or instance of {1}",
     "Tuple should have at least {1} item after validation, not {2}",
@@ -114,7 +114,8 @@ def _of_node(node: ast.AST, positions: dict[str, tuple[int, ...]]) -> Iterator[s
         case ast.FunctionDef(name=name) if name in FUNCTIONS:
             for inner in ast.walk(node):
                 if isinstance(inner, ast.Return) and inner.value is not None:
-                    yield from texts_of(inner.value)
+                    for value in inner.value.elts if isinstance(inner.value, ast.Tuple) else [inner.value]:
+                        yield from texts_of(value)
 
 
 def _of_call(node: ast.Call, positions: dict[str, tuple[int, ...]]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, StringConstraints
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from appliance.core.fields import RefTo
+from appliance.core.fields import FORMS, RefTo
 from appliance.core.model import Part
 
 REQUIRED: Final = "required"
@@ -128,14 +128,3 @@ def _annotated(inner: Any, marks: list[Any]) -> str:
 
 CHECKS: Final = {"_address": "IP address", "_network": "network (CIDR)", "_zone": "time zone"}
 """Validators of field types, in words."""
-FORMS: Final = {
-    r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$": "id",
-    r"^[0-9]{2,10}$": "2 to 10 digits",
-    r"^\+[1-9][0-9]{4,14}$": "number in E.164 form (+39…)",
-    r"^\+[0-9]{0,15}$": "beginning of an E.164 number",
-    r"^[0-9*#]{1,15}$": "digits, * and #",
-    r"^(it|en)$": "it or en",
-    r"^[A-Z]{2}$": "country code of two letters (ISO 3166)",
-    r"^[^@\s]{1,64}@[A-Za-z0-9.-]{1,189}$": "e-mail address",
-}
-"""Patterns of field types, in words."""

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 from pydantic import ValidationError
 
 from appliance.core.errors import Fault, InvalidError, NotFoundError
+from appliance.core.fields import FORMS
 from appliance.core.model import Object
 
 Kind = TypeVar("Kind", bound=Object)
@@ -121,9 +122,21 @@ def _faults(kind: str, data: Mapping[str, Any], error: ValidationError) -> Itera
         path = ""
         for part in detail["loc"]:
             path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else f"/{part}"
-        message = detail["msg"].removeprefix("Value error, ")
-        context = detail.get("ctx", {})
-        hint = f"allowed: {context['expected']}" if "expected" in context else ""
-        if "pattern" in context:
-            hint = f"it must match {context['pattern']}"
-        yield Fault(start + path, message, hint, detail["type"])
+        yield Fault(start + path, *_words(kind, detail), detail["type"])
+
+
+def _words(kind: str, detail: Mapping[str, Any]) -> tuple[str, str]:
+    """Message and hint of one of pydantic's findings, in our words where there are better ones."""
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "missing":
+            return "is missing", f"centralino {kind} fields tells what it takes"
+        case "extra_forbidden":
+            return "is not a field here", f"centralino {kind} fields shows those there are"
+        case "string_pattern_mismatch":
+            pattern = context["pattern"]
+            return "is not in the right form", FORMS.get(pattern) or f"it must match {pattern}"
+        case "enum" | "literal_error":
+            return "is none of the allowed values", f"allowed: {context['expected']}"
+        case _:
+            return detail["msg"].removeprefix("Value error, "), ""

@@ -127,6 +127,19 @@ class RefTo:
         object.__setattr__(self, "kinds", kinds)
 
 
+FORMS: Final = {
+    r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$": "a-z, 0-9 and inner hyphens, at most 40",
+    r"^[0-9]{2,10}$": "2 to 10 digits",
+    r"^\+[1-9][0-9]{4,14}$": "number in E.164 form (+39…)",
+    r"^\+[0-9]{0,15}$": "beginning of an E.164 number",
+    r"^[0-9*#]{1,15}$": "digits, * and #",
+    r"^(it|en)$": "it or en",
+    r"^[A-Z]{2}$": "country code of two letters (ISO 3166)",
+    r"^[^@\s]{1,64}@[A-Za-z0-9.-]{1,189}$": "e-mail address",
+}
+"""Patterns of field types, in words."""
+
+
 def valid_id(text: str) -> bool:
     """Whether ``text`` may be the id of an object."""
     return re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", text) is not None

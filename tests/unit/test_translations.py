@@ -79,11 +79,12 @@ def test_what_pydantic_says_is_translated() -> None:
         parse(KINDS, "extension", data)
     said = {fault.path.rpartition("/")[2]: translated(fault.message) for fault in error.value.faults}
     assert said["ring_seconds"] == "deve essere maggiore o uguale a 5"
-    assert said["foo"] == "campo sconosciuto"
-    assert said["busy_policy"].startswith("deve essere 'call_waiting'")
+    assert said["foo"] == "non è un campo di qui"
+    assert said["busy_policy"] == "non è uno dei valori ammessi"
+    assert translated(error.value.faults[0].hint) == "da 2 a 10 cifre"
     with pytest.raises(InvalidError) as error:
         parse(KINDS, "extension", {"id": "x"})
-    assert translated(error.value.faults[0].message) == "campo obbligatorio"
+    assert translated(error.value.faults[0].message) == "manca"
 
 
 def test_english_needs_no_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
