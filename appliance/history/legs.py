@@ -28,6 +28,8 @@ ROUND_TRIP_MAX_MS: Final = 10_000
 """Longer ones aren't real: the engine shows a clock difference of below zero as 65,536 seconds (seen)."""
 CONTEXT: Final = "leg-ended"
 """Context of the hangup handler."""
+REDIRECTED_CONTEXT: Final = "redirected"
+"""Where the handler goes on with a leg that may have been redirected (302): the extensions' dialplan has it."""
 RUN_CONTEXT: Final = "engine-run"
 """Context of the event at every start of the engine."""
 STARTUP_COMMAND: Final = f"channel originate Local/started@{RUN_CONTEXT} application NoOp"
@@ -47,7 +49,11 @@ _RTCP: Final = f"${{${{IF({_KNOWN}?RTPAUDIOQOS:CHANNEL(${{IF({_MEDIA}?rtcp,all:s
 
 def leg_ended() -> tuple[str, ...]:
     """Steps of extension ``s`` in context :data:`CONTEXT`."""
-    return (f"CELGenUserEvent({LEG_EVENT},{_ANSWER}|{_RTCP}|${{CHANNEL(audioreadformat)}}|${{CALL_KIND}})", "Return()")
+    return (
+        f"CELGenUserEvent({LEG_EVENT},{_ANSWER}|{_RTCP}|${{CHANNEL(audioreadformat)}}|${{CALL_KIND}})",
+        # One step, not two: they count for every call.
+        f"ExecIf($[${{LEN(${{REDIRECTING(to-num)}})}}]?Goto({REDIRECTED_CONTEXT},s,1):Return())",
+    )
 
 
 def engine_started() -> tuple[str, ...]:

@@ -132,27 +132,81 @@ class Redirecting(SipPeer):
         return answer(request, 302, "Moved Temporarily", f"<sip:{self.target}@192.0.2.99>", tag="peer")
 
 
-@pytest.fixture
-def redirecting(office: Office) -> Iterator[Redirecting]:
+@contextlib.contextmanager
+def redirecting(office: Office, device: str, target: str) -> Iterator[Redirecting]:
+    """The phone of a device that sends all its calls to ``target``; it isn't registered any more afterwards."""
     with Redirecting(office.desk, office.address) as peer:
-        request = peer.request("REGISTER", "204-1", Expires="300")
-        assert peer.ask(request, "204-1", office.password("204-1")).code == 200
+        peer.target = target
+        password = office.password(device)
+        assert peer.ask(peer.request("REGISTER", device, Expires="300"), device, password).code == 200
         yield peer
+        assert peer.ask(peer.request("REGISTER", device, Expires="0"), device, password).code == 200
 
 
-@pytest.mark.parametrize(
-    "target",
-    ["203", "00200000999", "Local%2F203%40internal", "PJSIP%2F00200000999%40trunk-a", "Local%2F112%40emergency"],
-)
-def test_no_redirection_gets_anywhere(office: Office, redirecting: Redirecting, target: str) -> None:
-    """The engine would dial what a phone's 302 says, channel technology and context included."""
+def contexts_of(office: Office, number: str) -> tuple[str, set[str]]:
+    """How a call of 201 to ``number`` ended that nobody answers, and the contexts of the dialplan that it went through."""
     one = office.phone("201-1")
-    redirecting.target = target
     with office.events("dialplan") as events:
-        assert one.call("204").closed(20).startswith("486")
+        outcome = one.call(number).closed(20)
         office.quiet()
         seen = set()
         while (event := events.next_event(0.3)) is not None:
             if event["Event"] == "Newexten":
                 seen.add(event["Context"])
-    assert seen == {"from-device", "leg-ended", "unanswered"}
+    return outcome, seen
+
+
+def test_a_redirection_is_followed(office: Office) -> None:
+    one, two = office.phone("201-1"), office.phone("203-1")
+    with redirecting(office, "206-1", "203"):
+        call = one.call("206").ringing()
+        incoming = two.incoming()
+        assert incoming.invite().from_address.uri.user == "201"
+        assert "<sip:206@" in incoming.invite().headers["Diversion"]
+        incoming.answer()
+        call.established()
+        hear_each_other(one, two)
+        call.hangup()
+        incoming.closed()
+    assert "0 results" in office.ami.command("database show redirect")
+
+
+def test_a_redirection_waits_for_the_other_devices(office: Office) -> None:
+    one, two, other = office.phone("201-1"), office.phone("203-1"), office.phone("202-2")
+    with redirecting(office, "202-1", "203"):
+        call = one.call("202").ringing()
+        other.incoming().reject()
+        two.incoming().answer()
+        call.established().hangup()
+
+
+def test_the_class_of_who_redirects_says_how_far(office: Office) -> None:
+    with redirecting(office, "206-1", "0899000000"):  # outside: 206 may not send calls there
+        ended, seen = contexts_of(office, "206")
+        assert ended.startswith("486")
+        assert "outside" not in seen
+    with redirecting(office, "205-1", "0899000000"):  # 205 may, but not to premium rate
+        ended, seen = contexts_of(office, "205")
+        assert ended.startswith("403")
+        assert {"forwarded-outside", "outside", "class-free"} <= seen
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "Local%2F203%40internal", "PJSIP%2F00200000999%40trunk-a", "Local%2F112%40emergency", "112", "*43", "203%22%20",
+        "%24%7BEXTEN%7D", "203&201", "s", "203%2C1",
+    ],
+)  # fmt: skip
+def test_no_redirection_gets_past_the_checks(office: Office, target: str) -> None:
+    """The engine itself would dial what a phone's 302 says, channel technology and context included."""
+    with redirecting(office, "205-1", target):
+        ended, seen = contexts_of(office, "205")
+    assert ended.startswith("486")
+    assert seen <= {"from-device", "leg-ended", "redirected", "unanswered", "internal-from-device"}
+
+
+def test_redirections_in_a_circle_are_ended(office: Office) -> None:
+    with redirecting(office, "205-1", "206"), redirecting(office, "206-1", "205"):
+        ended, _ = contexts_of(office, "205")
+    assert ended.startswith("503")

@@ -11,6 +11,8 @@
    towards the caller was agreed when its INVITE came in, before anybody knew where it goes.)
 7. All devices ring, first answer wins, the others are told that it was answered elsewhere (RFC 3326).
    Nobody answers: 480; all busy: 486; none registered: 480.
+8. A phone that *redirects* (302) is followed once none of the others has answered, with the rights of the class of that
+   device, like a transfer; what its class may not reach counts as busy.
 
 The caller sees name and number of who was dialled as soon as it rings; the called see name and number of the caller.
 Steps are counted: the straight path takes five on the caller's channel.
@@ -22,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from appliance.core.asterisk import Section, dialplan, lookup
+from appliance.history import legs
 from appliance.pbx import carried
 from appliance.pbx.extensions.tables import (
     TO,
@@ -48,9 +51,11 @@ _SPECIAL: Final = (
     f' | "{TO_DEVICES}" = "" | "{carried.NUMBER}" = "${{EXTEN}}"]'
 )
 _DIAL: Final = f"Dial({TO_DEVICES},{TO_RING},Ii${{TO_OPTIONS}})"
-"""I: name and number that the caller sees are those set before. i: a phone's 302 isn't followed, for the engine takes its
-Contact's user part literally, and ``sip:PJSIP%2Fnumber%40trunk@…`` would call anything past every check (app_dial.c,
-``do_forward``). The phone counts as busy; whoever wants a forward sets it by star code."""
+"""I: name and number that the caller sees are those set before. i: Dial doesn't follow a phone's 302, for it takes the
+user part of the Contact literally, and ``sip:PJSIP%2Fnumber%40trunk@…`` would call anything past every check (app_dial.c,
+``do_forward``). We follow it ourselves: see :func:`_redirection`."""
+_REDIRECT: Final = "redirect/${CHANNEL(linkedid)}"
+"""Key in the engine's database by which the leg that was redirected tells the caller's, until that has read it."""
 
 
 def ring() -> tuple[str, ...]:
@@ -62,6 +67,8 @@ def ring() -> tuple[str, ...]:
         f"GotoIf({_SPECIAL}?decide)",
         f"ring: Set(CONNECTEDLINE(name,i)={lookup('names', 'EXTEN')})",
         _DIAL,
+        f"Set(REDIRECT=${{DB_DELETE({_REDIRECT})}})",
+        'GotoIf($["${REDIRECT}" != ""]?redirect)',
         "Goto(unanswered,${DIALSTATUS},1)",
         f'decide: GotoIf($["{TO_ID}" = ""]?unknown)',
         f'GotoIf($["${{DB(forward/{TO_ID})}}" != ""]?forward)',
@@ -81,6 +88,37 @@ def ring() -> tuple[str, ...]:
         f"Set(__DIVERTED={TO_CALLER_NUMBER})",
         f"Set({carried.FROM}={sent_on_by})",
         f"Goto(sent-on-{TO_FORWARD},${{DB(forward/{TO_ID})}},1)",
+        "redirect: Set(ARRAY(FORWARDERNAME,REDIRECT_TO,REDIRECT_NUMBER)=${REPLACE(REDIRECT,|,\\,)})",
+        "GotoIf($[!${DIALPLAN_EXISTS(${REDIRECT_TO},${REDIRECT_NUMBER},1)}]?busy)",
+        "Set(REDIRECTING(from-num,i)=${EXTEN})",
+        "Set(REDIRECTING(reason,i)=deflection)",
+        "Set(REDIRECTING(count,i)=$[0${REDIRECTING(count)} + 1])",
+        f"Set(__DIVERTED={TO_CALLER_NUMBER})",
+        "Goto(${REDIRECT_TO},${REDIRECT_NUMBER},1)",
+    )
+
+
+def _redirection() -> Section:
+    """A called phone answered 302: the end of its leg says where to, once nobody else has answered.
+
+    Runs in the leg's hangup handler, inside the caller's Dial. Nothing but digits and a plus is taken for a target, and
+    it is looked up in ``forwarded-…`` of the phone's own class, like the target of a transfer.
+    """
+    target = "${REDIRECTING(to-num)}"
+    number = f"${{FILTER(+0-9,{target})}}"
+    return dialplan(
+        legs.REDIRECTED_CONTEXT,
+        (
+            "s",
+            (
+                # Who calls may have told of a diversion as well (Diversion, RFC 5806): that isn't what is meant here.
+                'GotoIf($["${HANGUPCAUSE_KEYS()}" = ""]?end)',
+                'GotoIf($["${HANGUPCAUSE(${CHANNEL},tech):0:7}" != "SIP 302"]?end)',
+                f"GotoIf($[${{LEN({target})}} != ${{LEN({number})}}]?end)",
+                f"Set(DB({_REDIRECT})=${{CHANNEL(name)}}|${{FORWARD_CONTEXT}}|{number})",
+                "end: Return()",
+            ),
+        ),
     )
 
 
@@ -90,6 +128,7 @@ def contexts(patterns: Sequence[str]) -> Iterator[Section]:
     yield _context("internal", patterns, ring())
     # The same once more with the caller's name before it: a jump between the two would be a step more.
     yield _context("internal-from-device", patterns, (NAME_CALLER, *ring()), hint)
+    yield _redirection()
     yield dialplan(
         "link",
         (

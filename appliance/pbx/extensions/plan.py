@@ -11,8 +11,8 @@ What other features may rely on (contexts; a call enters with its channel variab
     Where a forwarded or transferred number is looked up: extensions and groups, and also outside numbers. Services and
     emergency numbers aren't there: nobody can be sent to them.
 ``transfer-inside``, ``transfer-outside``, ``forwarded-inside``, ``forwarded-outside``
-    Targets of REFER (``TRANSFER_CONTEXT``) and of 302 (``FORWARD_CONTEXT``), as the device's class has it; a target that
-    isn't there is refused, and the call stays with the device. They take over ``FROM`` of the
+    Targets of REFER (``TRANSFER_CONTEXT``) and of 302 (``FORWARD_CONTEXT``), as the device's class has it; a transfer to
+    a target that isn't there is refused, and the call stays with the device; a 302 to it counts as busy. They take over ``FROM`` of the
     device that sends the call on.
 ``outward``
     Numbers with the outside prefix, and with ``+``: to ``outside`` without the prefix. Refused (403) to a locked phone.
