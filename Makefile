@@ -21,13 +21,13 @@ CATALOGUES := $(wildcard appliance/locale/*/LC_MESSAGES/*.po)
 $(BIN)/.locked: requirements.lock pyproject.toml $(CATALOGUES)
 	@echo "== Python environment"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
-	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/pip install -qq --require-hashes -r requirements.lock
+	@$(BIN)/pip install -qq --no-deps --no-build-isolation --editable .
 	@tools/translations compile
 	@touch $@
 $(BIN)/.locked-test: requirements-test.lock $(BIN)/.locked
 	@echo "== Python packages of the tests"
-	@$(BIN)/pip install --quiet --require-hashes -r requirements-test.lock
+	@$(BIN)/pip install -qq --require-hashes -r requirements-test.lock
 	@touch $@
 # What the product needs; what its tests and developers need besides.
 venv: $(BIN)/.locked
@@ -40,7 +40,7 @@ lint: venv-test
 
 COMPILE := $(VENV)/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock:
-	@test -x $(VENV)/tools/bin/uv || ($(PYTHON) -m venv $(VENV)/tools && $(VENV)/tools/bin/pip install --quiet uv)
+	@test -x $(VENV)/tools/bin/uv || ($(PYTHON) -m venv $(VENV)/tools && $(VENV)/tools/bin/pip install -qq uv)
 	@$(COMPILE) --all-extras pyproject.toml -o requirements-test.lock
 	@$(COMPILE) --constraint requirements-test.lock pyproject.toml -o requirements.lock
 

@@ -17,7 +17,12 @@ TOP = Path(__file__).parents[2]
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_smoke(name: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "bench", name, "--smoke"], cwd=TOP, capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, "-m", "bench", name, "--smoke"],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
