@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from appliance.core.document import Document
-from appliance.core.errors import Fault
+from appliance.core.errors import Fault, NotFoundError
 from appliance.core.references import dangling
 from appliance.pbx.emergency import verify as _emergency
 from appliance.pbx.extensions import verify as _extensions
@@ -25,11 +26,19 @@ def verify(document: Document) -> tuple[Fault, ...]:
 
 
 def check(document: Document) -> tuple[Fault, ...]:
-    """All errors and warnings.
+    """All errors and warnings, dangling references first.
 
-    Features are asked only once every reference holds, so that they may follow references freely.
+    Features follow references freely. Where one leads nowhere, a feature has said what it found until then, and says the
+    rest once the reference is mended: no fault is invented from a document with holes.
     """
-    faults = tuple(dangling(document))
-    if faults:
-        return faults
-    return tuple(fault for feature in FEATURES for fault in feature.verify(document))
+    holes = tuple(dangling(document))
+    return (*holes, *(fault for feature in FEATURES for fault in _as_far_as(feature.verify(document), bool(holes))))
+
+
+def _as_far_as(faults: Iterator[Fault], has_holes: bool) -> Iterator[Fault]:
+    """The faults up to the first reference that leads nowhere; without holes every exception is a mistake of ours."""
+    try:
+        yield from faults
+    except (NotFoundError, KeyError):
+        if not has_holes:
+            raise

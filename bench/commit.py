@@ -71,7 +71,6 @@ def changes(system: System, ami: AmiClient, rounds: int, say: Say) -> dict[str, 
         wait_for(lambda n=number, t=label: served_name(ami, n) == t)  # type: ignore[misc]
         names.append(time.monotonic() - began)
         phases.append(answer.get("timing", {}))
-        language = "en" if turn % 2 == 0 else "it"
         device = parse(
             KINDS,
             "device",
@@ -80,7 +79,7 @@ def changes(system: System, ami: AmiClient, rounds: int, say: Say) -> dict[str, 
                 "extension": f"ext-{number}",
                 "slot": 1,
                 "secret": f"{number}-1",
-                "language": language,
+                "language": "en",
             },
         )
         began = time.monotonic()

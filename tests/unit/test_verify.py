@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, given, settings
 
-from appliance.core.document import Document
+from appliance.core.document import Document, parse
 from appliance.kinds import KINDS
 from appliance.verify import check, verify
 from tests import strategies
@@ -40,3 +40,22 @@ def judge(document: Document) -> None:
         assert fault.message
         assert fault.hint
         assert "\n" not in fault.message + fault.hint
+
+
+def test_everything_wrong_is_told_at_once() -> None:
+    rows = [
+        ("company", {"id": "demo", "name": "Demo"}),
+        ("site", {"id": "hq", "name": "HQ", "company": "demo"}),
+        ("number_plan", {"id": "plan", "name": "Plan", "ranges": [{"first": "200", "last": "299"}]}),
+        ("extension", {"id": "one", "number": "201", "site": "hq"}),
+        ("extension", {"id": "other", "number": "201", "site": "hq"}),
+        ("device", {"id": "phone", "extension": "gone", "secret": "gone"}),
+        ("ring_group", {"id": "a", "name": "A", "site": "hq", "members": [{"extension": "one"}],
+                        "no_answer": {"type": "ring_group", "ring_group": "b"}}),
+        ("ring_group", {"id": "b", "name": "B", "site": "hq", "members": [{"extension": "one"}],
+                        "no_answer": {"type": "ring_group", "ring_group": "a"}}),
+    ]  # fmt: skip
+    paths = {fault.path for fault in verify(Document.of(parse(KINDS, kind, data) for kind, data in rows))}
+    assert {"device/phone/extension", "device/phone/secret"} <= paths, "references"
+    assert "extension/other/number" in paths, "numbers used twice"
+    assert any(path.startswith("ring_group/") and "no_answer" in path for path in paths), "loops"
