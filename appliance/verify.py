@@ -32,7 +32,8 @@ def check(document: Document) -> tuple[Fault, ...]:
     rest once the reference is mended: no fault is invented from a document with holes.
     """
     holes = tuple(dangling(document))
-    return (*holes, *(fault for feature in FEATURES for fault in _as_far_as(feature.verify(document), bool(holes))))
+    found = (fault for feature in FEATURES for fault in _as_far_as(feature.verify(document), bool(holes)))
+    return tuple(dict.fromkeys((*holes, *found)))  # two objects may give the same reason: it is told once
 
 
 def _as_far_as(faults: Iterator[Fault], has_holes: bool) -> Iterator[Fault]:
