@@ -77,9 +77,9 @@ def from_the_provider(company: Company, sent: list[bytes]) -> None:
 
 
 WAYS: dict[str, Callable[[Company], None]] = {
-    "udp": lambda company: [over(company, "udp", messages()) for _ in range(ROUNDS)] and None,
+    "udp": lambda company: over(company, "udp", messages() * ROUNDS),
     "tcp": lambda company: over(company, "tcp", messages()),
-    "provider": lambda company: [from_the_provider(company, messages()) for _ in range(ROUNDS)] and None,
+    "provider": lambda company: from_the_provider(company, messages() * ROUNDS),
     "damaged": lambda company: over(company, "udp", damaged()),
     "damaged-provider": lambda company: from_the_provider(company, damaged()),
 }
