@@ -97,6 +97,18 @@ def test_numbers_that_nobody_has_or_nobody_answers_end_clearly(office: Office) -
     assert refused(one, "201").startswith("486")  # one's own
 
 
+def test_only_registered_devices_ring(office: Office) -> None:
+    """The engine's log is looked at when the office closes: nothing is said of the device that isn't there."""
+    from appliance.organisation.model import Secret
+    from appliance.pbx.extensions.model import Device
+
+    one, two = office.phone("201-1"), office.phone("203-1")
+    for slot in (2, 3):
+        id = f"203-{slot}"
+        office.system.commit(Secret(id=id), Device(id=id, extension="ext-203", slot=slot, secret=id))
+        talk(one, two, one.call("203"))
+
+
 def test_do_not_disturb(office: Office) -> None:
     one, two = office.phone("201-1"), office.phone("203-1")
     service(two, "*78")

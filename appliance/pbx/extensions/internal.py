@@ -9,7 +9,7 @@
 5. *Busy policy*: with ``busy``, any channel of any of its devices, ringing ones included, makes it busy.
 6. *Thin link* between the sites: beyond its number of calls 503; its codecs only, towards the called devices. (The codec
    towards the caller was agreed when its INVITE came in, before anybody knew where it goes.)
-7. All devices ring, first answer wins, the others are told that it was answered elsewhere (RFC 3326).
+7. All registered devices ring, first answer wins, the others are told that it was answered elsewhere (RFC 3326).
    Nobody answers: 480; all busy: 486; none registered: 480.
 8. A phone that *redirects* (302) is followed once none of the others has answered, with the rights of the class of that
    device, like a transfer; what its class may not reach counts as busy.
@@ -32,11 +32,15 @@ from appliance.pbx.extensions.tables import (
     TO_CALLER_NUMBER,
     TO_CLASS,
     TO_DEVICES,
+    TO_FIRST,
     TO_FORWARD,
     TO_ID,
     TO_LINKED,
+    TO_MANY,
     TO_RING,
+    TO_SECOND,
     TO_SITE,
+    WITHOUT_DEVICES,
 )
 from appliance.pbx.routing.destinations import hop
 
@@ -45,10 +49,16 @@ NAME_CALLER: Final = "Set(CALLERID(name)=${AST_CONFIG(tables/names.conf,${CALLER
 READ_EXTENSION: Final = f"Set({TO}={lookup('extensions', 'EXTEN')})"
 """Read all that is known about extension ``${EXTEN}``."""
 
+REGISTERED: Final = "Gosub(registered,s,1)"
+"""Leave only those devices in ``TO`` that can be reached now."""
+
 _ELSEWHERE: Final = f'("{TO_LINKED}" != "" & "{TO_LINKED}" != "{carried.SITE}")'
+_ABSENT: Final = " | ".join(f'"${{DEVICE_STATE({device}):0:2}}" = "UN"' for device in (TO_FIRST, TO_SECOND))
+"""One of the first two devices seems not to be registered: its state is UNAVAILABLE or UNKNOWN. Seems: states follow
+registrations a moment later, so they only decide whether the contacts themselves are looked at, which takes longer."""
 _SPECIAL: Final = (
-    f'$["${{DB(forward/{TO_ID})}}${{DB(dnd/{TO_ID})}}{TO_BUSY}" != "" | {_ELSEWHERE}'
-    f' | "{TO_DEVICES}" = "" | "{carried.NUMBER}" = "${{EXTEN}}"]'
+    f'$["${{DB(forward/{TO_ID})}}${{DB(dnd/{TO_ID})}}{TO_BUSY}{TO_MANY}" != "" | {_ELSEWHERE}'
+    f' | "{carried.NUMBER}" = "${{EXTEN}}" | "{TO_FIRST}" = "" | {_ABSENT}]'
 )
 _DIAL: Final = f"Dial({TO_DEVICES},{TO_RING},Ii${{TO_OPTIONS}})"
 """I: name and number that the caller sees are those set before. i: Dial doesn't follow a phone's 302, for it takes the
@@ -75,10 +85,13 @@ def ring() -> tuple[str, ...]:
         f'GotoIf($["{TO_DEVICES}" = ""]?unknown)',
         f'GotoIf($["${{DB(dnd/{TO_ID})}}" != "" | "{carried.NUMBER}" = "${{EXTEN}}"]?busy)',
         f'GotoIf($["{TO_BUSY}" != "" & ${{GROUP_COUNT({TO_ID}@extension)}} > 0]?busy)',
+        REGISTERED,
+        f'GotoIf($["{TO_DEVICES}" = ""]?absent)',
         f'GotoIf($["{TO_LINKED}" = "" | "{carried.SITE}" = "" | "{carried.SITE}" = "{TO_LINKED}"]?ring)',
         "Gosub(link,s,1)",
         "Goto(ring)",
         "busy: Hangup(17)",
+        "absent: Hangup(20)",
         "unknown: Hangup(1)",
         f"forward: {first}",
         stop,
@@ -129,6 +142,22 @@ def contexts(patterns: Sequence[str]) -> Iterator[Section]:
     # The same once more with the caller's name before it: a jump between the two would be a step more.
     yield _context("internal-from-device", patterns, (NAME_CALLER, *ring()), hint)
     yield _redirection()
+    yield dialplan(
+        "registered",  # Dial would put two errors into the log for a device that isn't
+        (
+            "s",
+            (
+                f"Set(LOCAL(left)={TO_DEVICES})",
+                "Set(LOCAL(found)=)",
+                "more: Set(LOCAL(one)=${SHIFT(left,&)})",
+                'GotoIf($["${one}" = ""]?done)',
+                'ExecIf($["${PJSIP_DIAL_CONTACTS(${one:6})}" != ""]?Set(LOCAL(found)=${found}&${one}))',
+                "Goto(more)",
+                f"done: Set({TO}={WITHOUT_DEVICES}|${{found:1}})",
+                "Return()",
+            ),
+        ),
+    )
     yield dialplan(
         "link",
         (

@@ -44,6 +44,14 @@ TO_FORWARD: Final = _column(8)
 """Expression: how far its calls may be forwarded, ``inside`` or ``outside``."""
 TO_DEVICES: Final = _column(9)
 """Expression: argument of Dial for all its devices; empty when it has none."""
+TO_FIRST: Final = _column(10)
+"""Expression: the first of them."""
+TO_SECOND: Final = _column(11)
+"""Expression: the second of them, or empty."""
+TO_MANY: Final = _column(12)
+"""Expression: ``many`` when there are more than two, else empty."""
+WITHOUT_DEVICES: Final = f"${{CUT({TO},|,1-8)}}"
+"""Expression: the columns before those of devices."""
 
 
 def tables(document: Document, installation: Installation) -> tuple[ConfFile, ...]:
@@ -75,6 +83,7 @@ def _dialled(document: Document, installation: Installation) -> dict[str, list[t
 
 def _row(document: Document, extension: Extension, devices: list[tuple[str, ...]], linked: frozenset[str]) -> str:
     own = identity(document, extension)
+    dialled = [f"PJSIP/{names[0]}" for names in devices]
     return "|".join(
         (
             extension.id,
@@ -85,9 +94,11 @@ def _row(document: Document, extension: Extension, devices: list[tuple[str, ...]
             own.class_of_service,
             own.caller_number,
             own.forward,
-            "&".join(f"PJSIP/{names[0]}" for names in devices),
+            "&".join(dialled),
+            *([*dialled, "", ""])[:2],
+            "many" if len(dialled) > 2 else "",
         )
-    )
+    ).rstrip("|")
 
 
 def _hint(devices: list[tuple[str, ...]]) -> str:

@@ -8,7 +8,7 @@ What a member's own settings do to calls of the group:
 - *Busy policy* ``busy``: left out while any of its devices is in a call or rings. ``call_waiting``: rings.
 - *Class of service*: plays no part: being rung isn't calling. An outside destination of the group (``no_answer``) is
   the administrator's decision.
-- The caller's own extension, and members without a device, are left out. When nobody is left, the group's
+- The caller's own extension, and members without a registered device, are left out. When nobody is left, the group's
   ``no_answer`` destination comes at once.
 - *Thin links* between sites are not counted for groups.
 - A phone's own redirection (302) is ignored.
@@ -30,7 +30,7 @@ from appliance.core.asterisk import Section, dialplan, lookup, table
 from appliance.core.document import Document
 from appliance.pbx import carried
 from appliance.pbx.context import Installation
-from appliance.pbx.extensions.internal import NAME_CALLER, READ_EXTENSION
+from appliance.pbx.extensions.internal import NAME_CALLER, READ_EXTENSION, REGISTERED
 from appliance.pbx.extensions.model import Extension
 from appliance.pbx.extensions.tables import TO_BUSY, TO_DEVICES, TO_ID
 from appliance.pbx.feature import Contribution
@@ -125,6 +125,8 @@ def _common() -> Iterator[Section]:
             (
                 READ_EXTENSION,
                 f"GotoIf({left_out}?out)",
+                REGISTERED,
+                f'GotoIf($["{TO_DEVICES}" = ""]?out)',
                 "Set(GROUP_DEVICES=${GROUP_DEVICES}${IF($[${LEN(${GROUP_DEVICES})} > 0]?&)}"
                 f"${{IF($[${{ARG1}} > 0]?{late}:{TO_DEVICES})}})",
                 "out: Return()",
@@ -144,7 +146,17 @@ def _common() -> Iterator[Section]:
     )
     yield dialplan(
         "group-late-ring",
-        ("_[0-9]!", (READ_EXTENSION, f"Dial({TO_DEVICES},,{_DIAL})", UNANSWERED)),
+        (
+            "_[0-9]!",
+            (
+                READ_EXTENSION,
+                REGISTERED,
+                f'GotoIf($["{TO_DEVICES}" = ""]?out)',
+                f"Dial({TO_DEVICES},,{_DIAL})",
+                UNANSWERED,
+                "out: Hangup(20)",
+            ),
+        ),
     )
     yield dialplan(
         "group-ring",
