@@ -205,9 +205,11 @@ def cel_conf(params: EngineParams) -> ConfFile:
 
 
 def cli_conf(params: EngineParams) -> ConfFile:
-    """Announce every start in the events, so that calls of the run before are known to have ended with it."""
-    commands = ((legs.STARTUP_COMMAND, "fully-booted"),) if params.cel_events else ()
-    return ConfFile("cli.conf", (Section("startup_commands", commands),))
+    """Announce every start in the events, so that calls of the run before are known to have ended with it; and forget
+    what they left in the engine's database."""
+    announce = ((legs.STARTUP_COMMAND, "fully-booted"),) if params.cel_events else ()
+    forget = ((f"database deltree {legs.REDIRECTIONS}", "fully-booted"),)
+    return ConfFile("cli.conf", (Section("startup_commands", (*announce, *forget)),))
 
 
 def cel_custom_conf(_: EngineParams) -> ConfFile:

@@ -64,8 +64,9 @@ _DIAL: Final = f"Dial({TO_DEVICES},{TO_RING},Ii${{TO_OPTIONS}})"
 """I: name and number that the caller sees are those set before. i: Dial doesn't follow a phone's 302, for it takes the
 user part of the Contact literally, and ``sip:PJSIP%2Fnumber%40trunk@…`` would call anything past every check (app_dial.c,
 ``do_forward``). We follow it ourselves: see :func:`_redirection`."""
-_REDIRECT: Final = "redirect/${CHANNEL(linkedid)}"
-"""Key in the engine's database by which the leg that was redirected tells the caller's, until that has read it."""
+_REDIRECT: Final = f"{legs.REDIRECTIONS}/${{CHANNEL(linkedid)}}"
+"""Key in the engine's database by which the leg that was redirected tells the caller's, until that has read it. What a
+caller who hung up in the meantime left unread goes with the next start of the engine."""
 
 
 def ring() -> tuple[str, ...]:
