@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 
 import pytest
 from sipmessage import Request, Response
 
+from appliance.history.model import Call as Recorded
+from appliance.history.model import Outcome
+from appliance.history.service import History
+from appliance.store.history import open_history
 from tests.hil.agents.peer import SipPeer
 from tests.hil.agents.process import eventually
 from tests.hil.agents.softphone import Call, SoftPhone
@@ -95,6 +100,23 @@ def test_numbers_that_nobody_has_or_nobody_answers_end_clearly(office: Office) -
     assert refused(one, "999").startswith("404")  # outside of it
     assert refused(one, "206").startswith("480")  # nothing registered
     assert refused(one, "201").startswith("486")  # one's own
+
+
+def test_a_number_that_nobody_knows_is_in_the_history(office: Office) -> None:
+    one = office.phone("201-1")
+    office.system.start_history()
+    database = open_history(f"sqlite:///{office.system.paths.history_db}")
+    with contextlib.closing(database):
+        for number in ("999", "*99", "5"):
+            assert refused(one, number).startswith("404")
+
+            def recorded(number: str = number) -> Recorded | None:
+                calls = (stored.call for stored in History(database).calls().calls)
+                return next((call for call in calls if call.dialled == number), None)
+
+            call = eventually(recorded, f"the call to {number}", 20)
+            assert (call.outcome, call.from_device) == (Outcome.FAILED, "201-1")
+            assert [leg.cause for leg in call.legs] == [1]
 
 
 def test_only_registered_devices_ring(office: Office) -> None:

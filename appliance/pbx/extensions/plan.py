@@ -4,7 +4,8 @@ What other features may rely on (contexts; a call enters with its channel variab
 
 ``from-device``
     First context of every call from a device. Looks at ``emergency``, ``services``, ``groups``,
-    ``internal-from-device`` (whose patterns cover the groups' numbers as well), ``site-prefixes`` and ``outward``.
+    ``internal-from-device`` (whose patterns cover the groups' numbers as well), ``site-prefixes``, ``outward``, and at
+    last ``nobody``: 404, by a call that the history has, for numbers that aren't anywhere.
 ``internal``
     Rings ``${EXTEN}`` for a call from anywhere: ``Goto(internal,<number>,1)``. Never returns.
 ``sent-on-inside``, ``sent-on-outside``
@@ -68,8 +69,9 @@ def _dialplan(plan: NumberPlan | None, groups: tuple[str, ...]) -> tuple[Section
         Section("globals", (("TRANSFER_CONTEXT", "transfer-inside"), ("FORWARD_CONTEXT", "forwarded-inside"))),
         dialplan(
             "from-device",
-            includes=("emergency", "services", "groups", "internal-from-device", "site-prefixes", "outward"),
+            includes=("emergency", "services", "groups", "internal-from-device", "site-prefixes", "outward", "nobody"),
         ),
+        dialplan("nobody", ("_[+*#0-9]!", ("Hangup(1)",))),
         dialplan("refused"),
         *internal.contexts(ranges),
         dialplan("site-prefixes", *_site_prefixes(plan.site_prefixes if plan else (), ranges)),
