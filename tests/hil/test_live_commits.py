@@ -201,7 +201,7 @@ def call_everybody(company: Company) -> tuple[list[Sipp], list[Sipp]]:
 
 
 @pytest.mark.slow
-def test_two_hundred_calls_dont_notice_twenty_revisions(company: Company, record_property: Any) -> None:
+def test_two_hundred_calls_dont_notice_twenty_revisions(company: Company) -> None:
     before = {data["id"]: data for _, data in rows(2 * CALLS, first=FIRST)} | {
         data["id"]: data for kind, data in rows(2 * CALLS, first=FIRST) if kind in ("device", "trunk", "class_of_service")
     }  # fmt: skip
@@ -238,8 +238,7 @@ def test_two_hundred_calls_dont_notice_twenty_revisions(company: Company, record
                 "gap_with_commits_ms": round(worst(during)), "gap_without_ms": round(worst(control)),
                 "commit_median_s": round(statistics.median(took), 2), "commit_max_s": round(max(took), 2),
             }  # fmt: skip
-            for name, figure in figures.items():
-                record_property(name, figure)
+            print(figures)  # noqa: T201 (shown by pytest -rP)
             assert {c["Uniqueid"] for c in ami.channels()} == channels, "calls were dropped"
             assert company.contacts() == registered, "registrations were lost"
             limit = max(GAP_MS, worst(control))
