@@ -4,8 +4,8 @@ What is measured, and what isn't: the tap is at the engine's own cables, so a ga
 in what a busy test machine delivers. Two things on such a machine aren't the engine's doing, and are taken out: when a
 caller's SIPp itself paused, what it said arrives with that pause (only what the engine adds to it counts), and when
 there are gaps without any commit in the same run and under the same load (a span after each commit), commits are
-allowed as much as that to the nearest packet, and no more; on a machine so busy that there are gaps of a quarter of a
-second all the time, gaps aren't judged (skipped), everything else is. The engine runs at the priority that its unit in the image gives it.
+allowed as much as that to the nearest packet, and no more. The engine runs at the priority that its unit in the image
+gives it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ CONTROL_S = 1.0
 SETTLED_S = 0.2
 """After a commit, what it set off in the engine may still go on."""
 PACKET_MS = 20
-TOO_BUSY_MS = 250
 
 
 @dataclass(frozen=True)
@@ -254,6 +253,4 @@ def test_two_hundred_calls_dont_notice_twenty_revisions(company: Company) -> Non
                 sipp.stop()
         assert sum(sipp.statistics()["successful"] for sipp in callers) == CALLS
         assert {book.result for sipp in callers for book in sipp.books()} == {"answered"}
-        if gaps[1] > TOO_BUSY_MS:
-            pytest.skip(f"no call was dropped, but this machine is too busy to judge gaps: {figures}")
         assert gaps[0] <= gaps[1], (figures, during)
