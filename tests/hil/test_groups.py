@@ -31,6 +31,7 @@ GROUPS = [
     group("401", "sequential", [("203", 0), ("204", 0)]),
     group("402", "round_robin", [("203", 0), ("204", 0), ("205", 0)], no_answer={"type": "extension", "extension": "ext-202"}),
     group("403", "all", [("203", 0), ("204", 3)], ring_seconds=20),
+    group("405", "all", [("203", 0), ("301", 0)]),
     group("404", "all", [("206", 0)], no_answer={"type": "hangup", "reason": "busy"}),
 ]  # fmt: skip
 
@@ -149,3 +150,24 @@ def test_the_caller_s_own_phone_doesn_t_ring(office: Office) -> None:
     call.hangup()
     incoming.closed()
     eventually(lambda: not office.ami.channels(), "all is quiet", 5)
+
+
+def test_members_behind_a_thin_link_ring_in_its_codec_while_there_is_room(office: Office) -> None:
+    one, two, three = (office.phone(f"{number}-1") for number in (201, 202, 203))
+    far = office.phone("301-1", codecs=("PCMA", "PCMU", "G722"))
+    call = one.call("405").ringing()
+    near, incoming = three.incoming(), far.incoming()
+    assert b"PCMU" in incoming.invite().body
+    assert b"PCMA" not in incoming.invite().body
+    assert b"PCMA" in near.invite().body
+    incoming.answer()
+    call.established()
+    near.closed()
+    again = two.call("405").ringing()  # the link carries one call
+    three.incoming().answer()
+    again.established()
+    assert not ringing(far)
+    again.hangup()
+    call.hangup()
+    incoming.closed()
+    talk(one, far, one.call("405"))

@@ -26,6 +26,7 @@ from typing import Final
 from appliance.core.asterisk import Section, dialplan, lookup
 from appliance.history import legs
 from appliance.pbx import carried
+from appliance.pbx.extensions import links
 from appliance.pbx.extensions.tables import (
     TO,
     TO_BUSY,
@@ -52,6 +53,8 @@ READ_EXTENSION: Final = f"Set({TO}={lookup('extensions', 'EXTEN')})"
 REGISTERED: Final = "Gosub(registered,s,1)"
 """Leave only those devices in ``TO`` that can be reached now."""
 
+THROUGH_LINK: Final = f'"{TO_LINKED}" != "" & "{carried.SITE}" != "" & "{TO_LINKED}" != "{carried.SITE}"'
+"""Condition: the extension in ``TO`` is at another site than the caller, and a thin link may lie between."""
 _ELSEWHERE: Final = f'("{TO_LINKED}" != "" & "{TO_LINKED}" != "{carried.SITE}")'
 _ABSENT: Final = " | ".join(f'"${{DEVICE_STATE({device}):0:2}}" = "UN"' for device in (TO_FIRST, TO_SECOND))
 """One of the first two devices seems not to be registered: its state is UNAVAILABLE or UNKNOWN. Seems: states follow
@@ -88,9 +91,10 @@ def ring() -> tuple[str, ...]:
         f'GotoIf($["{TO_BUSY}" != "" & ${{GROUP_COUNT({TO_ID}@extension)}} > 0]?busy)',
         REGISTERED,
         f'GotoIf($["{TO_DEVICES}" = ""]?absent)',
-        f'GotoIf($["{TO_LINKED}" = "" | "{carried.SITE}" = "" | "{carried.SITE}" = "{TO_LINKED}"]?ring)',
-        "Gosub(link,s,1)",
-        "Goto(ring)",
+        f"GotoIf($[!({THROUGH_LINK})]?ring)",
+        f"Gosub(link,s,1({TO_SITE}))",
+        'GotoIf($["${GOSUB_RETVAL}" = ""]?ring)',
+        "Hangup(34)",
         "busy: Hangup(17)",
         "absent: Hangup(20)",
         "unknown: Hangup(1)",
@@ -104,6 +108,7 @@ def ring() -> tuple[str, ...]:
         f"Goto(sent-on-{TO_FORWARD},${{DB(forward/{TO_ID})}},1)",
         "redirect: Set(ARRAY(FORWARDERNAME,REDIRECT_TO,REDIRECT_NUMBER)=${REPLACE(REDIRECT,|,\\,)})",
         "GotoIf($[!${DIALPLAN_EXISTS(${REDIRECT_TO},${REDIRECT_NUMBER},1)}]?busy)",
+        "Gosub(link,free,1)",
         "Set(REDIRECTING(from-num,i)=${EXTEN})",
         "Set(REDIRECTING(reason,i)=deflection)",
         "Set(REDIRECTING(count,i)=$[0${REDIRECTING(count)} + 1])",
@@ -159,24 +164,7 @@ def contexts(patterns: Sequence[str]) -> Iterator[Section]:
             ),
         ),
     )
-    yield dialplan(
-        "link",
-        (
-            "s",
-            (
-                f"Set(ARRAY(LINK,LINK_MAX,LINK_CODECS)=${{AST_CONFIG(tables/links.conf,{carried.SITE},{TO_SITE})}})",
-                'GotoIf($["${LINK}" = ""]?free)',
-                'GotoIf($["${LINK_MAX}" != "" & ${GROUP_COUNT(${LINK}@link)} >= 0${LINK_MAX}]?full)',
-                "Set(GROUP(link)=${LINK})",
-                'GotoIf($["${LINK_CODECS}" = ""]?free)',
-                "Set(__LINK_CODECS=${REPLACE(LINK_CODECS,:,\\,)})",
-                "Set(TO_OPTIONS=b(link^narrow^1))",
-                "free: Return()",
-                "full: Hangup(34)",
-            ),
-        ),
-        ("narrow", ("Set(PJSIP_MEDIA_OFFER(audio)=${LINK_CODECS})", "Return()")),
-    )
+    yield links.context()
     yield dialplan(
         "unanswered",
         ("BUSY", ("Hangup(17)",)),

@@ -90,7 +90,7 @@ def _outward(prefix: str) -> Section:
     refuse = "locked: Hangup(21)"
     return dialplan(
         "outward",
-        (f"_{prefix}X.", (locked, f"Goto(outside,${{EXTEN:{len(prefix)}}},1)", refuse)),
+        (f"_{prefix}X!", (locked, f"Goto(outside,${{EXTEN:{len(prefix)}}},1)", refuse)),
         ("_+X.", (locked, "Goto(outside,${EXTEN},1)", refuse)),
     )
 

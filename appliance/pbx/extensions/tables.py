@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from appliance.core.asterisk import ConfFile, Section, table
+from appliance.core.asterisk import ConfFile, table
 from appliance.core.document import Document
 from appliance.organisation.model import Site
 from appliance.pbx import carried
 from appliance.pbx.context import Installation
 from appliance.pbx.extensions.endpoints import endpoint_names
+from appliance.pbx.extensions.links import linked_sites, links
 from appliance.pbx.extensions.model import BusyPolicy, Device, Extension
 from appliance.pbx.extensions.resolve import display_name, identity
-from appliance.pbx.media.codecs import codecs_line
 from appliance.pbx.media.doors import doors
-from appliance.pbx.media.model import CodecPolicy, Listener
+from appliance.pbx.media.model import Listener
 
 TO: Final = "TO"
 """The variable that holds a row of ``tables/extensions.conf``, its columns separated by ``|``: all that is known about
@@ -58,7 +58,7 @@ def tables(document: Document, installation: Installation) -> tuple[ConfFile, ..
     """All hot tables of this feature."""
     extensions = sorted(document.all(Extension).values(), key=lambda item: item.number)
     dialled = _dialled(document, installation)
-    linked = _linked(document)
+    linked = linked_sites(document)
     rows = [(item.number, _row(document, item, dialled.get(item.id, []), linked)) for item in extensions]
     return (
         table("names", [(item.number, display_name(document, item)) for item in extensions]),
@@ -66,7 +66,7 @@ def tables(document: Document, installation: Installation) -> tuple[ConfFile, ..
         table("hints", [(item.number, _hint(dialled.get(item.id, []))) for item in extensions]),
         table("devices", _devices(document)),
         table("sites", [(site.id, site.time_zone) for site in document.all(Site).values()]),
-        _links(document),
+        links(document),
     )
 
 
@@ -114,30 +114,3 @@ def _devices(document: Document) -> Iterator[tuple[str, str]]:
             device.id,
             carried.packed("", own.number, own.extension, own.site, own.class_of_service, own.caller_number),
         )
-
-
-def _linked(document: Document) -> frozenset[str]:
-    """Sites with a thin link, at either end."""
-    return frozenset(site for item in document.all(Site).values() for link in item.links for site in (item.id, link.to))
-
-
-def _links(document: Document) -> ConfFile:
-    """``tables/links.conf``: one section per site, one row per other site: ``group,most calls,codecs``.
-
-    A link holds both ways, whichever of the two sites it stands at. When both speak of it, the lower number of calls
-    counts, and the codecs of the site whose id comes first. Codecs are separated by colons.
-    """
-    limits: dict[tuple[str, str], list[tuple[int | None, str | None]]] = {}
-    for site in sorted(document.all(Site).values(), key=lambda item: item.id):
-        for link in site.links:
-            first, second = sorted((site.id, link.to))
-            limits.setdefault((first, second), []).append((link.max_calls, link.codec_policy))
-    rows: dict[str, list[tuple[str, str]]] = {}
-    for (first, second), found in sorted(limits.items()):
-        most = min((calls for calls, _ in found if calls is not None), default=None)
-        policy = document.find(CodecPolicy, next((id for _, id in found if id is not None), None))
-        codecs = codecs_line(policy).replace(",", ":") if policy else ""
-        row = f"{first}.{second},{'' if most is None else most},{codecs}"
-        rows.setdefault(first, []).append((second, row))
-        rows.setdefault(second, []).append((first, row))
-    return ConfFile("tables/links.conf", tuple(Section(site, tuple(rows[site])) for site in sorted(rows)))

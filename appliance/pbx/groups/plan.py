@@ -10,7 +10,7 @@ What a member's own settings do to calls of the group:
   the administrator's decision.
 - The caller's own extension, and members without a registered device, are left out. When nobody is left, the group's
   ``no_answer`` destination comes at once.
-- *Thin links* between sites are not counted for groups.
+- *Thin links*: a member at another site is left out when the link is full, and rings with the link's codecs.
 - A phone's own redirection (302) is ignored.
 
 What is seen: the caller sees the group's name and number, whoever answers, and hears one ringing tone from beginning to
@@ -30,9 +30,9 @@ from appliance.core.asterisk import Section, dialplan, lookup, table
 from appliance.core.document import Document
 from appliance.pbx import carried
 from appliance.pbx.context import Installation
-from appliance.pbx.extensions.internal import NAME_CALLER, READ_EXTENSION, REGISTERED
+from appliance.pbx.extensions.internal import NAME_CALLER, READ_EXTENSION, REGISTERED, THROUGH_LINK
 from appliance.pbx.extensions.model import Extension
-from appliance.pbx.extensions.tables import TO_BUSY, TO_DEVICES, TO_ID
+from appliance.pbx.extensions.tables import TO_BUSY, TO_DEVICES, TO_ID, TO_SITE
 from appliance.pbx.feature import Contribution
 from appliance.pbx.groups.model import RingGroup, Strategy
 from appliance.pbx.routing.destinations import hop, steps
@@ -128,7 +128,7 @@ def _common() -> Iterator[Section]:
                 REGISTERED,
                 f'GotoIf($["{TO_DEVICES}" = ""]?out)',
                 "Set(GROUP_DEVICES=${GROUP_DEVICES}${IF($[${LEN(${GROUP_DEVICES})} > 0]?&)}"
-                f"${{IF($[${{ARG1}} > 0]?{late}:{TO_DEVICES})}})",
+                f"${{IF($[${{ARG1}} > 0 | ({THROUGH_LINK})]?{late}:{TO_DEVICES})}})",
                 "out: Return()",
             ),
         ),
@@ -152,9 +152,13 @@ def _common() -> Iterator[Section]:
                 READ_EXTENSION,
                 REGISTERED,
                 f'GotoIf($["{TO_DEVICES}" = ""]?out)',
-                f"Dial({TO_DEVICES},,{_DIAL})",
+                f"GotoIf($[!({THROUGH_LINK})]?ring)",
+                f"Gosub(link,s,1({TO_SITE},legs))",
+                'GotoIf($["${GOSUB_RETVAL}" != ""]?full)',
+                f"ring: Dial({TO_DEVICES},,{_DIAL}${{TO_OPTIONS}})",
                 UNANSWERED,
                 "out: Hangup(20)",
+                "full: Hangup(34)",
             ),
         ),
     )

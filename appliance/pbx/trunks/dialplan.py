@@ -4,7 +4,7 @@ Subroutines for the other features (``Gosub``; the number is normalised by ``app
 
 ``carry-<trunk id>,${e164},1``
     Calls the number over this trunk. Comes back only when the *trunk* failed, so that the next one may be tried: it
-    is full, known to be away, unreachable, silent, or it refused for reasons of its own (3xx, 400–403, 407, 408, 415,
+    is full (or the thin link to its site), known to be away, unreachable, silent, or it refused for reasons of its own (3xx, 400–403, 407, 408, 415,
     488, 5xx, 606) before anything rang. Whatever the called party says (busy, no such number, no answer) ends the call
     with that cause, and so does anything after ringing or early media: nobody's telephone rings twice.
 ``sos-<trunk id>,${number},1(${round})``
@@ -26,6 +26,7 @@ from functools import lru_cache
 from typing import Final
 
 from appliance.core.asterisk import Section, dialplan
+from appliance.pbx import carried
 from appliance.pbx.numbers.dialling import national, normalise
 from appliance.pbx.trunks.endpoint import endpoint_name, uri, uri_host
 from appliance.pbx.trunks.model import Clir, IdentityHeader, Provider, RegisterAuth, Trunk
@@ -54,7 +55,8 @@ def common() -> tuple[Section, ...]:
                     'GotoIf($["${HANGUPCAUSE_KEYS()}" = ""]?next)',
                     f'GotoIf(${{REGEX("{TRUNKS_OWN_REASONS}" ${{HANGUPCAUSE(${{HANGUPCAUSE_KEYS()}},tech)}})}}?next)',
                     "end: Hangup(${IF($[0${HANGUPCAUSE}]?${HANGUPCAUSE}:34)})",  # 0: we ended the leg ourselves
-                    "next: Return()",
+                    "next: Set(GROUP(link)=)",  # the next trunk may be at another site
+                    "Return()",
                 ),
             ),
         ),
@@ -90,17 +92,20 @@ def common() -> tuple[Section, ...]:
 
 
 @lru_cache(maxsize=8192)
-def sections(trunk: Trunk, provider: Provider, country: str, outside_prefix: str) -> tuple[Section, ...]:
-    """All contexts of a trunk. ``country`` and ``outside_prefix`` are the number plan's."""
+def sections(
+    trunk: Trunk, provider: Provider, country: str, outside_prefix: str, linked: bool = False
+) -> tuple[Section, ...]:
+    """All contexts of a trunk. ``country`` and ``outside_prefix`` are the number plan's; ``linked``: it stands at a site
+    with a thin link."""
     return (
-        _carry(trunk, provider),
+        _carry(trunk, provider, linked),
         _sos(trunk, provider),
-        _leg(trunk, provider),
+        _leg(trunk, provider, linked),
         _inbound(trunk, provider, country, outside_prefix),
     )
 
 
-def _carry(trunk: Trunk, provider: Provider) -> Section:
+def _carry(trunk: Trunk, provider: Provider, linked: bool) -> Section:
     leg = endpoint_name(trunk.id)
     excuses = []
     if provider.probe:  # known to be away; dialling it would put an error into the log for each call
@@ -108,6 +113,8 @@ def _carry(trunk: Trunk, provider: Provider) -> Section:
     if trunk.max_calls is not None:
         excuses.append(f"${{GROUP_COUNT({trunk.id}@trunk)}} >= {trunk.max_calls}")
     steps = [f"GotoIf($[{excuse}]?skip)" for excuse in excuses]
+    if linked:
+        steps += [f"Gosub(link,s,1({trunk.site}))", 'GotoIf($["${GOSUB_RETVAL}" != ""]?skip)']
     ringback = "" if provider.early_media else "r"
     called = to_wire("EXTEN", provider.identity.called_form, provider.country)
     steps += [
@@ -117,7 +124,7 @@ def _carry(trunk: Trunk, provider: Provider) -> Section:
         f"Dial(PJSIP/{called}@{leg},{RING_SECONDS},i{ringback}b(leg-{trunk.id}^s^1))",
         "Goto(carried,s,1)",
     ]
-    if excuses:
+    if excuses or linked:
         steps.append("skip: Return()")
     return dialplan(f"carry-{trunk.id}", (NUMBER, steps))
 
@@ -150,7 +157,7 @@ def _sos(trunk: Trunk, provider: Provider) -> Section:
     )
 
 
-def _leg(trunk: Trunk, provider: Provider) -> Section:
+def _leg(trunk: Trunk, provider: Provider, linked: bool) -> Section:
     """Runs on the leg to the provider before its INVITE leaves: identity, count, watcher."""
     identity = provider.identity
     number = to_wire("OUT", identity.calling_form, provider.country)
@@ -158,6 +165,9 @@ def _leg(trunk: Trunk, provider: Provider) -> Section:
     if trunk.max_calls is not None:  # two calls that took the last line at the same instant: the later one yields
         over = f'$["${{CALL_KIND}}" != "emergency" & ${{GROUP_COUNT({trunk.id}@trunk)}} > {trunk.max_calls}]'
         steps.append(f"ExecIf({over}?SoftHangup(${{CHANNEL(name)}}))")
+    if linked:
+        narrow = '$["${LINK_CODECS}" != "" & "${CALL_KIND}" != "emergency"]'
+        steps.append(f"ExecIf({narrow}?Set(PJSIP_MEDIA_OFFER(audio)=${{LINK_CODECS}}))")
     steps += [
         "Set(CONNECTEDLINE(name,i)=)",
         f"Set(CONNECTEDLINE(num,i)={number})",
@@ -190,6 +200,7 @@ def _inbound(trunk: Trunk, provider: Provider, country: str, outside_prefix: str
     steps = [
         f"Set(GROUP(trunk)={trunk.id})",
         f"Set(__FROM_TRUNK={trunk.id})",
+        *((f"Set({carried.FROM}={carried.packed(site=trunk.site)})",) if trunk.site else ()),
         "Set(CALLED=${FILTER(+0-9,${EXTEN})})",
         normalise(called_from_wire("CALLED", provider), provider.country),
         "Set(__CALLED=${GOSUB_RETVAL})",

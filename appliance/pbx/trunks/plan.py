@@ -8,6 +8,7 @@ from appliance.core.asterisk import Section
 from appliance.core.document import Document
 from appliance.organisation.model import Company, Site
 from appliance.pbx.context import Installation
+from appliance.pbx.extensions.links import linked_sites
 from appliance.pbx.feature import Contribution
 from appliance.pbx.media.model import CodecPolicy, Listener, Transport, Zone
 from appliance.pbx.numbers.model import NumberPlan
@@ -22,6 +23,7 @@ def contribute(document: Document, installation: Installation) -> Contribution:
         return Contribution()
     plan = next(iter(document.all(NumberPlan).values()), None)
     country, prefix = (plan.country, plan.outside_prefix) if plan else ("IT", "")
+    linked = linked_sites(document)
     pjsip: list[Section] = []
     contexts = list(dialplan.common())
     for trunk in trunks.values():
@@ -35,7 +37,7 @@ def contribute(document: Document, installation: Installation) -> Contribution:
             _language(document, trunk),
             secret,
         )
-        contexts += dialplan.sections(trunk, provider, country, prefix)
+        contexts += dialplan.sections(trunk, provider, country, prefix, trunk.site in linked)
     return Contribution(pjsip=tuple(pjsip), dialplan=tuple(contexts))
 
 

@@ -1,0 +1,78 @@
+"""Thin links between sites: so many calls at once, in certain codecs (pure).
+
+``link,s,1(<site>,<where>)`` is asked before a call between the caller's site and another one is placed. It returns
+``full``, or nothing: then the call is counted on the caller's channel, or with *where* ``legs`` on the legs that are
+called; ``TO_OPTIONS`` are the options of Dial by which those legs offer the link's codecs only. ``link,free,1`` forgets
+what a call that wasn't answered has taken. Emergency calls don't ask.
+"""
+
+from __future__ import annotations
+
+from appliance.core.asterisk import ConfFile, Section, dialplan
+from appliance.core.document import Document
+from appliance.organisation.model import Site
+from appliance.pbx import carried
+from appliance.pbx.media.codecs import codecs_line
+from appliance.pbx.media.model import CodecPolicy
+
+
+def context() -> Section:
+    """The subroutines."""
+    found = f"${{AST_CONFIG(tables/links.conf,{carried.SITE},${{ARG1}})}}"
+    return dialplan(
+        "link",
+        (
+            "s",
+            (
+                "Gosub(link,free,1)",
+                f'GotoIf($["{carried.SITE}" = ""]?none)',
+                f"Set(ARRAY(LINK,LINK_MAX,LINK_CODECS)={found})",
+                'GotoIf($["${LINK}" = ""]?none)',
+                'GotoIf($["${LINK_MAX}" != "" & ${GROUP_COUNT(${LINK}@link)} >= 0${LINK_MAX}]?full)',
+                'ExecIf($["${ARG2}" = "legs"]?Set(__LINK_LEGS=${LINK}):Set(GROUP(link)=${LINK}))',
+                "Set(__LINK_CODECS=${REPLACE(LINK_CODECS,:,\\,)})",
+                "Set(TO_OPTIONS=b(link^narrow^1))",
+                "none: Return()",
+                "full: Return(full)",
+            ),
+        ),
+        (
+            "free",
+            ("Set(GROUP(link)=)", "Set(__LINK_LEGS=)", "Set(__LINK_CODECS=)", "Set(TO_OPTIONS=)", "Return()"),
+        ),
+        (
+            "narrow",
+            (
+                'ExecIf($["${LINK_LEGS}" != ""]?Set(GROUP(link)=${LINK_LEGS}))',
+                'ExecIf($["${LINK_CODECS}" != ""]?Set(PJSIP_MEDIA_OFFER(audio)=${LINK_CODECS}))',
+                "Return()",
+            ),
+        ),
+    )
+
+
+def linked_sites(document: Document) -> frozenset[str]:
+    """Sites with a thin link, at either end."""
+    return frozenset(site for item in document.all(Site).values() for link in item.links for site in (item.id, link.to))
+
+
+def links(document: Document) -> ConfFile:
+    """``tables/links.conf``: one section per site, one row per other site: ``group,most calls,codecs``.
+
+    A link holds both ways, whichever of the two sites it stands at. When both speak of it, the lower number of calls
+    counts, and the codecs of the site whose id comes first. Codecs are separated by colons.
+    """
+    limits: dict[tuple[str, str], list[tuple[int | None, str | None]]] = {}
+    for site in sorted(document.all(Site).values(), key=lambda item: item.id):
+        for link in site.links:
+            first, second = sorted((site.id, link.to))
+            limits.setdefault((first, second), []).append((link.max_calls, link.codec_policy))
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for (first, second), found in sorted(limits.items()):
+        most = min((calls for calls, _ in found if calls is not None), default=None)
+        policy = document.find(CodecPolicy, next((id for _, id in found if id is not None), None))
+        codecs = codecs_line(policy).replace(",", ":") if policy else ""
+        row = f"{first}.{second},{'' if most is None else most},{codecs}"
+        rows.setdefault(first, []).append((second, row))
+        rows.setdefault(second, []).append((first, row))
+    return ConfFile("tables/links.conf", tuple(Section(site, tuple(rows[site])) for site in sorted(rows)))
