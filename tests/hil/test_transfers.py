@@ -17,7 +17,9 @@ from tests.hil.office import Office, Row, open_office
 FREE: list[Row] = [
     ("class_of_service", {"id": "free", "name": "Free", "may_transfer_outside": True, "may_forward_outside": True}),
     ("extension", {"id": "ext-205", "number": "205", "site": "hq", "class_of_service": "free"}),
-]
+    ("ring_group", {"id": "g", "name": "G", "number": "400", "site": "hq", "strategy": "all", "ring_seconds": 6,
+                    "members": [{"extension": "ext-205", "delay_seconds": 0}], "no_answer": {"type": "extension", "extension": "ext-206"}}),
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +212,13 @@ def test_redirections_in_a_circle_are_ended(office: Office) -> None:
     with redirecting(office, "205-1", "206"), redirecting(office, "206-1", "205"):
         ended, _ = contexts_of(office, "205")
     assert ended.startswith("503")
+
+
+def test_a_redirection_out_of_a_group_is_ignored(office: Office) -> None:
+    """Also later on, when the group's destination isn't there either."""
+    with redirecting(office, "205-1", "203"):
+        ended, seen = contexts_of(office, "400")
+    assert ended.startswith("480")
+    assert "redirected" in seen
+    assert not any(name.startswith("forwarded") for name in seen)
+    assert "0 results" in office.ami.command("database show redirect")

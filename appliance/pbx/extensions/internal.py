@@ -67,7 +67,7 @@ _DIAL: Final = f"Dial({TO_DEVICES},{TO_RING},Ii${{TO_OPTIONS}})"
 """I: name and number that the caller sees are those set before. i: Dial doesn't follow a phone's 302, for it takes the
 user part of the Contact literally, and ``sip:PJSIP%2Fnumber%40trunk@…`` would call anything past every check (app_dial.c,
 ``do_forward``). We follow it ourselves: see :func:`_redirection`."""
-_REDIRECT: Final = f"{legs.REDIRECTIONS}/${{CHANNEL(linkedid)}}"
+REDIRECT: Final = f"{legs.REDIRECTIONS}/${{CHANNEL(linkedid)}}"
 """Key in the engine's database by which the leg that was redirected tells the caller's, until that has read it. What a
 caller who hung up in the meantime left unread goes with the next start of the engine."""
 
@@ -81,7 +81,7 @@ def ring() -> tuple[str, ...]:
         f"GotoIf({_SPECIAL}?decide)",
         f"ring: Set(CONNECTEDLINE(name,i)={lookup('names', 'EXTEN')})",
         _DIAL,
-        f"Set(REDIRECT=${{DB_DELETE({_REDIRECT})}})",
+        f"Set(REDIRECT=${{DB_DELETE({REDIRECT})}})",
         'GotoIf($["${REDIRECT}" != ""]?redirect)',
         "Goto(unanswered,${DIALSTATUS},1)",
         f'decide: GotoIf($["{TO_ID}" = ""]?unknown)',
@@ -134,7 +134,7 @@ def _redirection() -> Section:
                 'GotoIf($["${HANGUPCAUSE_KEYS()}" = ""]?end)',
                 'GotoIf($["${HANGUPCAUSE(${CHANNEL},tech):0:7}" != "SIP 302"]?end)',
                 f"GotoIf($[${{LEN({target})}} != ${{LEN({number})}}]?end)",
-                f"Set(DB({_REDIRECT})=${{CHANNEL(name)}}|${{FORWARD_CONTEXT}}|{number})",
+                f"Set(DB({REDIRECT})=${{CHANNEL(name)}}|${{FORWARD_CONTEXT}}|{number})",
                 "end: Return()",
             ),
         ),

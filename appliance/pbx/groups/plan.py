@@ -30,7 +30,7 @@ from appliance.core.asterisk import Section, dialplan, lookup, table
 from appliance.core.document import Document
 from appliance.pbx import carried
 from appliance.pbx.context import Installation
-from appliance.pbx.extensions.internal import NAME_CALLER, READ_EXTENSION, REGISTERED, THROUGH_LINK
+from appliance.pbx.extensions.internal import NAME_CALLER, READ_EXTENSION, REDIRECT, REGISTERED, THROUGH_LINK
 from appliance.pbx.extensions.model import Extension
 from appliance.pbx.extensions.tables import TO_BUSY, TO_DEVICES, TO_ID, TO_SITE
 from appliance.pbx.feature import Contribution
@@ -169,6 +169,7 @@ def _common() -> Iterator[Section]:
             (
                 "GotoIf($[${LEN(${GROUP_DEVICES})} = 0]?out)",
                 f"Dial(${{GROUP_DEVICES}},${{GROUP_SECONDS}},{_DIAL})",
+                f"Set(IGNORED=${{DB_DELETE({REDIRECT})}})",  # a member's 302
                 "out: Set(GROUP_DEVICES=)",
                 "Return()",
             ),
