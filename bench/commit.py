@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from appliance.core.document import parse
 from appliance.engine.ami import AmiClient
+from appliance.engine.known import troubles
 from appliance.kinds import KINDS
 from bench import Result, Say
 from tests.hil.agents.network import Network
@@ -29,6 +30,7 @@ TARGETS: Final = {
     "device_median_s": "<= 4",
     "engine_start_s": "<= 8",
     "export_s": "<= 2",
+    "log_troubles": "<= 0",
 }
 
 
@@ -54,6 +56,8 @@ def run(smoke: bool, say: Say) -> Result:
             with system.ami() as ami:
                 figures |= changes(system, ami, rounds, say)
                 baseline = {"bare_pjsip_reload_s": clock(lambda: ami.reload("res_pjsip.so"))}
+            figures["log_troubles"] = len(troubles(system.log()))
+            figures["log_known"] = len(system.log()) - figures["log_troubles"]
             figures["export_s"] = clock(lambda: centralino(system, "export", str(Path(folder) / "export.yaml")))
             say(f"export: {figures['export_s']} s")
     return Result("commit", figures, baseline, TARGETS)

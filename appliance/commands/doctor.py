@@ -90,6 +90,7 @@ def engine_root(paths: Paths) -> Iterator[Finding]:
 
 def engine(paths: Paths) -> Iterator[Finding]:
     """Whether the engine runs, answers, and complains in its log."""
+    from appliance.engine.known import troubles
     from appliance.run.engine_service import running_engine
 
     pid = running_engine(paths.engine.control_socket)
@@ -100,7 +101,7 @@ def engine(paths: Paths) -> Iterator[Finding]:
     if uid == 0:
         yield Finding("engine", Grade.FAULT, _("it runs as root"), _("stop it and start it with make run"))
     lines = paths.engine.messages.read_text(errors="replace").splitlines() if paths.engine.messages.exists() else []
-    bad = [line for line in lines[-2000:] if " ERROR[" in line or " WARNING[" in line]
+    bad = troubles(lines[-2000:])
     if bad:
         yield Finding("engine", Grade.WARNING, _("{count} errors and warnings in its log; the last: {last}").format(
             count=len(bad), last=bad[-1][-160:]), str(paths.engine.messages))  # fmt: skip

@@ -64,6 +64,8 @@ def test_a_newcomer_starts_it_looks_stops_it_and_starts_it_again(host: Host, tmp
         assert run.run("doctor").code == 0, run.run("doctor").stdout
         assert run.json("verify") == []
         assert "runs already" in run.run("run").stderr
+        log = (state / "engine" / "log" / "messages").read_text().splitlines()
+        assert [line for line in log if " ERROR[" in line or " WARNING[" in line] == [], "at demo size: none at all"
         run("extension", "set", "ext-202", "label=Sales desk")
         assert run.json("commit", "-m", "Rename sales")["verified"]
         assert run("stop") == "Stopped.\n"
