@@ -4,8 +4,7 @@ Contexts for other features:
 
 ``outside``
     A number without its outside prefix. Normalised, its category checked against the caller's class, then routed by site. A number
-    of ours stays inside. A phone that withholds its number (``Privacy``, RFC 3323) calls with CLIR. A call that an
-    extension forwards (``FORWARDED_BY``) is told as diverted by that extension's calling number. Causes to the phone:
+    of ours stays inside. A phone that withholds its number (``Privacy``, RFC 3323) calls with CLIR. Causes to the phone:
     484 not a number, 403 denied, 503 no line, else what the network said.
 ``route-<site id>``
     A normalised number (E.164 or short), already allowed, over the trunks that the site has for it.
@@ -71,7 +70,6 @@ def _outside(country: str) -> Section:
                 class_check(carried.CLASS, "${CALLED}", "${GOSUB_RETVAL}"),
                 'GotoIf($["${GOSUB_RETVAL}" != "1"]?denied)',
                 "GotoIf(${DIALPLAN_EXISTS(did,${CALLED},1)}?dids,${CALLED},1)",
-                'ExecIf($["${FORWARDED_BY}" != ""]?Set(__DIVERTED=${CLI}))',
                 f'ExecIf(${{REGEX("id|user|header" {privacy})}}?Set(__CLIR=1))',
                 f"GotoIf(${{DIALPLAN_EXISTS(route-{carried.SITE},${{CALLED}},1)}}?route-{carried.SITE},${{CALLED}},1)",
                 f"Hangup({NO_LINE})",
