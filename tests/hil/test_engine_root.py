@@ -339,19 +339,38 @@ def test_it_runs_in_a_network_namespace_without_dns(root: EngineRoot, tmp_path: 
         subprocess.run(["ip", "netns", "del", name], check=True)
 
 
+ORDINARY_USER = """
+import dataclasses, os, subprocess, tempfile
+from pathlib import Path
+from appliance.engine.root import find_root
+from appliance.paths import Paths
+from tests.hil.engine_under_test import prepared, started
+with tempfile.TemporaryDirectory() as top:
+    # The checkout may lie where only root can look: the user gets the root bound to a place of its own.
+    bound, work = Path(top, "root"), Path(top, "work")
+    bound.mkdir()
+    work.mkdir()
+    root = find_root(Paths.default())
+    subprocess.run(["mount", "--bind", str(root.path), str(bound)], check=True)
+    for place in (top, work):
+        os.chown(place, 65534, 65534)
+    if os.fork() == 0:
+        os.setgroups([]); os.setgid(65534); os.setuid(65534); os.chdir("/")
+        with started(prepared(dataclasses.replace(root, path=bound), work)) as engine:
+            uid = Path(f"/proc/{engine.pid}/status").stat().st_uid
+            with engine.ami() as ami:
+                print(uid, ami.command("core show uptime").split()[0], flush=True)
+            engine.stop()
+        os._exit(0)
+    os.wait()
+    subprocess.run(["umount", str(bound)], check=True)
+"""
+
+
 @needs_root
 def test_an_ordinary_user_can_start_it(root: EngineRoot) -> None:
-    code = (
-        "import os, sys, tempfile\nfrom pathlib import Path\nos.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "from appliance.engine.root import find_root\nfrom appliance.paths import Paths\n"
-        "from tests.hil.engine_under_test import prepared, started\n"
-        "with tempfile.TemporaryDirectory() as top, started(prepared(find_root(Paths.default()), Path(top))) as engine:\n"
-        "    uid = Path(f'/proc/{engine.pid}/status').stat().st_uid\n"
-        "    with engine.ami() as ami:\n"
-        "        print(uid, ami.command('core show uptime').split()[0])\n"
-        "    engine.stop()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True)
+    argv = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", ORDINARY_USER]
+    done = subprocess.run(argv, check=False, timeout=60, capture_output=True, text=True)
     if "engine_sandbox" in done.stderr or "refuses the engine's sandbox" in done.stderr:
         pytest.skip("this kernel gives ordinary users no namespaces")
     assert done.stdout.split() == ["65534", "System"], done.stderr
