@@ -284,9 +284,6 @@ def alarms(system: System) -> set[str]:
         return {alarm.code for alarm in history.alarms()}
 
 
-@pytest.mark.xfail(
-    strict=False, reason="open fault: an attended transfer is at times not closed in the history; see the closing note"
-)
 def test_attended_transfer_and_a_caller_who_gives_up(net: Network, tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         system = stack.enter_context(System(net.host("pbx", number=10), tmp_path, demo(3)))
