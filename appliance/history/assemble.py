@@ -1,8 +1,10 @@
 """Events in the order of the spool → finished calls (pure).
 
 A call is what the engine links: every channel has the id of its first channel, and when calls are joined (an attended
-transfer) the older id wins, so two calls become one here as well. It ends when its last channel has ended. Nothing
-relies on the clock: order is the spool's, and a clock set back only shows in the times.
+transfer) the older id wins, so two calls become one here as well. The engine tells the new id with a channel's *next*
+event, which may be its last, after the older call has ended: so what joins calls is the shared bridge, or the transfer
+itself. A call ends when its last channel has ended. Nothing relies on the clock: order is the spool's, and a clock set
+back only shows in the times.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ _RECENT: Final = 4096
 """Ended channels remembered, so that an event that comes late doesn't open a call of its own."""
 _WATCHERS: Final = "Local/s@trunk-watch-"
 """Channels that watch whether a trunk answers (``appliance/pbx/trunks``): nobody's call."""
+_JOINED_CHANNELS: Final = ("channel2_uniqueid", "transfer_target_channel_uniqueid")
 _BOOT_WINDOW: Final = 5_000_000
 """Microseconds before the engine's start event in which a call may have begun in the new run."""
 
@@ -38,6 +41,7 @@ class Assembler:
         self.late = 0
         self._of_channel: dict[str, str] = {}
         self._of_link: dict[str, str] = {}
+        self._of_bridge: dict[str, str] = {}
         self._recent: dict[str, None] = {}
         self._serial = 0
         for call in calls:
@@ -45,6 +49,7 @@ class Assembler:
             self._serial = max(self._serial, call.serial)
             self._of_link.update(dict.fromkeys((call.key, *call.aliases), call.key))
             self._of_channel.update(dict.fromkeys(call.channels, call.key))
+            self._of_bridge.update(dict.fromkeys(call.bridges, call.key))
 
     def feed(self, event: Event) -> list[Call]:
         """Take one event; the calls that it ended."""
@@ -59,6 +64,7 @@ class Assembler:
         channel = call.channels.get(event.id)
         if channel is None:
             channel = self._new_channel(call, event)
+        call = self._joined(call, channel, event)
         call.last = max(call.last, event.time)
         _note(call, channel, event)
         handler = _HANDLERS.get(event.type)
@@ -114,6 +120,24 @@ class Assembler:
             return call
         return self._merge(self.calls[by_link], self.calls[by_channel])
 
+    def _joined(self, call: OpenCall, channel: Channel, event: Event) -> OpenCall:
+        """The call, merged with those that the event joins it to."""
+        extra = event.extra or {}
+        others: list[str] = []
+        if event.type == "BRIDGE_ENTER" and (bridge := str(extra.get("bridge_id") or "")):
+            left, channel.bridge = channel.bridge, bridge
+            if left not in call.bridges:
+                self._of_bridge.pop(left, None)
+            others = [self._of_bridge.setdefault(bridge, call.key)]
+        elif event.type == "ATTENDEDTRANSFER":  # to a call that may be in no bridge: it rings, or talks to a service
+            ids = (str(extra.get(name, "")) for name in _JOINED_CHANNELS)
+            others = [self._of_channel[id] for id in ids if id in self._of_channel]
+        for key in others:
+            if key != call.key and key in self.calls:
+                older, younger = sorted((call, self.calls[key]), key=lambda item: item.serial)
+                call = self._merge(older, younger)
+        return call
+
     def _new_call(self, event: Event) -> OpenCall:
         self._serial += 1
         call = OpenCall(event.call, self._serial, event.id)
@@ -147,6 +171,7 @@ class Assembler:
         into.incomplete = into.incomplete or other.incomplete
         self._of_link.update(dict.fromkeys((other.key, *other.aliases), into.key))
         self._of_channel.update(dict.fromkeys(other.channels, into.key))
+        self._of_bridge.update(dict.fromkeys(other.bridges, into.key))
         del self.calls[other.key]
         self._forget(other.key)
         return into
@@ -159,6 +184,8 @@ class Assembler:
             for channel in call.channels:
                 self._of_channel.pop(channel, None)
                 self._recent[channel] = None
+            for bridge in call.bridges:
+                self._of_bridge.pop(bridge, None)
             del self.calls[call.key]
             self._forget(call.key)
         while len(self._recent) > _RECENT:
@@ -202,10 +229,6 @@ def _hung_up(_: OpenCall, channel: Channel, event: Event) -> None:
     channel.cause = cause if isinstance(cause, int) else 0
     channel.source = str(extra.get("hangupsource", ""))
     channel.dial_status = str(extra.get("dialstatus", ""))
-
-
-def _bridged(_: OpenCall, channel: Channel, event: Event) -> None:
-    channel.bridge = str((event.extra or {}).get("bridge_id", ""))
 
 
 def _reported(_: OpenCall, channel: Channel, event: Event) -> None:
@@ -252,7 +275,6 @@ def party(channel: Channel | None) -> str:
 _HANDLERS: Final[dict[str, Callable[[OpenCall, Channel, Event], None]]] = {
     "ANSWER": _answered,
     "HANGUP": _hung_up,
-    "BRIDGE_ENTER": _bridged,
     "BLINDTRANSFER": _blind,
     "ATTENDEDTRANSFER": _attended,
     "PICKUP": _picked_up,

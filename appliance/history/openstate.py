@@ -75,6 +75,11 @@ class OpenCall:
         """Some channel hasn't ended."""
         return any(not channel.ended for channel in self.channels.values())
 
+    @property
+    def bridges(self) -> set[str]:
+        """The bridges that its channels are in, or were last."""
+        return {channel.bridge for channel in self.channels.values() if channel.bridge}
+
     def run_mark(self, number: int) -> bool:
         """Every channel's running number is below ``number``."""
         return all(id.rpartition(".")[2].isdecimal() and int(id.rpartition(".")[2]) < number for id in self.channels)

@@ -116,8 +116,8 @@ def answered_call(engine: Engine, talk_ms: int = 5000, losers: int = 1, extensio
     a.answer()
     for other in others:
         other.hangup(26, report="SIP 180 Ringing|Ringing|alaw|")
-    b.bridge("b1")
-    a.bridge("b1")
+    b.bridge(f"of {a.id}")
+    a.bridge(f"of {a.id}")
     engine.wait(talk_ms)
     a.hangup(16, "ANSWER", a.name, report=f"Up|{RTCP}|alaw|")
     b.hangup(16, source=a.name)

@@ -13,7 +13,7 @@ from appliance.history.line import EVENTS, Event
 from appliance.history.model import Call, Direction, LegResult, Outcome, Transfer
 from appliance.history.openstate import dump, load
 from appliance.history.rows import call_row, leg_rows, party_rows
-from tests.unit.history.events import RTCP, Engine, answered_call, callee, caller, unanswered_call
+from tests.unit.history.events import RTCP, Channel, Engine, answered_call, callee, caller, unanswered_call
 
 
 def calls_of(engine: Engine, assembler: Assembler | None = None) -> list[Call]:
@@ -217,6 +217,69 @@ def test_an_attended_transfer_makes_one_call_of_two() -> None:
     assert (call.from_extension, call.reached_extension) == ("101", "102")
 
 
+def consulted(engine: Engine) -> tuple[Channel, Channel, Channel, Channel]:
+    """A talks to B, who consults C; each pair in a bridge of its own."""
+    a = caller(engine)
+    b = callee(engine, a)
+    b.answer()
+    a.answer()
+    b.bridge("one")
+    a.bridge("one")
+    consult = caller(engine, "desk-2", "102", "103")
+    c = callee(engine, consult, "desk-3", "103")
+    c.answer()
+    consult.answer()
+    c.bridge("two")
+    consult.bridge("two")
+    return a, b, consult, c
+
+
+def test_the_shared_bridge_joins_two_calls_also_when_the_older_one_ends_first() -> None:
+    """Seen on the engine: C's first event that names the older call comes when A, the last of it, is gone."""
+    engine = Engine()
+    a, b, consult, c = consulted(engine)
+    a.bridge("two")
+    b.event("ATTENDEDTRANSFER", {"channel2_uniqueid": consult.id, "transferee_channel_uniqueid": a.id,
+                                 "transfer_target_channel_uniqueid": c.id})  # fmt: skip
+    b.hangup()
+    consult.hangup()
+    a.hangup(16, "ANSWER")
+    c.call = a.call
+    c.hangup()
+    call = only(engine)
+    assert call.linked_id == a.id
+    assert [leg.extension for leg in call.legs] == ["101", "102", "102", "103"]
+    assert [(t.by, t.of, t.to) for t in call.transfers] == [("102", "101", "103")]
+
+
+def test_a_transfer_to_who_is_in_no_bridge_joins_two_calls() -> None:
+    engine = Engine()
+    a = caller(engine)
+    b = callee(engine, a)
+    b.answer()
+    a.answer()
+    b.bridge("one")
+    a.bridge("one")
+    consult = caller(engine, "desk-2", "102", "*43")
+    consult.answer()
+    b.event("ATTENDEDTRANSFER", {"channel2_uniqueid": consult.id, "transferee_channel_uniqueid": a.id, "app": "Echo"})
+    b.hangup()
+    consult.hangup()
+    a.hangup(16)
+    assert [leg.extension for leg in only(engine).legs] == ["101", "102", "102"]
+
+
+def test_bridges_are_forgotten_with_their_calls() -> None:
+    engine = Engine()
+    a, b, consult, c = consulted(engine)
+    a.bridge("two")
+    for channel in (b, consult, a, c):
+        channel.hangup()
+    assembler = Assembler()
+    assert len(calls_of(engine, assembler)) == 1
+    assert assembler._of_bridge == {}
+
+
 def test_forwards_and_pick_up() -> None:
     engine = Engine()
     a = caller(engine)
@@ -378,7 +441,7 @@ TYPES = [*EVENTS[:-1], "LEG", "RUN", "NEW_THING"]
             context=st.sampled_from(["", "from-device", "engine-run"]),
             extra=st.none()
             | st.dictionaries(
-                st.sampled_from(["hangupcause", "bridge_id", "transferee_channel_uniqueid", "transfer_target_channel_uniqueid",
+                st.sampled_from(["hangupcause", "bridge_id", "transferee_channel_uniqueid", "transfer_target_channel_uniqueid", "channel2_uniqueid",
                                  "pickup_channel_uniqueid", "extension", "forward", "extra"]),
                 st.sampled_from([*IDS, 17, None, "", 1.5, [], "SIP 200 OK|x|y|z"]),
             ),
