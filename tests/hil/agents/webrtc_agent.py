@@ -73,7 +73,7 @@ class Agent:
         context = ssl.create_default_context(cafile=self.settings["trust"])
         async with websockets.connect(self.settings["url"], subprotocols=["sip"], ssl=context) as self.socket:  # type: ignore[list-item]
             self.tell("connected")
-            reader = asyncio.create_task(self.read())
+            reader = self.spawn(self.read())
             loop = asyncio.get_running_loop()
             stdin = asyncio.StreamReader()
             await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
@@ -84,7 +84,7 @@ class Agent:
             if self.peer:
                 await self.peer.close()
 
-    def spawn(self, work: Any) -> None:
+    def spawn(self, work: Any) -> asyncio.Task[None]:
         async def guarded() -> None:
             try:
                 await work
@@ -94,12 +94,14 @@ class Agent:
         task = asyncio.create_task(guarded())
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+        return task
 
     async def send(self, message: Request | Response) -> None:
         await self.socket.send(wire(message).decode())
 
     async def read(self) -> None:
         async for raw in self.socket:
+            print(raw, file=sys.stderr, flush=True)  # noqa: T201 (the log, for a test that fails)
             message = Message.parse(raw.encode() if isinstance(raw, str) else raw)
             if isinstance(message, Response):
                 queue = self.replies.get((message.call_id, message.cseq.method))
@@ -215,10 +217,10 @@ class Agent:
                 self.heard.append(np.repeat(samples, RATE // frame.sample_rate))
 
     async def end(self, reason: str) -> None:
-        if self.peer:
-            await self.peer.close()
-        self.peer = self.dialog = self.invite = None
+        peer, self.peer, self.dialog, self.invite = self.peer, None, None, None
         self.tell("closed", reason=reason)
+        if peer:
+            await peer.close()
 
 
 if __name__ == "__main__":
