@@ -102,7 +102,9 @@ class WebPhone:
 
         with self._news:
             event = self._news.wait_for(find, deadline_s)
-            if event is None or event["event"] not in names:
+            if event is not None and event["event"] not in names:
+                raise AgentError(f"{self}: {event} instead of {' or '.join(names)}\n{self.child.text()[-1500:]}")
+            if event is None:
                 raise AgentError(f"{self}: no {' or '.join(names)}: {self.events[-8:]}\n{self.child.text()[-1500:]}")
             return event
 
