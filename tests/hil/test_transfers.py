@@ -109,9 +109,9 @@ def test_a_class_that_may_is_asked_for_its_own_rights(office: Office) -> None:
         office.quiet()
         checked = []
         while (event := events.next_event(0.5)) is not None:
-            if event["Event"] == "Newexten" and event["AppData"].startswith("class-"):
+            if event["Event"] == "Newexten" and event["AppData"].startswith("class."):
                 checked.append(event["AppData"].partition(",")[0])
-    assert checked == ["class-free"]
+    assert checked == ["class.free"]
 
 
 def outcome(call: Call) -> list[str]:
@@ -190,7 +190,7 @@ def test_the_class_of_who_redirects_says_how_far(office: Office) -> None:
     with redirecting(office, "205-1", "0899000000"):  # 205 may, but not to premium rate
         ended, seen = contexts_of(office, "205")
         assert ended.startswith("403")
-        assert {"forwarded-outside", "outside", "class-free"} <= seen
+        assert {"forwarded-outside", "outside", "class.free"} <= seen
 
 
 @pytest.mark.parametrize(

@@ -118,5 +118,5 @@ def test_a_trunk_that_comes_back_is_used_again(bed: Bed) -> None:
 
 def test_nothing_was_logged_that_nobody_expects(bed: Bed) -> None:
     # That a provider doesn't answer is to be told; that two calls wanted one line, the engine says by itself.
-    told = ("No response received from", "Abnormal 'Gosub(leg-a")
+    told = ("No response received from", "Abnormal 'Gosub(leg.a")
     assert [line for line in bed[0].log() if not any(text in line for text in told)] == []

@@ -38,7 +38,7 @@ def contribute(document: Document, installation: Installation) -> Contribution: 
     entry = _entry(numbers, plan.outside_prefix if plan else "", plan.country if plan else "IT")
     rest = _attempts("emergency-rest", everywhere(document), "Hangup(34)", range(1, ROUNDS + 1))
     sites = [
-        _attempts(f"emergency-{site.id}", flattened(document, site.trunks), "Goto(emergency-rest,${EXTEN},1)", (1,))
+        _attempts(f"emergency.{site.id}", flattened(document, site.trunks), "Goto(emergency-rest,${EXTEN},1)", (1,))
         for site in document.all(Site).values()
     ]
     return Contribution(dialplan=(entry, _place(), rest, *sites))
@@ -62,7 +62,7 @@ def _entry(numbers: tuple[str, ...], prefix: str, country: str) -> Section:
 
 
 def _place() -> Section:
-    own = f"emergency-{carried.SITE}"
+    own = f"emergency.{carried.SITE}"
     return dialplan(
         "emergency-call",
         (
@@ -83,5 +83,5 @@ def _place() -> Section:
 
 @lru_cache(maxsize=4096)
 def _attempts(context: str, trunks: tuple[str, ...], end: str, rounds: range | tuple[int, ...]) -> Section:
-    attempts = [f"Gosub(sos-{trunk},${{EXTEN}},1({round}))" for round in rounds for trunk in trunks]
+    attempts = [f"Gosub(sos.{trunk},${{EXTEN}},1({round}))" for round in rounds for trunk in trunks]
     return dialplan(context, ("_X.", [*attempts, end]))

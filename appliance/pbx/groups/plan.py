@@ -45,7 +45,7 @@ _DIAL: Final = "Ii"
 def contribute(document: Document, installation: Installation) -> Contribution:  # noqa: ARG001
     """This feature's part of the engine's configuration."""
     groups = sorted(document.all(RingGroup).values(), key=lambda group: group.id)
-    numbers = ((group.number, (*hop(), f"Goto(group-{group.id},s,1)")) for group in groups if group.number)
+    numbers = ((group.number, (*hop(), f"Goto(group.{group.id},s,1)")) for group in groups if group.number)
     contexts = [dialplan("groups", *numbers), *_common(), *(_group(document, group) for group in groups)]
     names = [(group.id, group.name) for group in groups]
     return Contribution(dialplan=tuple(contexts), files=(table("groups", names),))
@@ -60,7 +60,7 @@ def _group(document: Document, group: RingGroup) -> Section:
     ]
     ring = _all(members) if group.strategy is Strategy.ALL else _in_turn(members, group)
     last = steps(group.no_answer, document) if group.no_answer else [UNANSWERED]
-    return dialplan(f"group-{group.id}", ("s", (*first, *ring, *last)))
+    return dialplan(f"group.{group.id}", ("s", (*first, *ring, *last)))
 
 
 def _all(members: list[tuple[str, int]]) -> Iterator[str]:

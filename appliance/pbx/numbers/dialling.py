@@ -20,7 +20,7 @@ def classify(e164: str) -> str:
 
 def class_check(class_of_service: str, e164: str, category: str) -> str:
     """The step that answers 1 when a class of service may call a normalised number, else 0."""
-    return f"Gosub(class-{class_of_service},{e164},1({category}))"
+    return f"Gosub(class.{class_of_service},{e164},1({category}))"
 
 
 def national(variable: str, country: str) -> str:

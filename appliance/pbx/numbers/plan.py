@@ -13,8 +13,8 @@ Don't write the calls by hand: ``appliance.pbx.numbers.dialling`` has one functi
     calling code that has none. Possible but unknown numbers pass: their category is ``other``.
 ``Gosub(classify,${e164},1)``: the answer of ``normalise`` (not empty).
     Answer: a value of ``NumberCategory`` as the number plan's country sees it.
-``Gosub(class-<class of service id>,${e164},1(${category}))``: may that class call that number?
-    Answer ``1`` (allowed) or ``0`` (denied). ``class-`` with no id is the class of who has none: the model's defaults.
+``Gosub(class.<class of service id>,${e164},1(${category}))``: may that class call that number?
+    Answer ``1`` (allowed) or ``0`` (denied). ``class.`` with no id is the class of who has none: the model's defaults.
     The longest of a class's prefixes that fits wins; with none, the category decides.
 """
 
@@ -223,7 +223,7 @@ def _class(id: str, item: ClassOfService) -> Section:
     allowed = "|".join(item.allow)
     by_category = f"Return({_matches(allowed, '${ARG1}')})" if allowed else "Return(0)"
     extens += [(pattern, [by_category]) for pattern in ("_+!", "_X!") if pattern[1:-1] not in verdicts]
-    return dialplan(f"class-{id}", *extens)
+    return dialplan(f"class.{id}", *extens)
 
 
 def _rules(region: str) -> Country:

@@ -38,7 +38,7 @@ def steps(destination: Destination, document: Document) -> list[str]:
         case ToExtension(extension=id):
             return [f"Goto(internal,{document.get(Extension, id).number},1)"]
         case ToRingGroup(ring_group=id):
-            return [*hop(), f"Goto(group-{id},s,1)"]
+            return [*hop(), f"Goto(group.{id},s,1)"]
         case ToService(service=service):
             return [f"Goto(service-{service},s,1)"]
         case ToHangup(reason=reason):
@@ -57,5 +57,5 @@ def _to_number(destination: ToNumber, document: Document) -> list[str]:
         *hop(),
         'ExecIf($["${DID}" != ""]?Set(__DIVERTED=${DID}))',
         'ExecIf($["${DID}" != ""]?Set(__CLI=${DID}))',
-        f"Goto(route-{destination.site},{destination.number},1)",
+        f"Goto(route.{destination.site},{destination.number},1)",
     ]

@@ -6,7 +6,7 @@ Contexts for other features:
     A number without its outside prefix. Normalised, its category checked against the caller's class, then routed by site. A number
     of ours stays inside. A phone that withholds its number (``Privacy``, RFC 3323) calls with CLIR. Causes to the phone:
     484 not a number, 403 denied, 503 no line, else what the network said.
-``route-<site id>``
+``route.<site id>``
     A normalised number (E.164 or short), already allowed, over the trunks that the site has for it.
 ``dids``
     A number of ours, E.164: inbound routes by order, then the DID's own destination; 404 when there is neither.
@@ -71,7 +71,7 @@ def _outside(country: str) -> Section:
                 'GotoIf($["${GOSUB_RETVAL}" != "1"]?denied)',
                 "GotoIf(${DIALPLAN_EXISTS(did,${CALLED},1)}?dids,${CALLED},1)",
                 f'ExecIf(${{REGEX("id|user|header" {privacy})}}?Set(__CLIR=1))',
-                f"GotoIf(${{DIALPLAN_EXISTS(route-{carried.SITE},${{CALLED}},1)}}?route-{carried.SITE},${{CALLED}},1)",
+                f"GotoIf(${{DIALPLAN_EXISTS(route.{carried.SITE},${{CALLED}},1)}}?route.{carried.SITE},${{CALLED}},1)",
                 f"Hangup({NO_LINE})",
                 f"invalid: Hangup({INVALID})",
                 f"denied: Hangup({REJECTED})",
@@ -98,11 +98,11 @@ def _site(site: str, routes: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     for prefix in prefixes:
         carriers = next(carriers for route, carriers in routes if any(prefix.startswith(short) for short in route))
         extensions.append((f"_{prefix}!", _carry(carriers)))
-    return dialplan(f"route-{site}", *extensions)
+    return dialplan(f"route.{site}", *extensions)
 
 
 def _carry(trunks: Sequence[str]) -> list[str]:
-    return [*(f"Gosub(carry-{trunk},${{EXTEN}},1)" for trunk in trunks), "Goto(no-line,s,1)"]
+    return [*(f"Gosub(carry.{trunk},${{EXTEN}},1)" for trunk in trunks), "Goto(no-line,s,1)"]
 
 
 def _inbound(document: Document) -> list[Section]:
@@ -123,7 +123,7 @@ def _inbound(document: Document) -> list[Section]:
         ),
         dialplan("did", *((did.number, steps(did.destination, document)) for did in document.all(Did).values())),
     ]
-    contexts += [dialplan(f"inbound-{route.id}", ("s", steps(route.destination, document))) for route in routes]
+    contexts += [dialplan(f"inbound.{route.id}", ("s", steps(route.destination, document))) for route in routes]
     return contexts
 
 
@@ -135,4 +135,4 @@ def _conditions(route: InboundRoute) -> list[str]:
     if route.caller is not None:
         tests.append(f'"${{CALLER:0:{len(route.caller)}}}" = "{route.caller}"')
     per_trunk = [[f'"${{FROM_TRUNK}}" = "{trunk}"', *tests] for trunk in route.trunks] or [tests]
-    return [f"GotoIf($[{' & '.join(tests) or '1'}]?inbound-{route.id},s,1)" for tests in per_trunk]
+    return [f"GotoIf($[{' & '.join(tests) or '1'}]?inbound.{route.id},s,1)" for tests in per_trunk]

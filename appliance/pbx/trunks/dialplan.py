@@ -2,12 +2,12 @@
 
 Subroutines for the other features (``Gosub``; the number is normalised by ``appliance.pbx.numbers``):
 
-``carry-<trunk id>,${e164},1``
+``carry.<trunk id>,${e164},1``
     Calls the number over this trunk. Comes back only when the *trunk* failed, so that the next one may be tried: it
     is full (or the thin link to its site), known to be away, unreachable, silent, or it refused for reasons of its own (3xx, 400–403, 407, 408, 415,
     488, 5xx, 606) before anything rang. Whatever the called party says (busy, no such number, no answer) ends the call
     with that cause, and so does anything after ringing or early media: nobody's telephone rings twice.
-``sos-<trunk id>,${number},1(${round})``
+``sos.<trunk id>,${number},1(${round})``
     An emergency call over this trunk. Comes back whenever it wasn't answered. Ends another call of the trunk when that
     is full, and in round 2 (the trunk refused, so perhaps its lines are fewer than we know) in any case.
 
@@ -121,12 +121,12 @@ def _carry(trunk: Trunk, provider: Provider, linked: bool) -> Section:
         f"Set(_OUT={_caller(trunk, provider)})",
         "HangupCauseClear()",
         # i: a 302 of the provider is no way to call numbers that nobody checked
-        f"Dial(PJSIP/{called}@{leg},{RING_SECONDS},i{ringback}b(leg-{trunk.id}^s^1))",
+        f"Dial(PJSIP/{called}@{leg},{RING_SECONDS},i{ringback}b(leg.{trunk.id}^s^1))",
         "Goto(carried,s,1)",
     ]
     if excuses or linked:
         steps.append("skip: Return()")
-    return dialplan(f"carry-{trunk.id}", (NUMBER, steps))
+    return dialplan(f"carry.{trunk.id}", (NUMBER, steps))
 
 
 def _caller(trunk: Trunk, provider: Provider) -> str:
@@ -144,13 +144,13 @@ def _sos(trunk: Trunk, provider: Provider) -> Section:
     # By URI, not by AOR: a trunk that is thought to be away is tried all the same.
     target = f"PJSIP/{endpoint_name(trunk.id)}/{uri(trunk, provider, called)}"
     return dialplan(
-        f"sos-{trunk.id}",
+        f"sos.{trunk.id}",
         (
             "_X.",
             (
                 f"ExecIf($[{full} | ${{ARG1}} = 2]?Gosub(make-room,s,1({trunk.id})))",
                 f'Set(_OUT=${{IF($["${{EMERGENCY_CLI}}" != ""]?${{EMERGENCY_CLI}}:{trunk.caller_number or ""})}})',
-                f"Dial({target},{EMERGENCY_RING_SECONDS},ib(leg-{trunk.id}^s^1))",
+                f"Dial({target},{EMERGENCY_RING_SECONDS},ib(leg.{trunk.id}^s^1))",
                 "Return()",
             ),
         ),
@@ -185,7 +185,7 @@ def _leg(trunk: Trunk, provider: Provider, linked: bool) -> Section:
         for header, value in (("P-Asserted-Identity", f"<sip:{number}@{uri_host(trunk.host)}>"), ("Privacy", "id")):
             steps.append(f'ExecIf($["${{CLIR}}" = "1"]?Set(PJSIP_HEADER(add,{header})={value}))')
     steps += ["Originate(Local/s@trunk-watch/n,app,Wait,1,,10,av(WATCHED=${CHANNEL(name)}))", "Return()"]
-    return dialplan(f"leg-{trunk.id}", ("s", steps))
+    return dialplan(f"leg.{trunk.id}", ("s", steps))
 
 
 def _inbound(trunk: Trunk, provider: Provider, country: str, outside_prefix: str) -> Section:

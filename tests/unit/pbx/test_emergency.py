@@ -56,9 +56,9 @@ def test_without_a_plan_the_countrys_numbers_hold() -> None:
 
 def test_the_sites_own_trunks_come_first_then_all_then_all_again() -> None:
     def attempts(name: str) -> list[tuple[str, str]]:
-        return re.findall(r"sos-(\w+),\$\{EXTEN\},1\((\d)\)", text(document(), name))
+        return re.findall(r"sos\.(\w+),\$\{EXTEN\},1\((\d)\)", text(document(), name))
 
-    assert attempts("emergency-hq") == [("a", "1")]
+    assert attempts("emergency.hq") == [("a", "1")]
     assert attempts("emergency-rest") == [("a", "1"), ("b", "1"), ("a", "2"), ("b", "2")]
 
 

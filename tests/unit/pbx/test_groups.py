@@ -35,7 +35,7 @@ def group(strategy: str, **more: Any) -> Row:
                           "members": members, "ring_seconds": 20, **more}  # fmt: skip
 
 
-def steps(made: Document, context: str = "group-g") -> list[str]:
+def steps(made: Document, context: str = "group.g") -> list[str]:
     """Applications of a context, in order."""
     sections = {section.name: section for section in contribute(made, INSTALLATION).dialplan}
     return [value.split(",", 1)[1].removeprefix("1,") for _, value in sections[context].options]
@@ -67,7 +67,7 @@ def test_nobody_answers_goes_to_the_destination() -> None:
 def test_a_groups_number_counts_a_hop() -> None:
     course = steps(document(group("all")), "groups")
     assert course[0] == "Set(__HOPS=$[0${HOPS} + 1])"
-    assert course[-1] == "Goto(group-g,s,1)"
+    assert course[-1] == "Goto(group.g,s,1)"
 
 
 def test_a_groups_name_stands_in_the_table_only() -> None:

@@ -54,13 +54,13 @@ def context(document: Document, name: str) -> list[tuple[str, list[str]]]:
 def trunks_for(document: Document, site: str, number: str) -> str:
     """The trunks that a number takes: the longest pattern wins, as in the engine."""
     fitting = []
-    for pattern, course in context(document, f"route-{site}"):
+    for pattern, course in context(document, f"route.{site}"):
         body = pattern[1:-1]
         any_number = body == "[+0-9]"
         if any_number or number.startswith(body):
             fitting.append((0 if any_number else len(body), course))
     course = max(fitting, key=lambda item: item[0])[1]
-    return "".join(re.findall(r"carry-(\w+)", " ".join(course)))
+    return "".join(re.findall(r"carry\.(\w+)", " ".join(course)))
 
 
 def test_without_routes_calls_take_the_sites_trunks_in_order() -> None:
@@ -103,8 +103,8 @@ def test_unchanged_sites_keep_their_sections() -> None:
         {section.name: section for section in contribute(item, Installation("token")).dialplan}
         for item in (before, after)
     )
-    assert one["route-branch"] is other["route-branch"]
-    assert one["route-hq"] != other["route-hq"]
+    assert one["route.branch"] is other["route.branch"]
+    assert one["route.hq"] != other["route.hq"]
 
 
 def test_inbound_routes_are_looked_at_in_order_one_step_per_trunk() -> None:
@@ -117,11 +117,11 @@ def test_inbound_routes_are_looked_at_in_order_one_step_per_trunk() -> None:
         ),
     )
     ((_, course),) = context(made, "dids")
-    conditions = [step for step in course if "inbound-" in step]
+    conditions = [step for step in course if "inbound." in step]
     assert conditions == [
-        'GotoIf($["${FROM_TRUNK}" = "a" & "${EXTEN:0:5}" = "+3902" & "${CALLER:0:6}" = "+39300"]?inbound-first,s,1)',
-        'GotoIf($["${FROM_TRUNK}" = "b" & "${EXTEN:0:5}" = "+3902" & "${CALLER:0:6}" = "+39300"]?inbound-first,s,1)',
-        "GotoIf($[1]?inbound-second,s,1)",
+        'GotoIf($["${FROM_TRUNK}" = "a" & "${EXTEN:0:5}" = "+3902" & "${CALLER:0:6}" = "+39300"]?inbound.first,s,1)',
+        'GotoIf($["${FROM_TRUNK}" = "b" & "${EXTEN:0:5}" = "+3902" & "${CALLER:0:6}" = "+39300"]?inbound.first,s,1)',
+        "GotoIf($[1]?inbound.second,s,1)",
     ]
     assert course[-1] == "Hangup(1)"
 
@@ -130,11 +130,11 @@ def test_inbound_routes_are_looked_at_in_order_one_step_per_trunk() -> None:
     ("destination", "last"),
     [
         (ToExtension(extension="desk"), "Goto(internal,201,1)"),
-        (ToRingGroup(ring_group="sales"), "Goto(group-sales,s,1)"),
+        (ToRingGroup(ring_group="sales"), "Goto(group.sales,s,1)"),
         (ToService(service="echo"), "Goto(service-echo,s,1)"),
         (ToHangup(reason="busy"), "Hangup(17)"),
         (ToHangup(), "Hangup(20)"),
-        (ToNumber(number="+390600000001", site="hq"), "Goto(route-hq,+390600000001,1)"),
+        (ToNumber(number="+390600000001", site="hq"), "Goto(route.hq,+390600000001,1)"),
         (ToNumber(number="+390200000100", site="hq"), "Goto(dids,+390200000100,1)"),
     ],
 )

@@ -96,7 +96,7 @@ def test_unchanged_trunks_keep_their_sections() -> None:
     one, other = (contribute(item, Installation("token")) for item in (before, after))
     assert [a is b for a, b in zip(one.pjsip, other.pjsip, strict=True)][:3] == [True] * 3
     changed = {a.name for a, b in zip(one.dialplan, other.dialplan, strict=True) if a is not b and a != b}
-    assert changed == {"carry-two", "sos-two", "leg-two"}
+    assert changed == {"carry.two", "sos.two", "leg.two"}
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_unchanged_trunks_keep_their_sections() -> None:
 )
 def test_the_called_number_takes_the_providers_form(form: str, expected: str) -> None:
     made = contribute(document(provider={"identity": {"called_form": form}}), Installation("token")).dialplan
-    text = next(section.text() for section in made if section.name == "carry-one")
+    text = next(section.text() for section in made if section.name == "carry.one")
     assert expected in text
 
 
