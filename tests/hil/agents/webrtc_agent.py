@@ -102,6 +102,8 @@ class Agent:
     async def read(self) -> None:
         async for raw in self.socket:
             print(raw, file=sys.stderr, flush=True)  # noqa: T201 (the log, for a test that fails)
+            if not raw.strip():
+                continue  # the engine keeps its connections alive by empty lines (RFC 5626), every 90 s
             message = Message.parse(raw.encode() if isinstance(raw, str) else raw)
             if isinstance(message, Response):
                 queue = self.replies.get((message.call_id, message.cseq.method))
