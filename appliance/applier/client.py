@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from appliance.applier.protocol import ANSWER_MAX, error_from, request_json
 from appliance.core.errors import UnavailableError
+from appliance.engine import unix
 
 CONNECT_S: Final = 5.0
 ASK_S: Final = 120.0
@@ -92,7 +93,7 @@ class ApplierClient:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(CONNECT_S)
-                connection.connect(str(self._path))
+                unix.connect(connection, self._path)
                 connection.sendall(line)
                 return self._answer(connection, deadline)
         except (OSError, ValueError) as error:

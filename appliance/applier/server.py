@@ -29,6 +29,7 @@ from appliance.applier.protocol import (
 from appliance.applier.service import Options, Service
 from appliance.applier.upkeep import Upkeep
 from appliance.core.errors import CentralinoError, Fault, InvalidError, UnavailableError
+from appliance.engine import unix
 
 _log = structlog.get_logger("centralino.applier")
 
@@ -93,7 +94,7 @@ class Server:
         unready = self._path.with_name(self._path.name + ".new")
         unready.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(str(unready))
+        unix.bind(listener, unready)
         unready.chmod(SOCKET_MODE)
         if self._group is not None and os.geteuid() == 0:
             os.chown(unready, -1, self._group)

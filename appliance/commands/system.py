@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Annotated
+from contextlib import nullcontext
+from typing import Annotated, Final
 
 import typer
 from rich.markup import escape
 
 from appliance.commands.common import Json, err, out, print_json, print_table, store
 from appliance.commands.configuration import state_text
-from appliance.core.errors import CentralinoError, UnavailableError
+from appliance.core.errors import CentralinoError, RefusedError, UnavailableError
 from appliance.i18n import _, translated
 from appliance.paths import Paths
+
+STOP_S: Final = 60.0
+"""Seconds that the supervisor may take to end everything."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,19 +44,37 @@ def run(
 
 
 def stop() -> None:
-    """End the supervisor, which ends everything."""
+    """End the supervisor, which ends everything; or what a killed supervisor left."""
+    from appliance.run.appliance import end_leftovers, supervisor_pid
+
+    paths = Paths.default()
+    pid = supervisor_pid(paths)
+    try:
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+            _await_end(paths, pid)
+        if not end_leftovers(paths) and pid is None:
+            raise UnavailableError(
+                _("the appliance is not running here"), _("start it: make run"), error_id="not_running"
+            )
+    except PermissionError:
+        raise RefusedError(
+            _("the appliance belongs to another user"),
+            _("stop it as that one: sudo centralino stop"),
+            error_id="forbidden",
+        ) from None
+    out.print(_("Stopped."))
+
+
+def _await_end(paths: Paths, pid: int) -> None:
     from appliance.run.appliance import supervisor_pid
 
-    pid = supervisor_pid(Paths.default())
-    if pid is None:
-        raise UnavailableError(_("the appliance is not running here"), _("start it: make run"), error_id="not_running")
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + 40
-    while supervisor_pid(Paths.default()) == pid:
-        if time.monotonic() > deadline:
-            raise UnavailableError(_("it did not stop within 40 s"), _("look at var/log"), error_id="timeout")
-        time.sleep(0.1)
-    out.print(_("Stopped."))
+    deadline = time.monotonic() + STOP_S
+    with err.status(_("Stopping …")) if err.is_terminal else nullcontext():
+        while supervisor_pid(paths) == pid:
+            if time.monotonic() > deadline:
+                raise UnavailableError(_("it did not stop within 60 s"), _("look at var/log"), error_id="timeout")
+            time.sleep(0.1)
 
 
 def status(json: Json = False) -> None:

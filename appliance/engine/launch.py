@@ -22,6 +22,7 @@ from pathlib import Path
 from appliance.core.errors import CentralinoError, RefusedError, UnavailableError
 from appliance.engine.ami import AmiClient
 from appliance.engine.plan import AMI_USER
+from appliance.engine.processes import descendants, held_together, note, noted
 from appliance.engine.root import EngineRoot
 from appliance.engine.runner import run
 from appliance.engine.sandbox import Mount, Sandbox, command, hosts_text, systemd_unit
@@ -130,31 +131,32 @@ class EngineLauncher:
         self._check_sandbox()
         self.prepare()
         self.paths.control_socket.unlink(missing_ok=True)
-        with (self.paths.log / "start.log").open("wb") as output:
-            process = subprocess.Popen(
-                command(self.sandbox()), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-            )
-        engine = Engine(self, process.pid, os.pidfd_open(process.pid), process)
+        engine: Engine | None = None
         try:
-            self._pid_file.write_text(f"{process.pid} {_started(process.pid)}\n")
+            with held_together(), (self.paths.log / "start.log").open("wb") as output:
+                process = subprocess.Popen(
+                    command(self.sandbox()),
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                )  # fmt: skip
+                engine = Engine(self, process.pid, os.pidfd_open(process.pid), process)
+                note(self._pid_file, process.pid)
             engine.wait_ready(timeout_s)
         except BaseException:
-            engine.kill()
+            if engine is not None:
+                engine.kill()
             raise
         return engine
 
     def attach(self) -> Engine | None:
         """The engine that runs in these directories although its starter may be gone; ``None``: none does."""
+        pid = noted(self._pid_file)
+        if pid is None:
+            return None
         try:
-            pid, started = self._pid_file.read_text().split()
-            descriptor = os.pidfd_open(int(pid))
-        except (OSError, ValueError):
+            engine = Engine(self, pid, os.pidfd_open(pid))
+        except OSError:
             return None
-        if _started(int(pid)) != started:  # another process has got the number
-            os.close(descriptor)
-            return None
-        engine = Engine(self, int(pid), descriptor)
-        return engine if engine.running else None
+        return engine if noted(self._pid_file) == pid and engine.running else None
 
     @property
     def _pid_file(self) -> Path:
@@ -189,7 +191,7 @@ class Engine:
     @property
     def pid(self) -> int | None:
         """PID of Asterisk itself on the host; ``None`` when it doesn't run."""
-        return _find_descendant(self.sandbox_pid, _NAME)
+        return next((pid for pid in descendants(self.sandbox_pid) if _name(pid) == _NAME), None)
 
     @property
     def running(self) -> bool:
@@ -260,13 +262,20 @@ class Engine:
                     ami.command("core stop gracefully")
             elif (pid := self.pid) is not None:
                 _signal(pid, signal.SIGTERM)
+            else:  # still starting
+                timeout_s = 0
             if not self.wait(timeout_s):
                 self.kill()
 
     def kill(self) -> None:
         """End the engine at once (SIGKILL), as a crash would."""
         if self.running:
-            if (pid := self.pid) is not None:
+            # bubblewrap is stopped first: killed alone while it starts, it would leave the sandbox that it just made.
+            _signal(self.sandbox_pid, signal.SIGSTOP)
+            deadline = time.monotonic() + 1
+            while _state(self.sandbox_pid) not in "tTZX" and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
+            for pid in descendants(self.sandbox_pid):
                 _signal(pid, signal.SIGKILL)
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
@@ -278,18 +287,16 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _started(pid: int) -> str:
-    """When a process started, in ticks since boot: with its PID, this names it for good (proc(5), stat field 22)."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    return ""
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
-def _find_descendant(pid: int, name: str) -> int | None:
-    with contextlib.suppress(OSError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            if Path(f"/proc/{child}/comm").read_text().strip() == name:
-                return int(child)
-            if found := _find_descendant(int(child), name):
-                return found
-    return None
+def _state(pid: int) -> str:
+    """One letter (proc(5), stat field 3); X: gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"

@@ -1,4 +1,4 @@
-"""Progress of long work: real steps with their times; moving on a terminal, plain lines elsewhere."""
+"""Progress of long work: real steps with their times; moving on a terminal, elsewhere a line when a step begins and ends."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class Steps(AbstractContextManager["Steps"]):
         if self._console.is_terminal:
             self._status = self._console.status(f"{escape(text)} …")
             self._status.start()
+        else:
+            self._console.print(f"  {escape(text)} …")
 
     def _finish(self, mark: str, colour: str) -> None:
         if self._status:

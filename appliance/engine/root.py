@@ -38,6 +38,7 @@ from appliance.engine.definition import (
     parse_release,
 )
 from appliance.engine.mirror import find_mirror
+from appliance.engine.processes import Interrupted, interruptible
 from appliance.engine.progress import Steps
 from appliance.engine.runner import CommandError, run
 from appliance.engine.trim import size_mb, tree_hash, trim
@@ -310,7 +311,10 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.DEBUG if options.debug else logging.WARNING, format="%(message)s")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        sys.stdout.write(_do(options, Paths.default(), console) + "\n")
+        with interruptible():
+            sys.stdout.write(_do(options, Paths.default(), console) + "\n")
+    except Interrupted:
+        return 130
     except CentralinoError as error:
         if options.debug:
             raise

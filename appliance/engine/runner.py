@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from appliance.core.errors import CentralinoError, UnavailableError
+from appliance.engine.processes import held_together
 
 _log = logging.getLogger("centralino.runner")
 
@@ -68,41 +69,46 @@ def run(
     :raises UnavailableError: the program isn't there (``program_missing``) or took too long (``command_timeout``).
     """
     began = time.monotonic()
+    process: subprocess.Popen[bytes] | None = None
     try:
-        process = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.PIPE if input_text is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=None if env is None else dict(env),
-            start_new_session=True,
-        )
-    except FileNotFoundError as error:
-        _record(argv, NOT_FOUND, 0.0, redact)
-        raise UnavailableError(
-            f"{argv[0]} is not installed", f"apt install {argv[0]}", error_id="program_missing"
-        ) from error
-    try:
+        with held_together():
+            process = _begin(argv, env, with_input=input_text is not None)
         if input_text is not None and process.stdin is not None:
             process.stdin.write(input_text.encode())
             process.stdin.close()
         output = _collect(process, began + timeout_s, on_line)
         exit_code = process.wait(max(0.1, began + timeout_s - time.monotonic()))
-    except (TimeoutError, subprocess.TimeoutExpired) as error:
-        end(process)
-        _record(argv, process.returncode, time.monotonic() - began, redact)
+    except FileNotFoundError as error:
+        _record(argv, NOT_FOUND, 0.0, redact)
+        raise UnavailableError(
+            f"{argv[0]} is not installed", f"apt install {argv[0]}", error_id="program_missing"
+        ) from error
+    except BaseException as error:
+        if process is not None:
+            end(process)
+        if not isinstance(error, TimeoutError | subprocess.TimeoutExpired):
+            raise
+        _record(argv, process.returncode if process else None, time.monotonic() - began, redact)
         raise UnavailableError(f"{argv[0]} didn't end within {timeout_s:g} s", error_id="command_timeout") from error
-    except BaseException:
-        end(process)
-        raise
     finally:
-        if process.stdout is not None:
+        if process is not None and process.stdout is not None:
             process.stdout.close()
     completed = Completed(tuple(argv), exit_code, output, time.monotonic() - began)
     _record(argv, exit_code, completed.seconds, redact)
     if check and exit_code != 0:
         raise CommandError(completed)
     return completed
+
+
+def _begin(argv: Sequence[str], env: Mapping[str, str] | None, *, with_input: bool) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        list(argv),
+        stdin=subprocess.PIPE if with_input else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=None if env is None else dict(env),
+        start_new_session=True,
+    )
 
 
 def _collect(process: subprocess.Popen[bytes], deadline: float, on_line: Callable[[str], None] | None) -> str:

@@ -10,7 +10,6 @@ The engine does not notice that a line couldn't be written because the disk was 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import re
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.core.errors import RefusedError, UnavailableError
+from appliance.engine import unix
 
 LIVE: Final = "events.csv"
 CHUNK: Final = 1 << 20
@@ -184,17 +184,12 @@ def _stat(path: Path) -> os.stat_result | None:
 
 def listening(control_socket: Path) -> bool:
     """Somebody listens on the engine's control socket; unknown (no right to ask) counts as yes."""
-    try:
-        directory = os.open(control_socket.parent, os.O_PATH | os.O_DIRECTORY)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(1.0)
-            # By descriptor: a socket's path may have 107 bytes only.
-            error = probe.connect_ex(f"/proc/self/fd/{directory}/{control_socket.name}")
-    finally:
-        os.close(directory)
-    return error not in (errno.ECONNREFUSED, errno.ENOENT)
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            unix.connect(probe, control_socket)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            return True
+    return True

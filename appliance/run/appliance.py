@@ -6,6 +6,7 @@ committed or made again, certificates and passwords are made once, leftovers of 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from rich.console import Console
 
@@ -23,6 +24,7 @@ from appliance.applier.client import ApplierClient
 from appliance.core.document import Document
 from appliance.core.errors import CentralinoError, RefusedError
 from appliance.engine.launch import EngineLauncher
+from appliance.engine.processes import Interrupted, end, interruptible, note, noted
 from appliance.engine.progress import Steps
 from appliance.engine.root import EngineRoot, ensure_root
 from appliance.i18n import _
@@ -31,9 +33,9 @@ from appliance.paths import EnginePaths, Paths
 from appliance.run.card import show_card
 from appliance.run.certificate import ensure_certificate
 from appliance.run.demo import PROVIDER_SECRET, demo
-from appliance.run.engine_service import EngineService
+from appliance.run.engine_service import STOP_S, EngineService, running_engine
 from appliance.run.provider import PROVIDER_AMI_PORT, provider_files
-from appliance.run.supervisor import Program, Supervisor, is_same_program, read_pid
+from appliance.run.supervisor import Program, Supervisor
 from appliance.store import Store
 
 PASSWORD_BYTES: Final = 12
@@ -41,29 +43,33 @@ PASSWORD_BYTES: Final = 12
 
 
 def start_and_watch(paths: Paths, address: str, console: Console | None = None) -> None:
-    """Start everything, print the card, watch until SIGINT or SIGTERM, stop everything.
+    """Start everything, print the card, watch until SIGINT, SIGTERM or SIGHUP, stop everything.
+
+    Such a signal while it starts stops what was started so far.
 
     Raises RefusedError (``already_running``) when an appliance runs in this state directory.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     console = console or Console(highlight=False)
     began = time.monotonic()
-    with _only_one(paths):
+    with _only_one(paths), interruptible():
         supervisor = Supervisor(paths.state / "run" / "supervisor.json")
         try:
             document, clear = _start(paths, address, supervisor, console)
-        except BaseException:
+            show_card(
+                console,
+                document,
+                clear,
+                seconds=time.monotonic() - began,
+                stop=_("Ctrl-C stops everything; what you configured stays in {place}.").format(place=paths.state),
+            )
+            supervisor.run()
+        except Interrupted:
+            pass
+        finally:
             supervisor.stop()
-            raise
-        show_card(
-            console,
-            document,
-            clear,
-            seconds=time.monotonic() - began,
-            stop=_("Ctrl-C stops everything; what you configured stays in {place}.").format(place=paths.state),
-        )
-        supervisor.run()
-        console.print(_("Stopped."))
+        with contextlib.suppress(OSError):  # the terminal may be what has gone
+            console.print(_("Stopped."))
 
 
 def _start(paths: Paths, address: str, supervisor: Supervisor, console: Console) -> tuple[Document, dict[str, str]]:
@@ -134,7 +140,7 @@ def _document(paths: Paths) -> tuple[Document, dict[str, str]]:
 
 
 def _provider(paths: Paths, root: EngineRoot, password: str) -> EngineService:
-    launcher = EngineLauncher(root, EnginePaths(paths.state / "provider"), ami_port=PROVIDER_AMI_PORT)
+    launcher = EngineLauncher(root, _provider_paths(paths), ami_port=PROVIDER_AMI_PORT)
     launcher.prepare()
     directory = launcher.paths.current
     directory.mkdir(exist_ok=True)
@@ -147,36 +153,75 @@ def _provider(paths: Paths, root: EngineRoot, password: str) -> EngineService:
     return EngineService("provider", launcher)
 
 
+def _provider_paths(paths: Paths) -> EnginePaths:
+    return EnginePaths(paths.state / "provider")
+
+
 @contextmanager
 def _only_one(paths: Paths) -> Iterator[None]:
     """Hold the lock of the state directory; the kernel frees it when we die."""
     place = paths.state / "run"
     place.mkdir(parents=True, exist_ok=True, mode=0o755)
     with (place / "supervisor.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(lock):
             raise RefusedError(
                 _("the appliance runs already in {place}").format(place=paths.state),
                 _("stop it: centralino stop"),
                 error_id="already_running",
-            ) from None
+            )
         pid_file = place / "supervisor.pid"
-        pid_file.write_text(f"{os.getpid()}\n")
+        note(pid_file, os.getpid())
         try:
             yield
         finally:
             pid_file.unlink(missing_ok=True)
 
 
+def _locked(lock: IO[str]) -> bool:
+    """Whether we got it; whoever only looks (``centralino status``) has it for an instant."""
+    deadline = time.monotonic() + 0.5
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
+
+
 def supervisor_pid(paths: Paths) -> int | None:
-    """Process id of the supervisor that runs in this state directory."""
-    pid = read_pid(paths.state / "run" / "supervisor.pid")
-    if pid is None:
-        return None
+    """Process id of the supervisor that runs in this state directory: the one that holds its lock."""
+    place = paths.state / "run"
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        with (place / "supervisor.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return noted(place / "supervisor.pid")
     except OSError:
         return None
-    argv = [word.decode(errors="replace") for word in words]
-    return pid if "run" in argv and is_same_program(pid, argv) else None
+    return None
+
+
+def end_leftovers(paths: Paths) -> list[str]:
+    """End what a supervisor that was killed has left; its names. The lock keeps a start from coming in between.
+
+    Raises RefusedError (``already_running``) when an appliance runs in this state directory.
+    """
+    ended: list[str] = []
+    if not (paths.state / "run").is_dir():
+        return ended
+    with _only_one(paths):
+        for name in ("history", "applier"):
+            program = _program(paths, name)
+            if program.leftover() is not None:
+                program.stop()
+                ended.append(name)
+        for name, place in (("engine", paths.engine), ("provider", _provider_paths(paths))):
+            pid = running_engine(place.control_socket)
+            if pid is not None:
+                end(pid, STOP_S)
+                ended.append(name)
+        (paths.state / "run" / "supervisor.json").unlink(missing_ok=True)
+    return ended

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import socket
-import struct
-import time
 from pathlib import Path
 from typing import Final
 
 from appliance.core.errors import CentralinoError
 from appliance.engine.launch import Engine, EngineLauncher
+from appliance.engine.processes import alive, end, started
+from appliance.engine.unix import listening_process
 
 _log = logging.getLogger("centralino.supervisor")
 
@@ -26,13 +23,15 @@ class EngineService:
         self.name = name
         self._launcher = launcher
         self._engine: Engine | None = None
-        self._adopted: int | None = None
+        self._adopted: tuple[int, str] | None = None
 
     def start(self) -> None:
         """Take over the engine that runs already, or start one. Raises UnavailableError."""
-        self._engine, self._adopted = None, running_engine(self._launcher.paths.control_socket)
-        if self._adopted is not None:
-            _log.warning("%s: process %d goes on from an earlier run", self.name, self._adopted)
+        self._engine, self._adopted = None, None
+        pid = running_engine(self._launcher.paths.control_socket)
+        if pid is not None:
+            self._adopted = pid, started(pid)
+            _log.warning("%s: process %d goes on from an earlier run", self.name, pid)
             return
         self._engine = self._launcher.start()
 
@@ -40,43 +39,20 @@ class EngineService:
         """Process id of Asterisk while it runs."""
         if self._engine is not None:
             return self._engine.pid if self._engine.running else None
-        if self._adopted is not None and _is_asterisk(self._adopted):
-            return self._adopted
-        return None
+        return self._adopted[0] if self._adopted is not None and alive(*self._adopted) else None
 
     def stop(self) -> None:
-        """End the engine and its calls."""
-        if self._engine is not None:
+        """End the engine and its calls, whoever started it."""
+        engine = self._engine or self._launcher.attach()
+        if engine is not None:
             try:
-                self._engine.stop(STOP_S)
+                engine.stop(STOP_S)
             except CentralinoError as error:
                 _log.error("%s: %s", self.name, error)
-        elif self._adopted is not None and _is_asterisk(self._adopted):
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                os.kill(self._adopted, number)
-                deadline = time.monotonic() + STOP_S
-                while time.monotonic() < deadline:
-                    if not _is_asterisk(self._adopted):
-                        return
-                    time.sleep(0.05)
+        elif self._adopted is not None and alive(*self._adopted):
+            end(self._adopted[0], STOP_S)
 
 
 def running_engine(control_socket: Path) -> int | None:
-    """Process id of the engine that listens at a control socket, from the kernel (SO_PEERCRED); None if there is none."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(2)
-        try:
-            probe.connect(str(control_socket))
-        except OSError:
-            return None
-        pid, _uid, _gid = struct.unpack(
-            "3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        )
-    return int(pid) or None
-
-
-def _is_asterisk(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip() == "asterisk"
-    except OSError:
-        return False
+    """Process id of the engine that listens at a control socket; None if there is none."""
+    return listening_process(control_socket)

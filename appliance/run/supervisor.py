@@ -4,25 +4,26 @@ What happens when…
 
 * a process dies: it is started again after 1 s, 2 s, 4 s … at most 30 s; a minute of good life resets the wait;
 * a process doesn't become ready in time: everything started so far is stopped and the error names its log;
-* the supervisor itself is killed: the engine goes on with its calls (law 1), the others end with their pipe to us or
-  are found by their PID file and replaced at the next start.
+* the supervisor is told to stop, at any moment, also while something starts: what was started so far is stopped;
+* the supervisor itself is killed: all go on, the engine with its calls (law 1); the next start takes the engine over and
+  replaces the others, found by their PID files; ``centralino stop`` ends them all.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Final, Protocol
 
 from appliance.core.errors import UnavailableError
+from appliance.engine.processes import Interrupted, command_of, end, held_together, note, noted
 
 _log = logging.getLogger("centralino.supervisor")
 
@@ -67,22 +68,27 @@ class Program:
         """Start it, replacing one that an earlier supervisor left behind."""
         self._end_leftover()
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                list(self.argv),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self.env},
-                start_new_session=True,
-            )
-        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
-        self.pid_file.write_text(f"{self._process.pid}\n")
+        try:
+            with held_together(), self.log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    list(self.argv),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, **self.env},
+                    start_new_session=True,
+                )
+                note(self.pid_file, self._process.pid)
+            self._wait_ready(self._process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + self.ready_s
         while self.ready is not None and not self.ready():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                how = "ended" if self._process.poll() is not None else f"was not ready within {self.ready_s:g} s"
-                self.stop()
+            if process.poll() is not None or time.monotonic() > deadline:
+                how = "ended" if process.poll() is not None else f"was not ready within {self.ready_s:g} s"
                 raise UnavailableError(
                     f"{self.name} {how} at start", f"its log says why: {self.log}", error_id="start_failed"
                 )
@@ -93,54 +99,27 @@ class Program:
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL to its whole process group."""
-        if self._process is not None:
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                if self._process.poll() is None:
-                    _signal_group(self._process.pid, number)
-                try:
-                    self._process.wait(self.stop_s)
-                    break
-                except subprocess.TimeoutExpired:
-                    continue
+        """SIGTERM, then SIGKILL to its whole process group; also to one that an earlier supervisor left."""
+        if self._process is None:
+            self._end_leftover()
+            return
+        if self._process.poll() is None:
+            end(self._process.pid, self.stop_s, group=True)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # killed, but the kernel can't let it go yet
+            self._process.wait(self.stop_s)
         self.pid_file.unlink(missing_ok=True)
 
+    def leftover(self) -> int | None:
+        """The process of an earlier supervisor, if it still runs."""
+        pid = noted(self.pid_file)
+        return pid if pid is not None and command_of(pid) == [str(word) for word in self.argv] else None
+
     def _end_leftover(self) -> None:
-        pid = read_pid(self.pid_file)
-        if pid is None or not is_same_program(pid, self.argv):
-            return
-        _log.warning("%s: ending process %d that an earlier run left", self.name, pid)
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            _signal_group(pid, number)
-            deadline = time.monotonic() + self.stop_s
-            while time.monotonic() < deadline:
-                if not is_same_program(pid, self.argv):  # gone, or a zombie that its parent will reap
-                    return
-                time.sleep(POLL_S / 4)
-
-
-def _signal_group(pid: int, number: int) -> None:
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError) as error:
-        _log.debug("signal %d to group %d: %s", number, pid, error)
-
-
-def read_pid(path: Path) -> int | None:
-    """The process id in a PID file, or None when there is none or it is garbage."""
-    try:
-        return int(path.read_text().strip())
-    except (OSError, ValueError):
-        return None
-
-
-def is_same_program(pid: int, argv: Sequence[str]) -> bool:
-    """Whether process ``pid`` was started with these arguments (a PID file may outlive its process)."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-    except OSError:
-        return False
-    return [word.decode(errors="replace") for word in words] == [str(word) for word in argv]
+        pid = self.leftover()
+        if pid is not None:
+            _log.warning("%s: ending process %d that an earlier run left", self.name, pid)
+            end(pid, self.stop_s, group=True)
+            self.pid_file.unlink(missing_ok=True)
 
 
 @dataclass
@@ -157,22 +136,23 @@ class Supervisor:
     def __init__(self, status: Path) -> None:
         self._status = status
         self._kept: list[_Kept] = []
-        self._stopping = False
 
     def start(self, service: Service) -> None:
         """Start one service and keep it from now on."""
+        kept = _Kept(service)
+        self._kept.append(kept)  # before it starts: interrupted anywhere, stop() knows of it
         service.start()
-        self._kept.append(_Kept(service, started=time.monotonic()))
+        kept.started = time.monotonic()
         self._publish()
 
     def run(self) -> None:
-        """Watch until SIGINT or SIGTERM comes; returns then, with everything stopped."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
+        """Watch until :class:`Interrupted`; returns then, with everything stopped."""
         try:
-            while not self._stopping:
+            while True:
                 self.look_after()
                 time.sleep(POLL_S)
+        except Interrupted:
+            _log.info("stopping")
         finally:
             self.stop()
 
@@ -217,7 +197,3 @@ class Supervisor:
         fresh = self._status.with_suffix(".new")
         fresh.write_text(json.dumps(state) + "\n")
         fresh.replace(self._status)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        _log.info("stopping on %s", signal.Signals(number).name)
-        self._stopping = True

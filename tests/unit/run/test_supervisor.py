@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from appliance.core.errors import UnavailableError
-from appliance.run.supervisor import Program, Supervisor, is_same_program
+from appliance.engine.processes import Interrupted, interruptible
+from appliance.run.supervisor import Program, Supervisor
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -70,16 +72,58 @@ def test_what_an_earlier_run_left_is_replaced_but_strangers_are_not_touched(tmp_
     left.start()
     old = left.pid()
     assert old is not None
-    until(lambda: is_same_program(old, SLEEPER))
+    until(lambda: left.leftover() == old)
     again = program(tmp_path, "left", SLEEPER)
     again.start()
     until(lambda: left.pid() is None)
     assert again.pid() not in (None, old)
     stranger = again.pid()
     assert stranger is not None
-    until(lambda: is_same_program(stranger, SLEEPER))
+    until(lambda: again.leftover() == stranger)
     other = program(tmp_path, "left", [sys.executable, "-c", "import time; time.sleep(61)"])
     other.start()
     assert again.pid() == stranger
     again.stop()
     other.stop()
+
+
+def test_what_an_earlier_run_left_can_be_stopped(tmp_path: Path) -> None:
+    left = program(tmp_path, "left", SLEEPER)
+    left.start()
+    later = program(tmp_path, "left", SLEEPER)
+    until(lambda: later.leftover() is not None)
+    later.stop()
+    until(lambda: left.pid() is None)
+    assert later.leftover() is None
+
+
+def test_interrupted_while_a_program_starts_nothing_is_left(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path / "status.json")
+    pids: list[int | None] = []
+
+    def ready() -> bool:
+        pids.append(slow.pid())
+        signal.raise_signal(signal.SIGHUP)
+        return True
+
+    first, slow = program(tmp_path, "first", SLEEPER), program(tmp_path, "slow", SLEEPER, ready=ready)
+    with interruptible():
+        supervisor.start(first)
+        with pytest.raises(Interrupted):
+            supervisor.start(slow)
+    assert pids[0] is not None
+    assert slow.pid() is None
+    assert first.pid() is not None
+    supervisor.stop()
+    assert first.pid() is None
+
+
+def test_it_watches_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    supervisor, one = Supervisor(tmp_path / "status.json"), program(tmp_path, "one", SLEEPER)
+    with interruptible():
+        supervisor.start(one)
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.start()
+        supervisor.run()
+        timer.join()
+    assert one.pid() is None

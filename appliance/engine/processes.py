@@ -1,0 +1,129 @@
+"""Processes of ours that we don't hold as children: which is which, and how they end; and being told to end ourselves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that ask a program to stop: Ctrl-C, ``centralino stop``, the terminal that is closed."""
+_POLL_S: Final = 0.02
+
+
+class Interrupted(BaseException):
+    """One of :data:`ENDING` came. No Exception: whoever catches those must not go on."""
+
+
+class _Signals:
+    held = 0
+    waiting = False
+    told = False
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn the first of :data:`ENDING` into :class:`Interrupted`; later ones don't disturb the cleaning up."""
+    before = {number: signal.signal(number, _on_signal) for number in ENDING}
+    _Signals.told = _Signals.waiting = False
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def held_together() -> Iterator[None]:
+    """No interruption in here, but right after: between starting a process and noting that there is one."""
+    _Signals.held += 1
+    try:
+        yield
+    finally:
+        _Signals.held -= 1
+        if _Signals.waiting and not _Signals.held:
+            _Signals.waiting = False
+            raise Interrupted
+
+
+def _on_signal(_number: int, _frame: FrameType | None) -> None:
+    if _Signals.told:
+        return
+    _Signals.told = True
+    if _Signals.held:
+        _Signals.waiting = True
+        return
+    raise Interrupted
+
+
+def started(pid: int) -> str:
+    """When a process started, in ticks since boot: with its PID, this names it for good (proc(5), stat field 22).
+
+    Empty: there is none, or it has ended and waits for its parent (a zombie).
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def note(file: Path, pid: int) -> None:
+    """Write a PID file that tells its process from a later one with the same number."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(file.name + ".new")
+    fresh.write_text(f"{pid} {started(pid)}\n")
+    fresh.replace(file)
+
+
+def noted(file: Path) -> int | None:
+    """The process of a PID file, if it is that one that still lives."""
+    try:
+        pid, when = file.read_text().split()
+        return int(pid) if when == started(int(pid)) else None
+    except (OSError, ValueError):
+        return None
+
+
+def alive(pid: int, when: str) -> bool:
+    """Whether the process that :func:`started` then still lives."""
+    return bool(when) and started(pid) == when
+
+
+def descendants(pid: int) -> list[int]:
+    """Children of a process, and theirs; parents first."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
+def command_of(pid: int) -> list[str]:
+    """A process's arguments; empty when it is gone."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    except OSError:
+        return []
+    return [word.decode(errors="replace") for word in words]
+
+
+def end(pid: int, patience_s: float, *, group: bool = False) -> None:
+    """SIGTERM, and SIGKILL when it still lives after ``patience_s`` seconds. ``group``: its whole process group.
+
+    :raises PermissionError: it is another user's.
+    """
+    when = started(pid)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not alive(pid, when):
+            return
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if group else os.kill)(pid, number)
+        deadline = time.monotonic() + patience_s
+        while alive(pid, when) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)

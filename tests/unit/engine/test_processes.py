@@ -1,0 +1,84 @@
+"""Signals as one interruption, PID files, ending processes: with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance.engine.processes import (
+    ENDING,
+    Interrupted,
+    command_of,
+    end,
+    held_together,
+    interruptible,
+    note,
+    noted,
+)
+
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
+STUBBORN = [
+    sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
+def test_each_signal_interrupts_once_and_handlers_are_put_back(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with interruptible():
+        with pytest.raises(Interrupted):
+            signal.raise_signal(number)
+        signal.raise_signal(number)  # while it cleans up: not again
+    assert signal.getsignal(number) is before
+
+
+def test_what_belongs_together_is_not_interrupted_in_between() -> None:
+    done = []
+
+    def together() -> None:
+        with held_together():
+            with held_together():
+                signal.raise_signal(signal.SIGTERM)
+            done.append("all of it")
+        done.append("never")
+
+    with interruptible(), pytest.raises(Interrupted):
+        together()
+    assert done == ["all of it"]
+
+
+def test_a_pid_file_names_its_process_and_no_later_one(tmp_path: Path) -> None:
+    file = tmp_path / "run" / "x.pid"
+    process = subprocess.Popen(SLEEPER)
+    try:
+        note(file, process.pid)
+        assert noted(file) == process.pid
+        assert command_of(process.pid) == SLEEPER
+        file.write_text(f"{os.getpid()} 1\n")  # the number now belongs to another process: us
+        assert noted(file) is None
+        file.write_text("garbage\n")
+        assert noted(file) is None
+        note(file, process.pid)
+    finally:
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        zombie = noted(file)
+        process.wait()
+    assert zombie is None
+    assert noted(file) is None
+    assert noted(tmp_path / "none") is None
+
+
+def test_who_does_not_end_politely_is_ended() -> None:
+    process = subprocess.Popen(STUBBORN, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    end(process.pid, 0.2)
+    assert process.wait(10) == -signal.SIGKILL
+    process.stdout.close()
+    end(process.pid, 0.2)  # gone: fine
