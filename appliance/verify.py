@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from appliance.core.document import Document
-from appliance.core.errors import Fault, NotFoundError
+from appliance.core.errors import Fault
 from appliance.core.references import dangling
 from appliance.pbx.emergency import verify as _emergency
 from appliance.pbx.extensions import verify as _extensions
@@ -28,18 +27,8 @@ def verify(document: Document) -> tuple[Fault, ...]:
 def check(document: Document) -> tuple[Fault, ...]:
     """All errors and warnings, dangling references first.
 
-    Features follow references freely. Where one leads nowhere, a feature has said what it found until then, and says the
-    rest once the reference is mended: no fault is invented from a document with holes.
+    Features look references up with ``find`` and pass over what leads nowhere: a hole hides nothing else, and no fault is
+    invented from it.
     """
-    holes = tuple(dangling(document))
-    found = (fault for feature in FEATURES for fault in _as_far_as(feature.verify(document), bool(holes)))
-    return tuple(dict.fromkeys((*holes, *found)))  # two objects may give the same reason: it is told once
-
-
-def _as_far_as(faults: Iterator[Fault], has_holes: bool) -> Iterator[Fault]:
-    """The faults up to the first reference that leads nowhere; without holes every exception is a mistake of ours."""
-    try:
-        yield from faults
-    except (NotFoundError, KeyError):
-        if not has_holes:
-            raise
+    found = (fault for feature in FEATURES for fault in feature.verify(document))
+    return tuple(dict.fromkeys((*dangling(document), *found)))  # two objects may give the same reason: it is told once

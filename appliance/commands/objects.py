@@ -220,6 +220,8 @@ def read_value(id: str, refused: Iterable[str] | None) -> str:
         raise InvalidError([Fault(path, "is empty", "give it a value", "missing")])
     if len(value) > SECRET_MAX or not value.isprintable():
         raise InvalidError([Fault(path, "can't be typed", f"one line of at most {SECRET_MAX} characters", "secret")])
+    if value != value.strip():
+        raise InvalidError([Fault(path, "starts or ends with white space", "leave the blanks out", "secret")])
     return str(value)
 
 

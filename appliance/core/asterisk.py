@@ -18,10 +18,15 @@ LINE_MAX: Final = 8190
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
+def writable(value: str) -> bool:
+    """Whether a file can carry this text: it holds no control characters, and no white space at either end."""
+    return not _CONTROL.search(value) and value == value.strip()
+
+
 def escape(value: str) -> str:
     """A value as it must stand in a file so that the engine reads back ``value``.
 
-    Raises ValueError for text that no file can carry: control characters, or white space at either end.
+    Raises ValueError for text that no file can carry (see `writable`).
     """
     if _CONTROL.search(value):
         raise ValueError("control characters can't be written to an engine file")

@@ -27,7 +27,9 @@ def verify(document: Document) -> Iterator[Fault]:
     extensions = document.all(Extension)
     occupied: dict[str, Device] = {}
     for device in document.all(Device).values():
-        extension = extensions[device.extension]
+        extension = extensions.get(device.extension)
+        if extension is None:
+            continue
         occupied.setdefault(device.site or extension.site, device)
         if device.nomadic:
             yield Fault(
@@ -38,7 +40,9 @@ def verify(document: Document) -> Iterator[Fault]:
                 "warning",
             )
     for id in sorted(occupied):
-        yield from _site(document, document.get(Site, id))
+        place = document.find(Site, id)
+        if place is not None:
+            yield from _site(document, place)
 
 
 def _site(document: Document, site: Site) -> Iterator[Fault]:

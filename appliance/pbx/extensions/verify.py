@@ -29,6 +29,15 @@ def verify(document: Document) -> Iterator[Fault]:
                 "add a listener, or allow the device another transport",
                 "no_listener",
             )
+        clear = sorted(allowed & {Transport.UDP, Transport.TCP})
+        if device.media_security is MediaSecurity.SDES and clear:
+            yield Fault(
+                device.path("media_security"),
+                f"is sdes, but over {'/'.join(clear)} the keys travel in clear: whoever listens can decrypt the voice",
+                "allow it tls only",
+                "keys_in_clear",
+                "warning",
+            )
         if Transport.WSS in allowed and len(allowed) > 1:
             yield Fault(
                 device.path("allowed_transports"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
@@ -12,6 +12,9 @@ from appliance.core.model import Object, Part
 from appliance.organisation.model import SiteRef
 from appliance.pbx.extensions.model import ExtensionRef
 from appliance.pbx.routing.model import Destination
+
+MEMBERS_MAX: Final = 300
+"""Numbers of all members stand in one line of the engine's, twice for *round robin*."""
 
 
 class Strategy(StrEnum):
@@ -37,7 +40,7 @@ class RingGroup(Object):
     number: ExtensionNumber | None = None
     site: SiteRef
     strategy: Strategy = Strategy.ALL
-    members: Annotated[tuple[GroupMember, ...], ListField] = Field(min_length=1)
+    members: Annotated[tuple[GroupMember, ...], ListField] = Field(min_length=1, max_length=MEMBERS_MAX)
     ring_seconds: Annotated[int, Field(ge=5, le=600)] = Field(
         30, description="How long the group rings (all), or each member (sequential, round robin)"
     )

@@ -61,7 +61,12 @@ def _doors(listeners: tuple[Listener, ...]) -> tuple[Door, ...]:
 def media_address(listener: Listener) -> str | None:
     """Where voice is sent from and received; None (any address) when the listener itself is bound to any."""
     address = listener.media_address or listener.address
-    return None if address in ("0.0.0.0", "::") else address  # noqa: S104 (compared, not bound)
+    return None if is_any(address) else address
+
+
+def is_any(address: str) -> bool:
+    """Whether an address stands for all of its family."""
+    return address in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
 
 
 def opens(door: Door, transports: Iterable[Transport]) -> bool:

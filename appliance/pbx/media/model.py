@@ -69,7 +69,7 @@ class CodecPolicy(Object):
 
     kind: ClassVar[str] = "codec_policy"
     name: Label
-    codecs: Annotated[tuple[Codec, ...], ListField] = Field(min_length=1)
+    codecs: Annotated[tuple[Codec, ...], ListField] = Field(min_length=1, max_length=len(Codec))
 
 
 CodecPolicyRef = Annotated[ObjectId, RefTo("codec_policy")]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 
 from appliance.core.document import Document
 from appliance.core.errors import Fault
+from appliance.pbx.media.doors import is_any, media_address
 from appliance.pbx.media.model import Listener, Transport
 
 _CLEAR = frozenset({Transport.UDP, Transport.TCP})
@@ -23,24 +25,40 @@ def verify(document: Document) -> Iterator[Fault]:
                 "name an issued certificate; `appliance` is the one made at installation",
                 "certificate_missing",
             )
+        if media_address(listener) is None:
+            yield Fault(
+                listener.path("media_address"),
+                f"is needed: the listener is bound to {listener.address}, and voice must leave from one address",
+                "enter the address of this machine that phones and providers reach",
+                "media_address_missing",
+            )
     yield from _ports(found)
     yield from _web(found)
 
 
 def _ports(found: list[Listener]) -> Iterator[Fault]:
-    taken: dict[tuple[str, int], list[Listener]] = {}
+    taken: dict[int, list[Listener]] = {}
     for listener in found:
-        for other in taken.setdefault((listener.address, listener.port), []):
+        for other in taken.setdefault(listener.port, []):
             pair = {listener.transport, other.transport}
             # The engine can't tell transports on one port apart when it checks what a device may use.
-            if len(pair) == 1 or not pair <= _CLEAR or listener.zone is not other.zone:
+            shareable = len(pair) == 2 and pair <= _CLEAR and listener.zone is other.zone
+            if _covers(listener, other) and not (shareable and listener.address == other.address):
                 yield Fault(
                     listener.path("port"),
                     f"{listener.address} port {listener.port} is listener {other.id!r}'s already",
-                    "choose another port: only udp and tcp of one zone may share one",
+                    "choose another port: only udp and tcp of one zone and address may share one",
                     "port_taken",
                 )
-        taken[(listener.address, listener.port)].append(listener)
+        taken[listener.port].append(listener)
+
+
+def _covers(one: Listener, other: Listener) -> bool:
+    """Whether both answer at one address: the same, or one of them at all addresses of its family."""
+    if one.address == other.address:
+        return True
+    same_family = ipaddress.ip_address(one.address).version == ipaddress.ip_address(other.address).version
+    return same_family and (is_any(one.address) or is_any(other.address))
 
 
 def _web(found: list[Listener]) -> Iterator[Fault]:

@@ -84,11 +84,9 @@ class ClassOfService(Object):
 
     kind: ClassVar[str] = "class_of_service"
     name: Label
-    allow: Annotated[tuple[NumberCategory, ...], ListField] = (
-        NumberCategory.INTERNAL,
-        NumberCategory.FIXED,
-        NumberCategory.MOBILE,
-        NumberCategory.TOLL_FREE,
+    allow: Annotated[tuple[NumberCategory, ...], ListField] = Field(
+        (NumberCategory.INTERNAL, NumberCategory.FIXED, NumberCategory.MOBILE, NumberCategory.TOLL_FREE),
+        max_length=len(NumberCategory),
     )
     allow_prefixes: Annotated[tuple[E164Prefix, ...], ListField] = Field(
         (), description="Allowed beyond the categories"

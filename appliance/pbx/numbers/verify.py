@@ -330,7 +330,9 @@ def _without_class(document: Document) -> Iterator[Fault]:
     sites = document.all(Site)
     told: set[str] = set()
     for extension in document.all(Extension).values():
-        site = sites[extension.site]
+        site = sites.get(extension.site)
+        if site is None:
+            continue
         if extension.class_of_service is None and site.class_of_service is None and site.id not in told:
             told.add(site.id)
             yield _warning(

@@ -70,9 +70,8 @@ def sections(
     """
     name = endpoint_name(trunk.id)
     found = [_endpoint(trunk, provider, policy, listener, language), _aor(trunk, provider)]
-    matches = _matches(trunk, provider)
-    if matches:
-        found.append(Section(name, (("endpoint", name), *(("match", match) for match in matches)), "identify"))
+    if sources := matches(trunk, provider):
+        found.append(Section(name, (("endpoint", name), *(("match", source) for source in sources)), "identify"))
     if isinstance(trunk.auth, RegisterAuth) and secret is not None:
         found.append(_auth(name, trunk.auth, secret))
         found.append(_registration(trunk, trunk.auth, provider, listener))
@@ -140,7 +139,7 @@ def _aor(trunk: Trunk, provider: Provider) -> Section:
     return Section(endpoint_name(trunk.id), tuple(options), "aor")
 
 
-def _matches(trunk: Trunk, provider: Provider) -> tuple[str, ...]:
+def matches(trunk: Trunk, provider: Provider) -> tuple[str, ...]:
     """Where its calls come from. Host names aren't resolved: the engine must start without DNS.
 
     By default a provider calls from the very address and port that it is called at (UDP), or the address (TCP, TLS:

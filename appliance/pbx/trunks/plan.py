@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable, Iterator
 
-from appliance.core.asterisk import Section
+from appliance.core.asterisk import LINE_MAX, Section, writable
 from appliance.core.document import Document
-from appliance.organisation.model import Company, Site
+from appliance.core.errors import Fault, InvalidError
+from appliance.organisation.model import Company, Secret, Site
 from appliance.pbx.context import Installation
 from appliance.pbx.extensions.links import linked_sites
 from appliance.pbx.feature import Contribution
@@ -17,10 +19,15 @@ from appliance.pbx.trunks.model import Provider, RegisterAuth, Trunk
 
 
 def contribute(document: Document, installation: Installation) -> Contribution:
-    """SIP objects and contexts of every trunk."""
+    """SIP objects and contexts of every trunk.
+
+    :raises InvalidError: passwords that no file of the engine can carry, each with its path.
+    """
     trunks = document.all(Trunk)
     if not trunks:
         return Contribution()
+    if faults := tuple(_unwritable(trunks.values(), installation)):
+        raise InvalidError(faults)
     plan = next(iter(document.all(NumberPlan).values()), None)
     country, prefix = (plan.country, plan.outside_prefix) if plan else ("IT", "")
     linked = linked_sites(document)
@@ -39,6 +46,21 @@ def contribute(document: Document, installation: Installation) -> Contribution:
         )
         contexts += dialplan.sections(trunk, provider, country, prefix, trunk.site in linked)
     return Contribution(pjsip=tuple(pjsip), dialplan=tuple(contexts))
+
+
+def _unwritable(trunks: Iterable[Trunk], installation: Installation) -> Iterator[Fault]:
+    """Sealed by hand or by another program: the command takes none like these. Nothing of them may be shown."""
+    used = {trunk.auth.secret: None for trunk in trunks if isinstance(trunk.auth, RegisterAuth)}
+    for id in used:
+        secret = installation.secrets.get(id, "")
+        if not writable(secret) or len(secret.encode()) > LINE_MAX // 2:
+            yield Fault(
+                f"{Secret.kind}/{id}/value",
+                "can't be written to the engine's files: it is too long, holds control characters, or starts or ends"
+                " with white space",
+                f"centralino secret set {id}",
+                "secret",
+            )
 
 
 def listener_for(document: Document, trunk: Trunk, provider: Provider) -> Listener | None:

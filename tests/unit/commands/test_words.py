@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -12,7 +13,7 @@ from appliance.commands.calls import begin, clock, e164, share
 from appliance.commands.common import one_line, plain
 from appliance.commands.configuration import allowed, moment, seconds
 from appliance.commands.fields import fields, summary
-from appliance.commands.objects import assigned, fields_help, masked, value_of
+from appliance.commands.objects import assigned, fields_help, masked, read_value, value_of
 from appliance.core.document import parse
 from appliance.core.errors import InvalidError
 from appliance.kinds import KINDS
@@ -173,3 +174,16 @@ def test_fields_say_what_they_take() -> None:
         "required",
         "",
     )
+
+
+@pytest.mark.parametrize("value", [" blank", "blank\t", "\u00a0blank", "two\nlines", ""])
+def test_secrets_that_no_engine_file_can_carry_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(value + "\n"))
+    with pytest.raises(InvalidError) as caught:
+        read_value("line", None)
+    assert fault(caught)[0] == "secret/line/value"
+
+
+def test_a_secret_may_hold_blanks_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("open ; sesame\n"))
+    assert read_value("line", None) == "open ; sesame"

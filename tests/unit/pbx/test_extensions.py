@@ -180,6 +180,8 @@ def test_patterns_match_the_range_and_nothing_else(one: int, other: int) -> None
         ({"allowed_transports": ["wss", "udp"], "media_security": "dtls"}, "wss_alone"),
         ({"allowed_transports": ["wss"]}, "wss_needs_dtls"),
         ({"id": "trunk-x"}, "reserved_id"),
+        ({"media_security": "sdes"}, "keys_in_clear"),
+        ({"media_security": "sdes", "allowed_transports": ["udp", "tls"]}, "keys_in_clear"),
     ],
 )
 def test_faults_of_devices(fields: dict[str, Any], error_id: str) -> None:

@@ -8,10 +8,13 @@ import pytest
 
 from appliance.core.asterisk import ConfFile
 from appliance.core.document import Document, parse
+from appliance.core.errors import InvalidError
 from appliance.kinds import KINDS
 from appliance.pbx.context import Installation
 from appliance.pbx.extensions.links import linked_sites, links
+from appliance.pbx.groups.model import MEMBERS_MAX
 from appliance.pbx.groups.plan import contribute
+from appliance.pbx.groups.verify import verify
 from appliance.pbx.numbers.model import Service
 from appliance.pbx.services import plan as services
 
@@ -111,3 +114,25 @@ def test_codes_lead_to_services_and_take_a_number_where_one_is_needed() -> None:
 def test_every_service_has_its_context() -> None:
     names = {section.name for section in services.contribute(document(), INSTALLATION).dialplan}
     assert names == {"services", *(f"service-{service}" for service in Service)}
+
+
+def test_members_that_would_ring_twice_or_never() -> None:
+    members = [{"extension": "e201"}, {"extension": "e202", "delay_seconds": 20}, {"extension": "e201"}]
+    found = [(fault.path, fault.error_id) for fault in verify(document(group("all", members=members)))]
+    assert found == [
+        ("ring_group/g/members[1].delay_seconds", "delay_too_long"),
+        ("ring_group/g/members[2].extension", "member_twice"),
+    ]
+    assert [fault.error_id for fault in verify(document(group("sequential", members=members)))] == ["member_twice"]
+    assert list(verify(document(group("all")))) == []
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "round_robin", "all"])
+def test_the_largest_group_can_be_written(strategy: str) -> None:
+    numbers = [str(2_000_000_000 + n) for n in range(MEMBERS_MAX)]
+    extensions: list[Row] = [("extension", {"id": f"e{n}", "number": n, "site": "hq"}) for n in numbers]
+    members = [{"extension": f"e{n}"} for n in numbers]
+    made = document(*extensions, group(strategy, members=members))
+    assert all(section.text() for section in contribute(made, INSTALLATION).dialplan)
+    with pytest.raises(InvalidError, match="members"):
+        document(*extensions, group(strategy, members=[*members, {"extension": "e201"}]))

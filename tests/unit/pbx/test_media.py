@@ -16,6 +16,7 @@ from appliance.pbx.media.model import Listener, Transport
 from appliance.pbx.media.plan import contribute, web_server
 from appliance.pbx.media.verify import verify
 
+EVERYWHERE = {"address": "0.0.0.0", "media_address": "192.0.2.1"}  # noqa: S104 (never bound)
 INSTALLATION = Installation("token", certificates={"c": ("/c.crt", "/c.key")})
 
 
@@ -92,6 +93,12 @@ def test_codecs_are_those_of_the_policy_else_of_the_standard_one_else_the_usual(
         ([listener("u", "udp", 5060), listener("v", "tcp", 5060, zone="trunks")], ["listener/v/port"]),
         ([listener("s", "tls", 5061, certificate=None)], ["listener/s/certificate"]),
         ([listener("w", "wss", 8089), listener("x", "wss", 8090)], ["listener/x/transport"]),
+        ([listener("a", "udp", 5060), listener("b", "udp", 5060, **EVERYWHERE)], ["listener/b/port"]),
+        ([listener("a", "tls", 5061), listener("b", "tcp", 5061, **EVERYWHERE)], ["listener/b/port"]),
+        ([listener("a", "udp", 5060), listener("b", "udp", 5062, **EVERYWHERE)], []),
+        ([listener("a", "udp", 5060), listener("b", "udp", 5060, **{**EVERYWHERE, "address": "::"})], []),
+        ([listener("a", "udp", 5060, address="0.0.0.0")], ["listener/a/media_address"]),  # noqa: S104
+        ([listener("a", "udp", 5060, media_address="::")], ["listener/a/media_address"]),
     ],
 )
 def test_what_listeners_can_t_be(listeners: list[dict[str, Any]], faults: list[str]) -> None:

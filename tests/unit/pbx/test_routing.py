@@ -13,6 +13,7 @@ from appliance.pbx.context import Installation
 from appliance.pbx.routing.destinations import HOPS_MAX, steps
 from appliance.pbx.routing.model import ToExtension, ToHangup, ToNumber, ToRingGroup, ToService
 from appliance.pbx.routing.plan import contribute
+from appliance.pbx.routing.verify import verify
 
 Rows = tuple[str, dict[str, Any]]
 
@@ -147,3 +148,47 @@ def test_whatever_sends_a_call_on_counts_a_hop() -> None:
     assert course[0] == "Set(__HOPS=$[0${HOPS} + 1])"
     assert f"${{HOPS}} > {HOPS_MAX}" in course[1]
     assert not any("HOPS" in step for step in steps(ToExtension(extension="desk"), document()))
+
+
+def never_used(*more: Rows) -> list[tuple[str, str]]:
+    return [(fault.path, fault.severity) for fault in verify(document(*more))]
+
+
+def test_outbound_routes_that_no_call_takes() -> None:
+    first = route("first", 1, ["+39", "+44"], "a")
+    assert never_used(first, route("same", 2, ["+44"], "b")) == [("outbound_route/same/prefixes[0]", "error")]
+    assert never_used(first, route("narrower", 2, ["+1", "+3902"], "b")) == [
+        ("outbound_route/narrower/prefixes[1]", "warning")
+    ]
+    assert never_used(first, route("at-hq", 2, ["+39"], "b", ["hq"])) == [
+        ("outbound_route/at-hq/prefixes[0]", "warning")
+    ]
+    assert never_used(route("at-hq", 1, ["+39"], "b", ["hq"]), route("later", 2, ["+39"], "a")) == []
+    assert never_used(route("one", 1, ["+3902"], "b"), route("other", 2, ["+39"], "a")) == []
+    assert never_used(route("twice", 1, ["+39", "+39"], "b")) == [("outbound_route/twice/prefixes[1]", "error")]
+
+
+def inbound(id: str, order: int, **fields: Any) -> Rows:
+    return "inbound_route", {"id": id, "name": id, "order": order, "destination": {"type": "hangup"}, **fields}
+
+
+def test_inbound_routes_that_no_call_takes() -> None:
+    first = inbound("first", 1, caller="+3902", trunks=["a", "b"])
+    assert never_used(first, inbound("same", 2, caller="+3902", trunks=["b", "a"])) == [
+        ("inbound_route/same/order", "error")
+    ]
+    assert never_used(first, inbound("narrower", 2, caller="+39021", called="+390", trunks=["a"])) == [
+        ("inbound_route/narrower/order", "warning")
+    ]
+    assert never_used(first, inbound("other-trunk", 2, caller="+3902", trunks=["c"])) == []
+    assert never_used(first, inbound("any-trunk", 2, caller="+3902")) == []
+    assert never_used(first, inbound("anybody", 2, trunks=["a"])) == []
+    assert never_used(inbound("anybody", 1), inbound("known", 2, caller="+39")) == [
+        ("inbound_route/known/order", "warning")
+    ]
+
+
+def test_caller_numbers_that_are_nobody_s() -> None:
+    strange = ("extension", {"id": "other", "number": "202", "site": "hq", "caller_number": "+390200000999"})
+    own = ("extension", {"id": "third", "number": "203", "site": "hq", "caller_number": "+390200000100"})
+    assert never_used(strange, own) == [("extension/other/caller_number", "warning")]

@@ -8,6 +8,7 @@ import pytest
 
 from appliance.core.asterisk import Section
 from appliance.core.document import Document, parse
+from appliance.core.errors import InvalidError
 from appliance.kinds import KINDS
 from appliance.pbx.context import Installation
 from appliance.pbx.trunks.dialplan import TRUNKS_OWN_REASONS
@@ -31,15 +32,25 @@ def document(
         ("provider", {"id": "telco", "name": "Telco", **(provider or {})}),
         (
             "trunk",
-            {"id": "one", "name": "One", "provider": "telco", "host": "198.51.100.1", "auth": ADDRESS, **(trunk or {})},
+            {
+                "id": "one",
+                "name": "One",
+                "provider": "telco",
+                "host": "198.51.100.1",
+                "auth": ADDRESS,
+                "caller_number": "+390200000200",
+                **(trunk or {}),
+            },
         ),
         *more,
     ]
-    return Document.of(parse(KINDS, kind, fields) for kind, fields in rows)
+    found = {(kind, fields["id"]): parse(KINDS, kind, fields) for kind, fields in rows}
+    return Document.of(found.values())
 
 
 def trunk(id: str, **fields: Any) -> tuple[str, dict[str, Any]]:
-    return "trunk", {"id": id, "name": id, "provider": "telco", "host": "198.51.100.2", "auth": ADDRESS, **fields}
+    fixed = {"name": id, "provider": "telco", "auth": ADDRESS, "caller_number": "+390200000201"}
+    return "trunk", {"id": id, "host": "198.51.100.2", **fixed, **fields}
 
 
 def sip(document: Document, type: str, **secrets: str) -> Section | None:
@@ -141,6 +152,26 @@ def test_verify_finds_nothing_wrong_with_the_usual() -> None:
 def test_a_trunk_that_would_dial_itself() -> None:
     assert faults(document({"host": "192.0.2.10"})) == [("trunk/one/host", "trunk_dials_itself")]
     assert faults(document({"host": "192.0.2.10", "port": 5080})) == []
+    assert faults(document({"host": "::ffff:192.0.2.10"}))[0] == ("trunk/one/host", "trunk_dials_itself")
+
+
+@pytest.mark.parametrize(
+    ("host", "itself"),
+    [
+        ("192.0.2.11", True),  # where the voice is
+        ("192.0.2.12", True),  # another listener's address
+        ("127.0.0.9", True),
+        ("localhost", True),
+        ("0.0.0.0", True),  # noqa: S104 (called, not bound)
+        ("::1", False),
+        ("198.51.100.1", False),
+    ],
+)
+def test_a_trunk_dials_itself_at_any_address_of_a_listener_that_is_bound_to_all(host: str, itself: bool) -> None:
+    everywhere = {"id": "lan", "name": "LAN", "transport": "udp", "address": "0.0.0.0", "media_address": "192.0.2.11"}  # noqa: S104
+    other = {"id": "other", "name": "Other", "transport": "udp", "address": "192.0.2.12", "port": 5062}
+    found = faults(document({"host": host, "auth": REGISTER}, ("listener", everywhere), ("listener", other)))
+    assert (("trunk/one/host", "trunk_dials_itself") in found) is itself
 
 
 def test_a_trunk_that_no_listener_can_reach() -> None:
@@ -156,7 +187,21 @@ def test_a_named_provider_without_registration_must_say_where_from() -> None:
 def test_trunks_whose_calls_cant_be_told_apart() -> None:
     same = trunk("two", host="198.51.100.1")
     assert faults(document({}, same)) == [("trunk/two/host", "same_source")]
-    assert faults(document({}, trunk("two", host="198.51.100.1", auth=REGISTER))) == []
+    # A registered one's calls may come without its mark, and then only the address tells.
+    registered = trunk("two", host="198.51.100.1", auth=REGISTER)
+    assert faults(document({}, registered)) == [("trunk/one/host", "same_source")]
+    assert faults(document({"auth": REGISTER}, registered)) == []
+    assert faults(document({"accept_from": ["198.51.100.0/28"]}, registered)) == [
+        ("trunk/one/accept_from", "same_source")
+    ]
+    assert faults(document({}, trunk("two", host="198.51.100.1", port=5080))) == []
+    ports_of_tcp = document(
+        {},
+        trunk("two", host="198.51.100.1", port=5080),
+        ("listener", {"id": "t", "name": "T", "transport": "tcp", "address": "192.0.2.10", "port": 5062}),
+        provider={"transport": "tcp"},
+    )
+    assert faults(ports_of_tcp) == [("trunk/two/host", "same_source")]
     nested = [
         trunk("two", accept_from=["203.0.113.0/24"]),
         trunk("three", accept_from=["203.0.113.16/28", "2001:db8::/64"]),
@@ -164,3 +209,26 @@ def test_trunks_whose_calls_cant_be_told_apart() -> None:
     assert faults(document({}, *nested)) == [("trunk/three/accept_from", "same_source")]
     apart = [trunk("two", accept_from=["203.0.113.0/28"]), trunk("three", accept_from=["203.0.113.16/28"])]
     assert faults(document({}, *apart)) == []
+
+
+def test_a_trunk_and_a_group_of_one_id() -> None:
+    group = ("trunk_group", {"id": "one", "name": "Both", "trunks": ["one"]})
+    assert faults(document({}, group)) == [("trunk_group/one/id", "trunk_and_group")]
+
+
+def test_what_is_odd_about_trunks_is_a_warning() -> None:
+    odd = document({"caller_number": None}, provider={"media_security": "sdes"})
+    assert [(fault.path, fault.severity) for fault in verify(odd)] == [
+        ("trunk/one/caller_number", "warning"),
+        ("provider/telco/media_security", "warning"),
+    ]
+
+
+@pytest.mark.parametrize("value", ["blank ", "\tblank", "two\nlines", "a" * 8000])
+def test_passwords_that_no_file_can_carry_are_faults_of_their_secrets(value: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        contribute(document({"auth": REGISTER}), Installation("token", {"password": value}))
+    (fault,) = caught.value.faults
+    assert fault.path == "secret/password/value"
+    assert value.strip() not in fault.message + fault.hint
+    contribute(document(), Installation("token", {"password": value}))  # nobody's
