@@ -40,7 +40,7 @@ from appliance.pbx.context import Installation
 from appliance.pbx.extensions import internal
 from appliance.pbx.extensions.endpoints import sections
 from appliance.pbx.extensions.patterns import patterns
-from appliance.pbx.extensions.steps import sent_on
+from appliance.pbx.extensions.steps import NO_NUMBER, digits, numbers_only, sent_on
 from appliance.pbx.extensions.tables import tables
 from appliance.pbx.feature import Contribution
 from appliance.pbx.groups.model import RingGroup
@@ -87,12 +87,12 @@ def _dialplan(plan: NumberPlan | None, groups: tuple[str, ...]) -> tuple[Section
 
 def _outward(prefix: str) -> Section:
     locked = f'GotoIf($["${{DB(lock/{carried.EXTENSION})}}" != ""]?locked)'
-    refuse = "locked: Hangup(21)"
-    return dialplan(
-        "outward",
-        (f"_{prefix}X!", (locked, f"Goto(outside,${{EXTEN:{len(prefix)}}},1)", refuse)),
-        ("_+X.", (locked, "Goto(outside,${EXTEN},1)", refuse)),
-    )
+
+    def steps(skipped: int) -> tuple[str, ...]:
+        out = f"Goto(outside,{digits(skipped)},1)"
+        return locked, numbers_only("invalid"), out, "locked: Hangup(21)", f"invalid: Hangup({NO_NUMBER})"
+
+    return dialplan("outward", (f"_{prefix}X!", steps(len(prefix))), ("_+X.", steps(0)))
 
 
 def _site_prefixes(prefixes: tuple[SitePrefix, ...], ranges: Ranges) -> Iterator[tuple[str, tuple[str, ...]]]:

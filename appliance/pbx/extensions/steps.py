@@ -1,10 +1,30 @@
-"""Steps of the dialplan for calls that a device sends on (pure)."""
+"""Steps of the dialplan for numbers that devices dial, and for calls that they send on (pure).
+
+A pattern with an open end (``_0X!``) takes any text behind its first digits, and so does what is read from a request: in
+the arguments of an application a comma would end one, in an expression a quote. So such text is looked at first, and
+handed on as digits alone.
+"""
 
 from __future__ import annotations
+
+from typing import Final
 
 from appliance.core.asterisk import Section, dialplan, lookup
 from appliance.pbx import carried
 from appliance.pbx.routing.destinations import hop
+
+NO_NUMBER: Final = 28
+"""Q.850 cause for what is no number; the phone gets 484."""
+
+
+def digits(skipped: int = 0) -> str:
+    """The expression for what was dialled, without its first ``skipped`` characters: digits, ``+``, ``*``, ``#`` and no others."""
+    return f"${{FILTER(+*#0-9,${{EXTEN:{skipped}}})}}" if skipped else "${FILTER(+*#0-9,${EXTEN})}"
+
+
+def numbers_only(otherwise: str) -> str:
+    """The step that jumps to a label when more than a number was dialled; separators that people write may be in it."""
+    return f'GotoIf($[${{REGEX("^[+*#0-9 ()./-]+$" ${{EXTEN}})}} = 0]?{otherwise})'
 
 
 def sent_on(context: str, channel_variable: str, reach: str, targets: tuple[str, ...]) -> Section:
@@ -14,10 +34,12 @@ def sent_on(context: str, channel_variable: str, reach: str, targets: tuple[str,
     sets it, so it tells who it was, unlike Referred-By, which the phone writes.
     """
     steps = (
+        numbers_only("invalid"),
         *hop(),
         f"Set(SENT_ON_BY=${{{channel_variable}:6:-9}})",
         "Set(SENT_ON_BY=${CUT(SENT_ON_BY,@,1)})",
         f"Set({carried.FROM}={lookup('devices', 'SENT_ON_BY')})",
-        f"Goto(sent-on-{reach},${{EXTEN}},1)",
+        f"Goto(sent-on-{reach},{digits()},1)",
+        f"invalid: Hangup({NO_NUMBER})",
     )
     return dialplan(f"{context}-{reach}", *((target, steps) for target in targets))

@@ -29,6 +29,7 @@ from appliance.core.asterisk import Section, dialplan, lookup
 from appliance.core.document import Document
 from appliance.pbx import carried
 from appliance.pbx.context import Installation
+from appliance.pbx.extensions.steps import digits
 from appliance.pbx.extensions.tables import TO, TO_FORWARD, TO_ID
 from appliance.pbx.feature import Contribution
 from appliance.pbx.numbers.model import Service, ServiceCode
@@ -48,8 +49,8 @@ def _codes(codes: tuple[ServiceCode, ...]) -> Section:
     for item in codes:
         extensions.append((item.code, (f"Goto(service-{item.service},s,1)",)))
         if item.service is Service.FORWARD_SET:
-            number = f"${{EXTEN:{len(item.code)}}}"
-            extensions.append((f"_{item.code}X.", ("Answer()", f"Goto(service-{item.service},{number},1)")))
+            forward = f"Goto(service-{item.service},{digits(len(item.code))},1)"
+            extensions.append((f"_{item.code}X.", ("Answer()", forward)))
     return dialplan("services", *extensions)
 
 
@@ -58,7 +59,7 @@ def _services() -> tuple[Section, ...]:
     return tuple(
         dialplan(f"service-{service}", ("s", steps))
         if service is not Service.FORWARD_SET
-        else dialplan(f"service-{service}", ("s", steps), ("_[0-9]!", _FORWARD), ("_+X!", _FORWARD))
+        else dialplan(f"service-{service}", ("s", steps), ("_[+*#0-9]!", _FORWARD))
         for service, steps in _STEPS.items()
     )
 
@@ -113,7 +114,7 @@ _STEPS: Final[dict[Service, tuple[str, ...]]] = {
         "Answer()",
         f"Read(NUMBER,vm-enter-num-to-call,20,,1,{DIGIT_TIMEOUT_S})",
         'GotoIf($["${NUMBER}" = ""]?nobody)',
-        "Goto(${NUMBER},1)",
+        "Goto(${FILTER(+*#0-9,${NUMBER})},1)",
         "nobody: Hangup(16)",
     ),
     Service.FORWARD_OFF: _clear("forward", "call-forwarding", "de-activated"),

@@ -107,7 +107,7 @@ def test_codes_lead_to_services_and_take_a_number_where_one_is_needed() -> None:
         "*43,1,Goto(service-echo,s,1)",
         "*72,1,Goto(service-forward_set,s,1)",
         "_*72X.,1,Answer()",
-        "n,Goto(service-forward_set,${EXTEN:3},1)",
+        "n,Goto(service-forward_set,${FILTER(+*#0-9,${EXTEN:3})},1)",
     ]
 
 
