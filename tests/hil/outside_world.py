@@ -198,9 +198,11 @@ class Phone(Peer):
             response.body = request.body.replace(b"198.51.100.10", self.address.encode())
         return response
 
-    def dial(self, number: str, deadline_s: float = 20, **headers: str) -> Response:
+    def dial(self, number: str, deadline_s: float = 20, *, uri_parameters: str = "", **headers: str) -> Response:
         """Call a number: the final answer. An answered call stays up (``hangup()``)."""
         request = self.request("INVITE", self.user, number, Content_Type="application/sdp", **headers)
+        if uri_parameters:
+            request.uri = type(request.uri).parse(f"{request.uri}{uri_parameters}")
         request.body = self._sdp()
         response = self.ask(request, self.user, PASSWORD, deadline_s=deadline_s)
         if response.code == 200:

@@ -68,6 +68,14 @@ def test_emergency_numbers_pass_with_and_without_prefix(bed: Bed, dialled: str) 
     assert not b.invites
 
 
+@pytest.mark.parametrize("user", ["112;phone-context=+39", "112;phone-context=example.com"])
+def test_a_number_with_parameters_of_its_own_is_the_number(bed: Bed, user: str) -> None:
+    """RFC 3261, section 19.1.6: a telephone number made a SIP URI keeps its parameters in the user part."""
+    _, a, _, phone, _ = bed
+    assert phone.dial(user, uri_parameters=";user=phone").code == 200
+    assert a.first.uri.user == "112"
+
+
 def test_a_call_goes_by_the_devices_site_with_that_sites_number(bed: Bed) -> None:
     exchange, a, b, _, branch = bed
     assert branch.dial("112").code == 200
@@ -88,6 +96,13 @@ def test_class_of_service_lock_and_clir_dont_matter(bed: Bed) -> None:
     finally:
         with exchange.ami() as ami:
             ami.db_delete("lock", "ext-201")
+    assert a.first.from_address.uri.user == MAIN
+    assert a.first.headers.get("Privacy") is None
+
+
+def test_a_phone_that_hides_its_number_calls_with_the_sites(bed: Bed) -> None:
+    _, a, _, phone, _ = bed
+    assert phone.dial("112", From='"Anonymous" <sip:anonymous@anonymous.invalid>;tag=hidden').code == 200
     assert a.first.from_address.uri.user == MAIN
     assert a.first.headers.get("Privacy") is None
 

@@ -122,6 +122,15 @@ def test_a_withheld_number_isnt_told_where_the_profile_says_so(phone: Phone, lin
     assert str(hidden.from_address.uri) == "sip:anonymous@anonymous.invalid"
 
 
+@pytest.mark.parametrize("hidden", ["sip:anonymous@anonymous.invalid", "sip:anonymous@192.0.2.10"])
+def test_a_phone_that_hides_in_from_calls_without_its_number(phone: Phone, lines: dict[str, Line], hidden: str) -> None:
+    invite = sent(phone, lines["quiet"], "quiet", From=f'"Anonymous" <{hidden}>;tag=hidden')
+    assert MAIN[4:] not in str(invite)
+    assert str(invite.from_address.uri) == "sip:anonymous@anonymous.invalid"
+    # The next call of the same phone is shown again.
+    assert f"sip:{MAIN}@" in sent(phone, lines["quiet"], "quiet").headers["P-Asserted-Identity"]
+
+
 def test_reliable_provisional_responses_are_asked_for_where_the_profile_says_so(
     phone: Phone, lines: dict[str, Line]
 ) -> None:

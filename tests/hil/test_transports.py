@@ -128,7 +128,10 @@ def test_a_device_is_nobody_where_it_may_not_come_in(
         stranger = peer.ask(peer.request(method, "nobody-1", target), "nobody-1", "wrong")
         first = peer.ask(peer.request(method, user, target))
         second = peer.ask(peer.request(method, user, target), user, office.password(user))
-    assert seen(stranger) == seen(first) == seen(second)
+        hidden = peer.request(method, user, target)
+        hidden.headers.set("From", "<sip:anonymous@anonymous.invalid>;tag=x")
+        third = peer.ask(hidden, user, office.password(user))
+    assert seen(stranger) == seen(first) == seen(second) == seen(third)
     assert stranger.code == 401
 
 
@@ -139,6 +142,18 @@ def test_no_domain_in_from_opens_a_door(office: Office, domain: str) -> None:
         host = f"[{domain}]" if ":" in domain else domain
         request.headers.set("From", f"<sip:204-1@{host}>;tag=x")
         assert peer.ask(request, "204-1", office.password("204-1")).code == 401
+
+
+@pytest.mark.parametrize("user", ["201-1", "nobody-1", "205-1"])
+def test_who_hides_in_from_needs_the_right_password_like_anybody(office: Office, user: str) -> None:
+    with SipPeer(office.desk, office.address) as peer:
+        request = peer.request("INVITE", user, "201")
+        request.headers.set("From", "<sip:anonymous@anonymous.invalid>;tag=x")
+        first = peer.ask(request)
+        request.headers.set("Call-ID", "hidden-" + user)
+        second = peer.ask(request, user, "wrong")
+        stranger = peer.ask(peer.request("INVITE", "nobody-1", "201"), "nobody-1", "wrong")
+    assert seen(first) == seen(second) == seen(stranger)
 
 
 def test_tls_1_2_is_spoken(office: Office, trust: ssl.SSLContext) -> None:

@@ -141,6 +141,7 @@ def _media_bound(door: Door | None) -> tuple[tuple[str, str], ...]:
 def _options(document: Document, device: Device, caller: Identity) -> Iterator[tuple[str, str]]:
     yield "context", "from-device"
     yield "auth", device.id
+    yield "identify_by", "username,auth_username"
     yield "aors", device.id
     yield "allow", allow(document, device.codec_policy)
     yield "callerid", f"<{caller.number}>"

@@ -68,21 +68,27 @@ def _system() -> Section:
 
 @lru_cache(maxsize=4)
 def _global(realm: str) -> Section:
-    """Unknown users are challenged exactly like known ones: same realm, same one algorithm, no version in the name."""
+    """Unknown users are challenged exactly like known ones: same realm, same one algorithm, no version in the name.
+
+    By the authentication's user name is found who hides the number in From (RFC 3323). Strangers are reported from their
+    fifth request on: every such phone's first request is a stranger's.
+    """
     options = (
         ("user_agent", "Centralino"),
         ("default_realm", realm),
-        ("endpoint_identifier_order", "username,ip"),
+        ("endpoint_identifier_order", "username,auth_username,ip"),
         ("default_auth_algorithms_uas", "MD5"),
         ("max_initial_qualify_time", "30"),
         ("keep_alive_interval", "90"),
         ("contact_expiration_check_interval", "30"),
-        ("unidentified_request_count", "20"),
-        ("unidentified_request_period", "5"),
+        ("unidentified_request_count", "5"),
+        ("unidentified_request_period", "30"),
         ("unidentified_request_prune_interval", "30"),
         ("send_contact_status_on_update_registration", "no"),
         ("mwi_disable_initial_unsolicited", "yes"),
         ("norefersub", "yes"),
+        # sip:112;phone-context=+39@… is 112 (RFC 3966 parameters in a user part, RFC 3261 section 19.1.6).
+        ("ignore_uri_user_options", "yes"),
         ("allow_sending_180_after_183", "no"),
         ("debug", "no"),
     )

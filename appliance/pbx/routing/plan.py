@@ -4,8 +4,8 @@ Contexts for other features:
 
 ``outside``
     A number without its outside prefix. Normalised, its category checked against the caller's class, then routed by site. A number
-    of ours stays inside. A phone that withholds its number (``Privacy``, RFC 3323) calls with CLIR. Causes to the phone:
-    484 not a number, 403 denied, 503 no line, else what the network said.
+    of ours stays inside. A phone that withholds its number (``Privacy``, or ``From: <sip:anonymous@anonymous.invalid>``:
+    RFC 3323) calls with CLIR. Causes to the phone: 484 not a number, 403 denied, 503 no line, else what the network said.
 ``route.<site id>``
     A normalised number (E.164 or short), already allowed, over the trunks that the site has for it.
 ``dids``
@@ -34,6 +34,8 @@ from appliance.pbx.routing.model import Did, InboundRoute, OutboundRoute
 from appliance.pbx.trunks.order import flattened
 
 NUMBER: Final = "_[+0-9]!"
+_WITHHELD: Final = (("Privacy", "id|user|header"), ("From", "sips?:[Aa]nonymous@|@[Aa]nonymous[.]invalid"))
+"""What a phone's headers hold when it doesn't want its number to be shown."""
 NO_ROUTE, REJECTED, INVALID, NO_LINE = 1, 21, 28, 34
 """Q.850 causes; the phone gets 404, 403, 484, 503."""
 
@@ -56,7 +58,7 @@ def contribute(document: Document, installation: Installation) -> Contribution: 
 
 @lru_cache(maxsize=8)
 def _outside(country: str) -> Section:
-    privacy = '${IF($["${CHANNEL(channeltype)}" = "PJSIP"]?${PJSIP_HEADER(read,Privacy)}:)}'
+    withheld = " | ".join(f'${{REGEX("{pattern}" ${{PJSIP_HEADER(read,{header})}})}}' for header, pattern in _WITHHELD)
     return dialplan(
         "outside",
         (
@@ -70,8 +72,9 @@ def _outside(country: str) -> Section:
                 class_check(carried.CLASS, "${CALLED}", "${GOSUB_RETVAL}"),
                 'GotoIf($["${GOSUB_RETVAL}" != "1"]?denied)',
                 "GotoIf(${DIALPLAN_EXISTS(did,${CALLED},1)}?dids,${CALLED},1)",
-                f'ExecIf(${{REGEX("id|user|header" {privacy})}}?Set(__CLIR=1))',
-                f"GotoIf(${{DIALPLAN_EXISTS(route.{carried.SITE},${{CALLED}},1)}}?route.{carried.SITE},${{CALLED}},1)",
+                'GotoIf($["${CHANNEL(channeltype)}" != "PJSIP"]?open)',
+                f"ExecIf($[{withheld}]?Set(__CLIR=1))",
+                f"open: GotoIf(${{DIALPLAN_EXISTS(route.{carried.SITE},${{CALLED}},1)}}?route.{carried.SITE},${{CALLED}},1)",
                 f"Hangup({NO_LINE})",
                 f"invalid: Hangup({INVALID})",
                 f"denied: Hangup({REJECTED})",
