@@ -27,6 +27,12 @@ def test_started_by_a_user_it_keeps_no_capability() -> None:
     assert argv[-4:] == ["/usr/sbin/asterisk", "-f", "-C", "/etc/asterisk/current/asterisk.conf"]
 
 
+def test_the_allocator_is_the_same_both_ways() -> None:
+    box = Sandbox("/r", MOUNTS, None)
+    assert "--setenv LD_PRELOAD libjemalloc.so.2" in " ".join(command(box))
+    assert "Environment=LD_PRELOAD=libjemalloc.so.2" in systemd_unit(box).splitlines()
+
+
 def test_the_view_from_inside() -> None:
     argv = command(Sandbox("/r", MOUNTS, None))
     text = " ".join(argv)
