@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from appliance.pbx.extensions.model import Extension
 from appliance.pbx.numbers.model import NumberPlan
 
 if TYPE_CHECKING:
-    from appliance.history.service import History, StoredCall
+    from appliance.history.service import Gap, History, Page, StoredCall
 
 OUTSIDE_DIGITS = 6
 """From so many digits on, a number that no extension has is taken for an outside one."""
@@ -63,14 +63,14 @@ def calls(
         page = opened.calls(wanted, limit=limit, after=after)
         gaps = opened.gaps(wanted.since, wanted.until)
     if json:
-        print_json(
-            {
-                "calls": [as_json(item) for item in page.calls],
-                "next": page.next,
-                "gaps": [asdict(gap) for gap in gaps],
-            }
-        )
-        return
+        found = [as_json(item) for item in page.calls]
+        print_json({"calls": found, "next": page.next, "gaps": [asdict(gap) for gap in gaps]})
+    else:
+        show_page(page, gaps)
+
+
+def show_page(page: Page, gaps: Iterable[Gap]) -> None:
+    """A page for people."""
     columns = ("id", _("began"), _("from"), _("to"), _("answered by"), _("outcome"), _("length"))
     rows = (
         [str(item.id), local(item.call.started), caller(item.call), item.call.dialled or "–", answered_by(item.call),

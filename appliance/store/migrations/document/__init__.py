@@ -6,7 +6,7 @@ a whole one (an author's staged changes), so nothing may be taken for granted to
 changes that make old data mean something else or not be accepted: a new optional field needs no migration.
 
 To add one: write the module, append it to ``STEPS``, keep an export of the former format as
-``tests/data/documents/vN.yaml`` — the tests pick it up.
+``tests/data/documents/vN.yaml`` and what becomes of it as ``vN.now.yaml`` — the tests pick them up.
 """
 
 from __future__ import annotations
