@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from appliance.commands import calls, configuration, objects, system
+from appliance.commands import calls, configuration, files, keys, objects, schedule, system
 from appliance.commands.common import print_error
 from appliance.core.errors import CentralinoError
 from appliance.i18n import _, speak
@@ -34,6 +34,9 @@ def options(
 
 
 configuration.add_to(app)
+files.add_to(app)
+schedule.add_to(app)
+keys.add_to(app)
 system.add_to(app)
 calls.add_to(app)
 for _kind in KINDS:
@@ -48,7 +51,7 @@ def main() -> None:
     except CentralinoError as error:
         if os.environ.get("CENTRALINO_DEBUG"):
             raise
-        print_error(error)
+        print_error(error, json="--json" in sys.argv)
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -59,7 +62,8 @@ def main() -> None:
         if os.environ.get("CENTRALINO_DEBUG"):
             raise
         print_error(
-            CentralinoError(f"{type(error).__name__}: {error}", "run it again with --debug and report what it says")
+            CentralinoError(f"{type(error).__name__}: {error}", "run it again with --debug and report what it says"),
+            json="--json" in sys.argv,
         )
         sys.exit(1)
 

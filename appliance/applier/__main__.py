@@ -18,6 +18,7 @@ from appliance.applier.apply import Applier
 from appliance.applier.desired import Desired
 from appliance.applier.generations import Generations
 from appliance.applier.journal import Journal
+from appliance.applier.keyfile import KeyFile
 from appliance.applier.link import EngineLink, Settings
 from appliance.applier.server import Server
 from appliance.applier.service import Service
@@ -31,7 +32,7 @@ def make(paths: Paths, settings: Settings, store: Store) -> Service:
     """The service over real parts."""
     group = ENGINE_GID if os.geteuid() == 0 else None
     applier = Applier(Generations(paths.engine.config, group), EngineLink(paths.engine, settings))
-    desired = Desired(paths, settings, store.keyring(paths.secret_key))
+    desired = Desired(paths, settings, KeyFile(store, paths.secret_key))
     return Service(store, Journal.load(paths.applier_state), desired, applier)
 
 

@@ -65,8 +65,9 @@ class ApplierClient:
         allow: Sequence[str] = (),
         confirm_s: float | None = None,
         offline: bool = False,
+        at: datetime | None = None,
     ) -> dict[str, Any]:
-        """Commit the content of an old revision again."""
+        """Commit the content of an old revision again, now or ``at`` a time (which must have a time zone)."""
         return self._ask(
             "rollback",
             CHANGE_S,
@@ -76,7 +77,12 @@ class ApplierClient:
             allow=list(allow),
             confirm_s=confirm_s,
             offline=offline,
+            at=at,
         )
+
+    def unschedule(self, revision: int) -> dict[str, Any]:
+        """Take a revision off the schedule."""
+        return self._ask("unschedule", ASK_S, revision=revision)
 
     def state(self) -> dict[str, Any]:
         """What is in force, and what waits."""

@@ -6,7 +6,7 @@ long the machine was off; it is believed, but never to give more than was left w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LONGEST_S = 7 * 24 * 3600.0
 """Longest confirm window, in seconds."""
@@ -23,12 +23,16 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A committed revision that goes back to ``previous`` unless it is confirmed; ``left_s`` as of ``seen``."""
+    """A committed revision that goes back to ``previous`` unless it is confirmed; ``left_s`` as of ``seen``.
+
+    ``restore``: the proposal that goes back, once it was made: it is tried until it is taken.
+    """
 
     revision: int
     previous: int
     left_s: float
     seen: Moment
+    restore: int | None = None
 
     def left(self, now: Moment) -> float:
         """Seconds left: 0 when the time is up, never more than were left at ``seen``."""
@@ -38,4 +42,4 @@ class Pending:
 
     def at(self, now: Moment) -> Pending:
         """The same window, looked at now."""
-        return Pending(self.revision, self.previous, self.left(now), now)
+        return replace(self, left_s=self.left(now), seen=now)

@@ -3,45 +3,80 @@
 from __future__ import annotations
 
 import secrets
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from appliance.applier.files import write_new
+from appliance.applier.keyfile import KeyFile
 from appliance.applier.link import Settings
 from appliance.applier.plan import Files
 from appliance.core.document import Document
-from appliance.core.errors import CorruptError, UnavailableError
+from appliance.core.errors import CorruptError, Fault, UnavailableError
 from appliance.engine.plan import TLS_DIR, EngineParams, WebSocketServer, static_files
 from appliance.organisation.model import Secret
 from appliance.paths import Paths
 from appliance.pbx.context import Installation
-from appliance.pbx.media.plan import web_server
+from appliance.pbx.media.plan import listeners, web_server
 from appliance.pbx.plan import desired
-from appliance.store import Keyring
 
 TOKEN_BYTES: Final = 9
 _TOKEN_MIN: Final = 8
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""Features keep what they made in their modules: a plan and an apply at once would take it from under each other."""
 
 
 class Desired:
     """Makes the files. Secrets that didn't change are opened once; features keep what they made of unchanged objects."""
 
-    def __init__(self, paths: Paths, settings: Settings, keyring: Keyring) -> None:
+    def __init__(self, paths: Paths, settings: Settings, key: KeyFile) -> None:
         self._paths = paths
         self._settings = settings
-        self._keyring = keyring
+        self._key = key
         self._token = transport_token(paths.state / "keys" / "transport.token")
-        self._opened: dict[str, tuple[Secret, str]] = {}
+        self._opened: dict[str, tuple[Secret, str | None]] = {}
         self._static: tuple[EngineParams, dict[str, str]] | None = None
 
     def files(self, document: Document) -> Files:
-        """Every file by name.
+        """Every file by name. A secret that the key doesn't open counts as one without a value: see :meth:`faults`.
 
-        :raises CorruptError: a secret that the key doesn't open.
         :raises UnavailableError: the engine's own secret isn't there yet.
         """
-        installation = Installation(self._token, self._secrets(document), self._certificates())
-        return {**self._own_files(web_server(document, installation)), **desired(document, installation)}
+        with _ONE_AT_A_TIME:
+            installation = Installation(self._token, self._secrets(document), self._certificates())
+            return {**self._own_files(web_server(document, installation)), **desired(document, installation)}
+
+    def secrets(self, document: Document) -> dict[str, str]:
+        """Secret id → clear text, of those that have a value that can be opened."""
+        with _ONE_AT_A_TIME:
+            return self._secrets(document)
+
+    def unreadable(self, document: Document) -> list[str]:
+        """Ids of secrets whose value can't be opened."""
+        clear = self.secrets(document)
+        return [id for id, secret in document.all(Secret).items() if secret.value is not None and id not in clear]
+
+    def faults(self, document: Document) -> Iterator[Fault]:
+        """What is wrong with the document on this machine: certificates that aren't here, secrets that can't be opened.
+
+        Secrets are a warning when the key is in order (it is another one: they must be set again); as long as there
+        is no key at all, nothing is applied, or every phone would lose its password over a file left out of a backup.
+        """
+        there = self._certificates()
+        for listener in listeners(document):
+            name = listener.certificate
+            if name is not None and name not in there:
+                hint = f"there are {', '.join(sorted(there))}" if there else f"put {name}.crt and {name}.key there"
+                yield Fault(listener.path("certificate"), f"is not in {self._paths.engine.tls}", hint, "certificate")
+        lost = self.unreadable(document)
+        problem = self._key.problem
+        if lost and problem is not None:
+            yield Fault(f"secret/{lost[0]}/value", f"can't be opened: {problem.message}", problem.hint, "bad_key")
+        elif lost:
+            for id in lost:
+                hint = f"restore the key file it was sealed under, or centralino secret set {id}"
+                yield Fault(f"secret/{id}/value", "can't be opened with the key there is", hint, "bad_key", "warning")
 
     def _own_files(self, web: WebSocketServer | None) -> dict[str, str]:
         try:
@@ -56,14 +91,22 @@ class Desired:
         return self._static[1]
 
     def _secrets(self, document: Document) -> dict[str, str]:
-        opened: dict[str, tuple[Secret, str]] = {}
+        if self._key.look():
+            self._opened = {}
+        opened: dict[str, tuple[Secret, str | None]] = {}
         for id, secret in document.all(Secret).items():
             if secret.value is not None:
                 known = self._opened.get(id)
                 same = known is not None and (known[0] is secret or known[0] == secret)
-                opened[id] = known if same and known else (secret, self._keyring.open(id, secret.value))
+                opened[id] = known if same and known else (secret, self._open(id, secret.value))
         self._opened = opened
-        return {id: clear for id, (_, clear) in opened.items()}
+        return {id: clear for id, (_, clear) in opened.items() if clear is not None}
+
+    def _open(self, id: str, sealed: str) -> str | None:
+        try:
+            return self._key.open(id, sealed)
+        except CorruptError:
+            return None
 
     def _certificates(self) -> dict[str, tuple[str, str]]:
         """Certificates that lie ready for the engine: ``NAME.crt`` with ``NAME.key``."""

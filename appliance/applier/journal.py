@@ -40,20 +40,28 @@ class Collect(_Part):
 
 
 class Transaction(_Part):
-    """An apply under way: from one generation to another, for a revision that isn't committed yet."""
+    """An apply under way: from one generation to another, for a revision that isn't committed yet.
+
+    ``confirm``: the window that opens when it is committed.
+    """
 
     revision: int
     from_generation: int
     collect: tuple[Collect, ...] = ()
+    confirm: Pending | None = None
 
 
 class Scheduled(_Part):
-    """A proposed revision that is to be applied at a time."""
+    """A proposed revision that is to be applied at a time.
+
+    ``staged``: it was made of what its author had staged, and goes back there when it isn't applied.
+    """
 
     revision: int
     at: datetime
     allow: tuple[str, ...] = ()
     confirm_s: float | None = None
+    staged: bool = False
 
 
 class LastError(_Part):

@@ -158,6 +158,11 @@ def _collected(changes: Iterable[Change]) -> Iterator[CollectState]:
             yield CollectState(change.kind, change.id)
 
 
+def written(plan: Plan) -> frozenset[str]:
+    """Names of the files that a plan writes or removes."""
+    return frozenset(step.name for step in plan.steps if isinstance(step, WriteFile))
+
+
 def checkpoints(plan: Plan, *, confirm: bool = False) -> tuple[str, ...]:
     """Names of the moments between the steps of an apply, in order: where a test can kill the applier."""
     names = ["journalled"]

@@ -5,20 +5,21 @@ Answers::   {"progress": "reloading res_pjsip.so"}            none or more, then
             {"ok": true, "result": {…}}
             {"ok": false, "error": {"type": "InvalidError", "error_id": …, "message": …, "hint": …, "faults": […]}}
 
-=========  ==========================================================  =============================================
+========== =========================================================== =============================================
 op         fields                                                      result
-=========  ==========================================================  =============================================
+========== =========================================================== =============================================
 plan       revision, confirm (whether it will have to be confirmed)    changes, steps (each with effect and text),
                                                                        effect, checkpoints
 verify     revision or nothing (the committed document)                faults
 apply      revision, allow, confirm_s, offline, at (ISO 8601)          revision, state, effect, verified,
                                                                        confirm_left_s, timing (step → s)
 confirm    revision or nothing                                         revision, state
-rollback   revision, author, message, allow, confirm_s, offline        as apply
+rollback   revision, author, message, allow, confirm_s, offline, at    as apply
+unschedule revision (one that was to be applied at a time)             revision, state
 state      —                                                           revision, generation, verified, busy, applying,
                                                                        confirm, scheduled, last_error
 check      —                                                           mismatches (asks the engine for everything)
-=========  ==========================================================  =============================================
+========== =========================================================== =============================================
 """
 
 from __future__ import annotations
@@ -80,6 +81,12 @@ class RollbackRequest(_Request):
     allow: Effects = ()
     confirm_s: Window | None = None
     offline: bool = False
+    at: AwareDatetime | None = None
+
+
+class UnscheduleRequest(_Request):
+    op: Literal["unschedule"]
+    revision: Revision
 
 
 class StateRequest(_Request):
@@ -90,7 +97,16 @@ class CheckRequest(_Request):
     op: Literal["check"]
 
 
-Request = PlanRequest | VerifyRequest | ApplyRequest | ConfirmRequest | RollbackRequest | StateRequest | CheckRequest
+Request = (
+    PlanRequest
+    | VerifyRequest
+    | ApplyRequest
+    | ConfirmRequest
+    | RollbackRequest
+    | UnscheduleRequest
+    | StateRequest
+    | CheckRequest
+)
 _REQUEST: Final[TypeAdapter[Request]] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 
 

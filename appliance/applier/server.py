@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from appliance.applier import protocol
+from appliance.applier.options import Options
 from appliance.applier.protocol import (
     ApplyRequest,
     CheckRequest,
@@ -24,9 +25,10 @@ from appliance.applier.protocol import (
     Request,
     RollbackRequest,
     StateRequest,
+    UnscheduleRequest,
     VerifyRequest,
 )
-from appliance.applier.service import Options, Service
+from appliance.applier.service import Service
 from appliance.applier.upkeep import Upkeep
 from appliance.core.errors import CentralinoError, Fault, InvalidError, UnavailableError
 from appliance.engine import unix
@@ -218,13 +220,19 @@ class Server:
             case ApplyRequest():
                 options = Options(request.allow, request.confirm_s, request.offline)
                 if request.at is not None:
-                    return service.schedule(request.revision, request.at, options)
+                    return service.schedule.add(request.revision, request.at, options)
                 return service.apply(request.revision, options, progress)
             case ConfirmRequest():
                 return service.confirm(request.revision)
             case RollbackRequest():
                 options = Options(request.allow, request.confirm_s, request.offline)
+                if request.at is not None:
+                    return service.rollback_later(
+                        request.revision, request.author, request.message, request.at, options
+                    )
                 return service.rollback(request.revision, request.author, request.message, options, progress)
+            case UnscheduleRequest():
+                return service.schedule.cancel(request.revision)
             case StateRequest():
                 return service.state()
             case CheckRequest():

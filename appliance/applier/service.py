@@ -4,78 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 import structlog
 
 from appliance.applier import plan as plans
 from appliance.applier.apply import KEPT, Applier, Progress, RevertedError
+from appliance.applier.blame import blame
 from appliance.applier.checkpoint import checkpoint
 from appliance.applier.collect import Collector
 from appliance.applier.confirm import LONGEST_S, Pending
+from appliance.applier.convergence import converged
 from appliance.applier.desired import Desired
 from appliance.applier.generations import Generation
-from appliance.applier.journal import Collect, Journal, LastError, Scheduled, Transaction, now
+from appliance.applier.journal import Collect, Journal, LastError, Transaction, now
+from appliance.applier.options import Configuration, Options, Timed, quiet
 from appliance.applier.plan import Files
+from appliance.applier.schedule import Schedule, without
+from appliance.core.asterisk import UncarriableError
 from appliance.core.document import Document, changes
-from appliance.core.errors import CentralinoError, ConflictError, Fault, InvalidError, RefusedError, UnavailableError
+from appliance.core.errors import (
+    CentralinoError,
+    ConflictError,
+    Fault,
+    InvalidError,
+    RefusedError,
+    UnavailableError,
+)
 from appliance.core.plan import CollectState, Effect, Plan
-from appliance.store import Revision, State, Store
+from appliance.store import State, Store
 from appliance.verify import verify
 
 _log = structlog.get_logger("centralino.applier")
 
 BUSY_S: Final = 60.0
 """Seconds that a request waits for the apply before it."""
-ALL_EFFECTS: Final = tuple(effect.value for effect in Effect)
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """A committed revision: its document and the files made of it."""
-
-    revision: int
-    document: Document
-    files: Files
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a revision is to be applied.
-
-    ``allow``: effects beyond *live* that are wanted. ``confirm_s``: go back unless confirmed within so many seconds.
-    ``offline``: when the engine doesn't run, write the files for its next start.
-    """
-
-    allow: tuple[str, ...] = ()
-    confirm_s: float | None = None
-    offline: bool = False
-
-
-def quiet(_: str) -> None:
-    """No progress shown."""
-
-
-class Timed:
-    """A progress that also takes the time of each step."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._began: list[tuple[str, float]] = []
-
-    def step(self, text: str) -> None:
-        """The step before has ended, this one begins."""
-        self._began.append((text, time.monotonic()))
-        self._progress(text)
-
-    def seconds(self) -> dict[str, float]:
-        """Step → seconds it took; the last one until now."""
-        ends = [*(began for _, began in self._began[1:]), time.monotonic()]
-        return {text: round(end - began, 4) for (text, began), end in zip(self._began, ends, strict=True)}
 
 
 class Service:
@@ -88,14 +54,20 @@ class Service:
         self.applier = applier
         self._lock = threading.Lock()
         self._held: Configuration | None = None
+        self._hindrance: CentralinoError | None = None
+        self.schedule = Schedule(self)
         self.collector = Collector(journal, applier.link)
 
     @property
     def current(self) -> Configuration:
-        """What is committed and in force. :raises UnavailableError: the applier is still starting."""
-        if self._held is None:
+        """What is committed and in force. :raises UnavailableError: the applier is still starting, or can't."""
+        if self._held is not None:
+            return self._held
+        if self._hindrance is None:
             raise UnavailableError("the applier is starting", "try again in a few seconds", error_id="starting")
-        return self._held
+        raise UnavailableError(
+            f"the applier can't start yet: {self._hindrance.message}", self._hindrance.hint, error_id="starting"
+        )
 
     @property
     def idle(self) -> bool:
@@ -103,9 +75,9 @@ class Service:
         return self._held is not None and not self._lock.locked()
 
     @contextlib.contextmanager
-    def exclusively(self, wait_s: float = BUSY_S) -> Iterator[None]:
+    def exclusively(self, wait_s: float | None = None) -> Iterator[None]:
         """Hold off every other change. :raises UnavailableError: ``busy``: another one takes too long."""
-        if not self._lock.acquire(timeout=wait_s):
+        if not self._lock.acquire(timeout=BUSY_S if wait_s is None else wait_s):
             raise UnavailableError("another change is being applied", "wait, then try again", error_id="busy")
         try:
             yield
@@ -121,70 +93,27 @@ class Service:
         :raises CentralinoError: the store or the disk refuses; call again later.
         """
         with self.exclusively():
-            self.converge_locked()
+            try:
+                self.converge_locked()
+            except CentralinoError as error:
+                self._hindrance = error
+                raise
 
     def converge_locked(self) -> None:
-        head = self.store.head()
-        document = self.store.document(head.number)
-        files = self.desired.files(document)
-        state = self.journal.state
-        collect = (*state.collect, *self._settle_interrupted(head))
-        before = self.applier.generations.current()
-        generation = self._generation_of(files, head.number)
-        untouched = state.transaction is None and before == generation
-        self.journal.update(
-            revision=head.number,
-            generation=generation.number,
-            transaction=None,
-            collect=collect,
-            confirm=state.confirm if state.confirm and state.confirm.revision == head.number else None,
-            verified=untouched and state.verified,
-        )
-        self.applier.generations.prune(KEPT)
-        if self._held is None:
-            self._give_up_forgotten()
-        self._held = Configuration(head.number, document, files)
-        _log.info("converged", revision=head.number, generation=generation.number, unchanged=untouched)
+        self._held = converged(self, first=self._held is None)
 
-    def _give_up_forgotten(self) -> None:
-        """At the start: nobody waits any more for a revision that was proposed to the applier before this one."""
-        waiting = {each.revision for each in self.journal.state.scheduled}
-        for revision in self.store.open_proposals():
-            if revision.number not in waiting:
-                self._fail(revision.number, "the applier ended before it was applied")
-
-    def _settle_interrupted(self, head: Revision) -> tuple[Collect, ...]:
-        """Mark the revision that was under way as failed, unless it was committed just before the end."""
-        under_way = self.journal.state.transaction
-        if under_way is None:
-            return ()
-        with contextlib.suppress(CentralinoError):
-            if self.store.revision(under_way.revision).state is State.COMMITTED:
-                return under_way.collect
-            self.store.fail(under_way.revision, f"the applier was ended while applying it; {head.number} is in force")
-        _log.warning("interrupted", revision=under_way.revision)
-        return ()
-
-    def _generation_of(self, files: Files, revision: int) -> Generation:
-        """The generation with exactly these files, in force: found on disk, or written."""
-        generations = self.applier.generations
-        texts = {name: plans.text_of(file) for name, file in files.items()}
-        current = generations.current()
-        candidates = [*([current] if current else []), *reversed(generations.all())]
-        found = next((each for each in candidates if each.matches(texts)), None)
-        if found is None:
-            keep = [name for name, text in texts.items() if current is not None and current.holds(name, text)]
-            writes = {name: text for name, text in texts.items() if name not in keep}
-            found = generations.create(current, writes, keep, revision)
-        if found != current:
-            generations.switch(found)
-        return found
+    def follow_store(self) -> None:
+        """Converge when something is left to settle, or when the store holds a newer revision than ours: an answer
+        to a commit that was lost, or an import into an empty store."""
+        if self.journal.state.transaction is not None or self.store.head().number != self.current.revision:
+            self.converge_locked()
 
     # Questions
 
     def plan(self, revision: int, *, confirm: bool = False) -> dict[str, Any]:
         """What committing a proposed revision would do. :raises InvalidError: every fault."""
         held = self.current
+        self._refuse_committed(revision)
         change_set = self.store.change_set(revision)
         after = held.document.with_changes(change_set.put, change_set.remove)
         self._verified(after)
@@ -192,12 +121,13 @@ class Service:
         return {**plans.as_json(found), "checkpoints": plans.checkpoints(found, confirm=confirm)}
 
     def faults(self, revision: int | None) -> list[Fault]:
-        """Every fault of a proposed revision, or of the committed document."""
+        """Every fault of a proposed revision, or of the committed document; warnings of what is amiss on this machine."""
         document = self.current.document
         if revision is not None:
+            self._refuse_committed(revision)
             change_set = self.store.change_set(revision)
             document = document.with_changes(change_set.put, change_set.remove)
-        return list(verify(document))
+        return [*verify(document), *self.desired.faults(document)]
 
     def state(self) -> dict[str, Any]:
         """What is in force, and what waits."""
@@ -220,7 +150,8 @@ class Service:
         """Ask the engine for everything; what it holds otherwise than it should."""
         with self.exclusively():
             self.applier.link.ping()
-            wrong = self.applier.verify(self.current.files, reload=False)
+            wrong = self.applier.verify(self.current.known, reload=False)
+            wrong += self.applier.link.strays(self.current.files)
         return [str(mismatch) for mismatch in wrong]
 
     # Changes
@@ -233,17 +164,18 @@ class Service:
             it. UnavailableError: engine, store or disk. In every case what was in force still is, and the revision
             is marked failed.
         """
-        with self.exclusively():
-            self._refuse_while_pending(revision)
+        with self._answering_for(revision), self.exclusively():
+            self._refuse_while_pending()
             return self.apply_locked(revision, options, progress)
 
-    def schedule(self, revision: int, at: datetime, options: Options) -> dict[str, Any]:
-        """Apply a proposed revision at a time, with every effect that its plan has. Faults are told now."""
-        found = self.plan(revision)
-        with self.exclusively():
-            entry = Scheduled(revision=revision, at=at.astimezone(UTC), allow=ALL_EFFECTS, confirm_s=options.confirm_s)
-            self.journal.update(scheduled=(*self.journal.state.scheduled, entry))
-        return {"revision": revision, "state": "scheduled", "at": entry.at.isoformat(), "effect": found["effect"]}
+    @contextlib.contextmanager
+    def _answering_for(self, revision: int) -> Iterator[None]:
+        """A proposal that never got as far as being applied doesn't stay open: nobody waits for it any more."""
+        try:
+            yield
+        except CentralinoError as error:
+            self.fail(revision, error.message)
+            raise
 
     def confirm(self, revision: int | None = None) -> dict[str, Any]:
         """Keep what was committed with a confirm window. :raises RefusedError: nothing waits."""
@@ -265,29 +197,46 @@ class Service:
     ) -> dict[str, Any]:
         """A new revision with the content of an old one. Rolling back ends a confirm window."""
         with self.exclusively():
-            restored = self.store.propose_restore(
-                number, author=author, message=message or f"Back to revision {number}"
-            )
-            return self.apply_locked(restored.number, options, progress)
+            return self.apply_locked(self._proposed_back(number, author, message), options, progress)
 
-    def _refuse_while_pending(self, revision: int) -> None:
+    def _proposed_back(self, number: int, author: str, message: str) -> int:
+        message = message or f"Back to revision {number}"
+        return self.store.propose_restore(number, author=author, message=message).number
+
+    def rollback_later(self, number: int, author: str, message: str, at: datetime, options: Options) -> dict[str, Any]:
+        """The same at a time. :raises InvalidError: the time has passed."""
+        return self.schedule.add(self._proposed_back(number, author, message), at, options, staged=False)
+
+    def _refuse_while_pending(self) -> None:
         pending = self.journal.state.confirm
         if pending is not None:
-            self._fail(revision, "another revision waits to be confirmed")
             raise RefusedError(
                 f"revision {pending.revision} waits to be confirmed for {pending.left(now()):.0f} s more",
                 "centralino confirm, or centralino rollback",
                 error_id="confirm_pending",
             )
 
+    def _refuse_committed(self, revision: int) -> None:
+        """:raises RefusedError: it was committed once: its changes on top of today's document would be a mix."""
+        if self.store.revision(revision).state is State.COMMITTED and revision != self.current.revision:
+            raise RefusedError(
+                f"revision {revision} was committed before the one in force",
+                f"centralino rollback {revision} makes its content the newest",
+                error_id="committed_before",
+            )
+
     def apply_locked(self, revision: int, options: Options, progress: Progress) -> dict[str, Any]:
         timed = Timed(progress)
         progress = timed.step
         progress("preparing")
-        held = self._up_to_date()
+        self.follow_store()
+        held = self.current
+        self._refuse_committed(revision)
         number = revision
         try:
-            number = self.store.rebase(revision).number
+            number = self._rebased(revision)
+            if number == held.revision:
+                return self._in_force(number)
             change_set = self.store.change_set(number)
             progress("verifying")
             after = held.document.with_changes(change_set.put, change_set.remove)
@@ -297,33 +246,52 @@ class Service:
             online = self._engine_answers(options)
             if online:
                 self._permit(plan, options)
-            wanted = Configuration(number, after, files)
+            wanted = Configuration(number, after, files, held.kept - plans.written(plan))
             done = self._carry_out(wanted, held, plan, options, progress, online=online)
             return {**done, "timing": timed.seconds()}
-        except ConflictError:
+        except (ConflictError, UnknownOutcomeError):
             raise
         except CentralinoError as error:
-            self._fail(number, error.message)
+            if not options.keep_open:
+                self.fail(number, error.message)
             self._note(number, error)
             raise
         except Exception:
-            self._fail(number, "internal error")
+            self.fail(number, "internal error")
             raise
 
-    def _up_to_date(self) -> Configuration:
-        """The committed document; whoever else may have committed (an import into an empty store) is followed."""
-        if self.store.head().number != self.current.revision or self.journal.state.transaction is not None:
-            self.converge_locked()
-        return self.current
+    def _rebased(self, revision: int) -> int:
+        """The number that a proposal goes on under; whoever waits for it is told the new one."""
+        number = self.store.rebase(revision).number
+        confirm = self.journal.state.confirm
+        if number != revision and confirm is not None and confirm.restore == revision:
+            self.journal.update(confirm=replace(confirm, restore=number))
+        if number != revision:
+            self.schedule.renumber(revision, number)
+        return number
 
-    @staticmethod
-    def _verified(document: Document) -> None:
-        if faults := verify(document):
+    def _in_force(self, number: int) -> dict[str, Any]:
+        """The answer for a proposal that the document in force holds already."""
+        confirm = self.journal.state.confirm
+        return {
+            "revision": number,
+            "state": "in_force",
+            "effect": Effect.LIVE.value,
+            "verified": self.journal.state.verified,
+            "confirm_left_s": confirm.left(now()) if confirm and confirm.revision == number else None,
+        }
+
+    def _verified(self, document: Document) -> None:
+        found = (*verify(document), *self.desired.faults(document))
+        if faults := [fault for fault in found if fault.severity == "error"]:
             raise InvalidError(faults)
 
     def _plan(self, held: Configuration, after: Document) -> tuple[Plan, Files]:
         files = self.desired.files(after)
-        return plans.build(held.files, files, changes(held.document, after)), files
+        try:
+            return plans.build(held.files, files, changes(held.document, after)), files
+        except UncarriableError as error:
+            raise blame(error, after, self.desired.secrets(after)) from error
 
     @staticmethod
     def _permit(plan: Plan, options: Options) -> None:
@@ -336,7 +304,7 @@ class Service:
             ask = "--allow-restart" if plan.effect is Effect.NEEDS_RESTART else "--allow-drops"
             raise RefusedError(
                 f"this {plans.LABELS[plan.effect]}: {shown}",
-                f"centralino commit {ask}, or at a quiet time: centralino commit --at 22:30",
+                f"ask for it with {ask}, or have it done at a quiet time: --at 22:30",
                 error_id=plan.effect.value,
             )
 
@@ -349,7 +317,7 @@ class Service:
                 return False
             raise UnavailableError(
                 f"nothing was changed: {error.message}",
-                "start the engine, or have the files written for its next start: centralino commit --offline",
+                "start the engine, or have the files written for its next start: --offline",
                 error_id=error.error_id,
             ) from error
         return True
@@ -375,16 +343,20 @@ class Service:
             checkpoint("generation complete")
             self.applier.switch(plan, held.files, wanted.files, target, progress, tell=online)
             pending = self._pending(wanted.revision, held.revision, options)
-            if pending is not None:
-                self.journal.update(confirm=pending)
+            if pending is not None:  # a window that is open now stays until the commit
+                self.journal.update(transaction=under_way.model_copy(update={"confirm": pending}))
                 checkpoint("confirm pending")
             progress("committing")
             self._promote(wanted, held, plan, base)
+        except UnknownOutcomeError:
+            with self._forgiving("noting an unknown outcome"):
+                self.journal.update(verified=False)
+            raise
         except RevertedError as error:
-            self._reverted(verified=error.verified and self.journal.state.verified)
+            self._reverted(base, verified=error.verified and self.journal.state.verified)
             raise
         except CentralinoError:
-            self._reverted(verified=self.journal.state.verified)
+            self._reverted(base, verified=self.journal.state.verified)
             raise
         checkpoint("promoted")
         self._held = wanted
@@ -408,30 +380,37 @@ class Service:
         return Pending(revision, previous, min(options.confirm_s, LONGEST_S), now())
 
     def _promote(self, wanted: Configuration, held: Configuration, plan: Plan, base: Generation | None) -> None:
-        """The commit point. When the store refuses, the engine goes back."""
+        """The commit point. When the store refuses, the engine goes back; when nobody knows whether it was committed,
+        the transaction stays in the journal until the store says so.
+
+        :raises UnknownOutcomeError: the latter.
+        """
         try:
             self.store.promote(wanted.revision)
         except CentralinoError as error:
-            with contextlib.suppress(CentralinoError):
+            try:
                 if self.store.revision(wanted.revision).state is State.COMMITTED:
                     return  # it was committed; only the answer was lost
+            except CentralinoError:
+                raise UnknownOutcomeError(wanted.revision, error) from error
             raise self.applier.revert(plan, held.files, base, f"it couldn't be committed: {error.message}") from error
 
-    def _reverted(self, *, verified: bool) -> None:
-        """The former generation stands: forget the transaction. If the disk is too full for that, the next apply or
-        start converges first."""
+    def _reverted(self, base: Generation | None, *, verified: bool) -> None:
+        """Forget the transaction, if the former generation stands. If it couldn't be put back, or the disk is too full
+        to forget it, the next apply or start converges first."""
         current = self.applier.generations.current()
-        confirm = self.journal.state.confirm
-        kept = confirm if confirm is not None and confirm.revision == self.current.revision else None
         with self._forgiving("forgetting a transaction"):
-            self.journal.update(
-                transaction=None, confirm=kept, verified=verified, generation=current.number if current else 0
-            )
+            if current != base:
+                self.journal.update(verified=False)
+                return
+            self.journal.update(transaction=None, verified=verified, generation=current.number if current else 0)
 
     def _settle(self, wanted: Configuration, target: Generation, pending: Pending | None, *, verified: bool) -> None:
         """Everything after the commit point; the next start does the same if this is cut short."""
-        under_way = self.journal.state.transaction
+        under_way, confirm = self.journal.state.transaction, self.journal.state.confirm
         collect = (*self.journal.state.collect, *(under_way.collect if under_way else ()))
+        if confirm is not None and confirm.restore not in (None, wanted.revision):
+            self.fail(confirm.restore, f"revision {wanted.revision} came before it")
         with self._forgiving("settling"):
             self.journal.update(
                 revision=wanted.revision,
@@ -440,16 +419,13 @@ class Service:
                 transaction=None,
                 confirm=pending,
                 collect=collect,
-                scheduled=self.without_scheduled(wanted.revision),
+                scheduled=without(self.journal.state.scheduled, wanted.revision),
                 last_error=None,
             )
             checkpoint("settled")
             self.collector.begin(wanted.document)
             checkpoint("collected")
             self.applier.generations.prune(KEPT)
-
-    def without_scheduled(self, revision: int) -> tuple[Scheduled, ...]:
-        return tuple(each for each in self.journal.state.scheduled if each.revision != revision)
 
     @contextlib.contextmanager
     def _forgiving(self, what: str) -> Iterator[None]:
@@ -459,12 +435,24 @@ class Service:
         except CentralinoError as error:
             _log.error("left_for_later", what=what, error_id=error.error_id, message=error.message)
 
-    def _fail(self, revision: int, reason: str) -> None:
+    def fail(self, revision: int, reason: str) -> None:
+        """Mark a proposal as failed, if it is one still and the store is there."""
         with self._forgiving("marking a revision failed"):
-            self.store.fail(revision, reason)
+            if self.store.revision(revision).state is State.PROPOSED:
+                self.store.fail(revision, reason)
 
     def _note(self, revision: int, error: CentralinoError) -> None:
         with self._forgiving("noting an error"):
-            noted = LastError(revision=revision, error_id=error.error_id, message=error.message)
-            self.journal.update(last_error=noted, scheduled=self.without_scheduled(revision))
+            self.journal.update(last_error=LastError(revision=revision, error_id=error.error_id, message=error.message))
         _log.warning("not_applied", revision=revision, error_id=error.error_id, message=error.message)
+
+
+class UnknownOutcomeError(UnavailableError):
+    """The store fell silent at the commit point: the revision is committed or not, and the store will say."""
+
+    def __init__(self, revision: int, cause: CentralinoError) -> None:
+        super().__init__(
+            f"nobody knows yet whether revision {revision} was committed: {cause.message}",
+            "it is settled as soon as the database answers: centralino history",
+            error_id="outcome_unknown",
+        )

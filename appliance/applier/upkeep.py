@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
+from appliance.applier.confirm import Pending
 from appliance.applier.journal import LastError, now
 from appliance.applier.link import Run
-from appliance.applier.service import ALL_EFFECTS, Options, Service, quiet
-from appliance.core.errors import CentralinoError
+from appliance.applier.options import ALL_EFFECTS, Options, quiet
+from appliance.applier.service import Service
+from appliance.core.errors import CentralinoError, RefusedError
+from appliance.store import State
 
 _log = structlog.get_logger("centralino.applier")
 
 ASK_AGAIN_S: Final = 60.0
 """Seconds until an engine that differs from what is committed is told and asked again."""
+LOOK_AGAIN_S: Final = 10.0
+"""Seconds between two looks at which revision is the store's newest."""
 SEEN_S: Final = 30.0
 """Seconds between two notes of how much of a confirm window is left."""
 AUTHOR: Final = "applier"
@@ -29,6 +34,7 @@ class Upkeep:
         self._service = service
         self._seen: Run | None = None
         self._ask_again = 0.0
+        self._look_again = 0.0
 
     @property
     def engine_seen(self) -> Run | None:
@@ -36,16 +42,32 @@ class Upkeep:
         return self._seen
 
     def tend(self) -> None:
-        """Do what is due; nothing while a change is being applied. :raises CentralinoError: it can't be done now."""
+        """Do what is due; nothing while a change is being applied. What fails holds none of the rest up.
+
+        :raises CentralinoError: something can't be done now: the first such reason.
+        """
         service = self._service
         if not service.idle:
             return
+        failed: list[Exception] = []
         with service.exclusively():
-            if service.journal.state.transaction is not None:
-                service.converge_locked()  # an apply couldn't even write down its end: the disk was full, say
-            self._engine()
-            self._confirm()
-        self._schedule()
+            for duty in (self._store, self._confirm, self._engine, service.schedule.work_off):
+                try:
+                    duty()
+                except CentralinoError as error:
+                    failed.append(error)
+                except Exception as error:  # noqa: BLE001 (a mistake of ours in one duty leaves the others)
+                    _log.exception("duty_failed", duty=duty.__name__)
+                    failed.append(error)
+        if failed:
+            raise failed[0]
+
+    def _store(self) -> None:
+        """An apply couldn't even write down its end (the disk was full, say), or its answer was lost."""
+        service = self._service
+        if service.journal.state.transaction is not None or time.monotonic() >= self._look_again:
+            self._look_again = time.monotonic() + LOOK_AGAIN_S
+            service.follow_store()
 
     def _engine(self) -> None:
         service = self._service
@@ -54,7 +76,14 @@ class Upkeep:
         due = run != self._seen or (not verified and time.monotonic() >= self._ask_again)
         if run is not None and due and link.answers:
             # An engine that was started anew has read the files as they stand; one that an apply left midway has not.
-            wrong = service.applier.verify(current.files, reload=not verified)
+            wrong = service.applier.verify(current.known, reload=not verified)
+            strays = link.strays(current.files)
+            if strays and not wrong and link.idle:
+                # A listener of an apply that was undone: the engine only closes it when it is started anew.
+                _log.warning("restarting_engine", reason=str(strays[0]))
+                link.restart()
+                return
+            wrong += strays
             self._seen = run
             if wrong:
                 self._ask_again = time.monotonic() + ASK_AGAIN_S
@@ -77,21 +106,23 @@ class Upkeep:
             if abs(moment.wall_s - pending.seen.wall_s) > SEEN_S:
                 service.journal.update(confirm=pending.at(moment))
             return
+        try:
+            number = self._restoring(pending)
+        except RefusedError:  # nothing would change: it holds the same
+            service.journal.update(confirm=None)
+            return
+        service.apply_locked(number, Options(allow=ALL_EFFECTS, offline=True, keep_open=True), quiet)
+
+    def _restoring(self, pending: Pending) -> int:
+        """The proposal that goes back: one for each window, however often it has to be tried."""
+        service = self._service
+        if pending.restore is not None and service.store.revision(pending.restore).state is State.PROPOSED:
+            return pending.restore
         _log.warning("not_confirmed", revision=pending.revision, back_to=pending.previous)
         message = f"Revision {pending.revision} was not confirmed in time"
         restored = service.store.propose_restore(pending.previous, author=AUTHOR, message=message)
-        service.apply_locked(restored.number, Options(allow=ALL_EFFECTS, offline=True), quiet)
-
-    def _schedule(self) -> None:
-        service = self._service
-        for each in service.journal.state.scheduled:
-            if each.at > datetime.now(UTC):
-                continue
-            try:
-                service.apply(each.revision, Options(allow=each.allow, confirm_s=each.confirm_s))
-            except CentralinoError as error:
-                _log.error("scheduled_failed", revision=each.revision, error_id=error.error_id, message=error.message)
-            service.journal.update(scheduled=service.without_scheduled(each.revision))
+        service.journal.update(confirm=replace(pending, restore=restored.number))
+        return restored.number
 
 
 def _settled(error: LastError | None) -> LastError | None:

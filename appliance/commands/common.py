@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,8 +66,12 @@ def print_table(
     out.print(table, soft_wrap=False, crop=False, no_wrap=False)
 
 
-def print_error(error: CentralinoError) -> None:
-    """One line with a hint; every fault of an invalid document on a line of its own."""
+def print_error(error: CentralinoError, *, json: bool = False) -> None:
+    """One line with a hint; every fault of an invalid document on a line of its own. For programs, one JSON document in
+    the place of the result."""
+    if json:
+        print_json({"error": error_json(error)})
+        return
     if isinstance(error, InvalidError):
         for fault in error.faults:
             print_fault(fault)
@@ -77,6 +82,18 @@ def print_error(error: CentralinoError) -> None:
         for path in error.changed:
             if path not in error.message:
                 err.print(f"      {escape(path)}")
+
+
+def error_json(error: CentralinoError) -> dict[str, Any]:
+    """An error as plain data; ``id`` is stable, the texts are for people."""
+    faults = error.faults if isinstance(error, InvalidError) else ()
+    return {
+        "id": error.error_id,
+        "message": translated(error.message),
+        "hint": translated(error.hint),
+        "faults": [asdict(fault) for fault in faults],
+        **({"changed": list(error.changed)} if isinstance(error, ConflictError) else {}),
+    }
 
 
 def print_fault(fault: Fault) -> None:

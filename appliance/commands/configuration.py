@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
+from appliance.applier.confirm import LONGEST_S
 from appliance.commands.common import (
     Json,
     author,
@@ -27,7 +26,7 @@ from appliance.commands.common import (
     store,
 )
 from appliance.core.document import Change
-from appliance.core.errors import Fault, InvalidError
+from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError
 from appliance.i18n import _, translated
 from appliance.paths import Paths
 
@@ -55,8 +54,6 @@ def add_to(app: typer.Typer) -> None:
         "history": (history, _("Revisions, newest first")),
         "diff": (diff, _("What differs between two revisions")),
         "verify": (verify, _("Look for faults in the document with your staged changes")),
-        "export": (export, _("Write the document as one YAML file")),
-        "import": (import_, _("Stage the content of an exported file")),
     }
     for name, (function, text) in verbs.items():
         register: Any = app.command(name, help=text, rich_help_panel=panel)
@@ -110,10 +107,23 @@ def commit(
     with store() as opened:
         revision = opened.propose_staged(author(), message)
     allow = allowed(allow_drops, allow_restart)
-    with progress(quiet=json) as say:
+    with progress(quiet=json) as say, answering_for(revision.number):
         client = ApplierClient(Paths.default().applier_socket, say)
         answer = client.apply(revision.number, allow=allow, confirm_s=window, at=when, offline=offline)
     report(answer, json=json)
+
+
+@contextmanager
+def answering_for(revision: int) -> Iterator[None]:
+    """A proposal that the applier refused to look at is as if it had never been made. One that it may be applying, only
+    that its answer doesn't come, is left to it."""
+    try:
+        yield
+    except CentralinoError as error:
+        if error.error_id != "applier_unreachable":
+            with store() as opened:
+                opened.withdraw(revision)
+        raise
 
 
 def confirm(json: Json = False) -> None:
@@ -133,16 +143,27 @@ def revisions() -> list[str]:
 def rollback(
     revision: Annotated[int, typer.Argument(help=_("Its number: centralino history"), autocompletion=revisions)],
     message: Message = "",
+    confirm: Confirm = None,
     allow_drops: Drops = False,
     allow_restart: Restart = False,
+    at: At = None,
+    offline: Offline = False,
     json: Json = False,
 ) -> None:
     """A new revision with the content of an old one."""
     from appliance.applier.client import ApplierClient
 
-    answer = ApplierClient(Paths.default().applier_socket).rollback(
-        revision, author=author(), message=message, allow=allowed(allow_drops, allow_restart)
-    )
+    window, when = seconds(confirm) if confirm else None, moment(at) if at else None
+    with progress(quiet=json) as say:
+        answer = ApplierClient(Paths.default().applier_socket, say).rollback(
+            revision,
+            author=author(),
+            message=message,
+            allow=allowed(allow_drops, allow_restart),
+            confirm_s=window,
+            at=when,
+            offline=offline,
+        )
     report(answer, json=json)
 
 
@@ -185,6 +206,8 @@ def state_text(state: str) -> str:
         "superseded": _("superseded"),
         "scheduled": _("scheduled"),
         "confirmed": _("confirmed"),
+        "cancelled": _("cancelled"),
+        "in_force": _("already in force"),
         "unknown": _("unknown"),
     }.get(state, state)
 
@@ -194,11 +217,24 @@ def allowed(drops: bool, restart: bool) -> tuple[str, ...]:
     return tuple(name for name, asked in (("drops_connections", drops), ("needs_restart", restart)) if asked)
 
 
-def discard() -> None:
+def discard(
+    kind: Annotated[str | None, typer.Argument(help=_("Only changes of this kind …"))] = None,
+    id: Annotated[str | None, typer.Argument(help=_("… and of this object"))] = None,
+    json: Json = False,
+) -> None:
     """Forget the staged changes."""
     with store() as opened:
-        opened.discard(author())
-    out.print(_("Forgotten."))
+        staged = opened.candidate(author())
+        keys = [*((item.kind, item.id) for item in staged.put), *staged.remove]
+        chosen = [key for key in keys if kind in (None, key[0]) and id in (None, key[1])]
+        if kind is not None and not chosen:
+            wanted = f"{kind}/{id}" if id else kind
+            raise NotFoundError(f"nothing of {wanted} is staged", "centralino diff shows what is")
+        opened.discard(author(), None if kind is None else chosen)
+    if json:
+        print_json({"discarded": [f"{key[0]}/{key[1]}" for key in chosen]})
+    else:
+        out.print(_("Forgotten."))
 
 
 def verify(json: Json = False) -> None:
@@ -269,55 +305,17 @@ def show_changes(found: Iterable[Change], *, json: bool) -> None:
         out.print(f"{escape(item.path)}: [red]{escape(plain(item.before))}[/] → [green]{escape(plain(item.after))}[/]")
 
 
-def export(
-    file: Annotated[Path | None, typer.Argument(help=_("Where to; none: standard output"))] = None,
-    with_secrets: Annotated[
-        bool, typer.Option("--with-secrets", help=_("Also secrets, sealed with this machine's key"))
-    ] = False,
-) -> None:
-    """The document in its canonical form."""
-    from appliance.store import Secrets, export_document
-
-    with store() as opened:
-        secrets = Secrets.sealed(opened.keyring(Paths.default().secret_key)) if with_secrets else Secrets.omitted()
-        text = export_document(opened.document(), secrets)
-    if file is None:
-        sys.stdout.write(text)
-    else:
-        file.touch(mode=0o600)
-        file.write_text(text)
-        out.print(_("Written: {file}").format(file=file))
-
-
-def import_(file: Annotated[Path, typer.Argument(help=_("A file that export wrote"))]) -> None:
-    """Stage an exported document: objects that aren't in it are removed."""
-    from appliance.core.document import changes
-    from appliance.store import import_document
-
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise InvalidError(
-            [Fault(str(file), error.strerror or str(error), _("name a readable file"), "file")]
-        ) from None
-    with store() as opened:
-        head = opened.document()
-        imported = import_document(content, current=head, keyring=opened.keyring(Paths.default().secret_key))
-        found = changes(head, imported.document)
-        put = [change.after for change in found if change.after is not None]
-        remove = [(change.kind, change.id) for change in found if change.after is None]
-        opened.stage(author(), put=put, remove=remove)
-    out.print(_("Staged: {put} put, {removed} removed.").format(put=len(put), removed=len(remove)))
-    for id in imported.missing_secrets:
-        err.print(_("secret/{id} has no value: centralino secret set {id}").format(id=id))
-
-
 def seconds(text: str) -> float:
     """A duration such as ``10m``, ``90s``, ``2h`` in seconds. Raises InvalidError."""
     match = re.fullmatch(r"(\d{1,6})([smh]?)", text)
     if match is None or int(match[1]) == 0:
         raise InvalidError([Fault("--confirm", _("is not a duration"), _("for example 10m, 90s or 2h"), "duration")])
-    return float(int(match[1]) * {"s": 1, "m": 60, "h": 3600, "": 1}[match[2]])
+    found = float(int(match[1]) * {"s": 1, "m": 60, "h": 3600, "": 1}[match[2]])
+    if found > LONGEST_S:
+        raise InvalidError(
+            [Fault("--confirm", _("is longer than a week"), _("for example 10m, 90s or 2h"), "duration")]
+        )
+    return found
 
 
 def moment(text: str, now: datetime | None = None) -> datetime:
@@ -329,8 +327,11 @@ def moment(text: str, now: datetime | None = None) -> datetime:
             today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
             return today if today > now else today + timedelta(days=1)
         found = datetime.fromisoformat(text)
+        found = found if found.tzinfo else found.astimezone()
     except ValueError:
         raise InvalidError(
             [Fault("--at", _("is not a time"), _("for example 22:30 or 2030-01-31T22:30"), "time")]
         ) from None
-    return found if found.tzinfo else found.astimezone()
+    if found <= now:
+        raise InvalidError([Fault("--at", _("is in the past"), _("for example 22:30 or 2030-01-31T22:30"), "time")])
+    return found

@@ -23,6 +23,14 @@ def writable(value: str) -> bool:
     return not _CONTROL.search(value) and value == value.strip()
 
 
+class UncarriableError(ValueError):
+    """A value that no engine file can carry: ``section``, ``option`` and ``value`` say which."""
+
+    def __init__(self, reason: str, section: str, option: str, value: str) -> None:
+        super().__init__(f"[{section}] {option}: {reason}")
+        self.reason, self.section, self.option, self.value = reason, section, option, value
+
+
 def escape(value: str) -> str:
     """A value as it must stand in a file so that the engine reads back ``value``.
 
@@ -52,18 +60,24 @@ class Section:
         lines = [f"[{self.name}]"]
         if self.type:
             lines.append(f"type={self.type}")
-        arrow = " => "
         for key, value in self.options:
-            # A value that begins with ">" would be read as the tail of an arrow: give it an arrow of its own.
-            line = f"{key}{arrow if key in _ARROWED or value.startswith('>') else '='}{escape(value)}"
-            if len(line) > LINE_MAX // 4 and len(line.encode()) > LINE_MAX:  # UTF-8: at most four bytes each
-                raise ValueError(f"[{self.name}] {key}: a line of more than {LINE_MAX} bytes")
-            lines.append(line)
+            try:
+                lines.append(_line(key, value))
+            except ValueError as error:
+                raise UncarriableError(str(error), self.name, key, value) from None
         lines.append("")
         return "\n".join(lines)
 
 
 _ARROWED: Final = frozenset({"exten", "same", "include", "ignorepat"})
+
+
+def _line(key: str, value: str) -> str:
+    # A value that begins with ">" would be read as the tail of an arrow: give it an arrow of its own.
+    line = f"{key}{' => ' if key in _ARROWED or value.startswith('>') else '='}{escape(value)}"
+    if len(line) > LINE_MAX // 4 and len(line.encode()) > LINE_MAX:  # UTF-8: at most four bytes each
+        raise ValueError(f"a line of more than {LINE_MAX} bytes")
+    return line
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,10 @@ Signatures (everything here is thread-safe; processes may share one database)::
       .open_proposals() -> list[Revision]        those in state "proposed", oldest first (the applier's start looks here)
 
       # edits in preparation, per author (`set` … `commit`)
-      .stage(author, put=(), remove=()) -> Candidate
+      .stage(author, put=(), remove=(), anew=False) -> Candidate     anew: what was staged before is forgotten
       .candidate(author) -> Candidate            .base (oldest), .put, .remove; .on(document) -> Document
       .discard(author, which=None) -> None       all, or some (kind, id)s
+      .unstage(number) / .restage(number)        a proposal's changes out of its author's staging / a failed one's back into it
 
       # secrets
       .keyring(path) -> Keyring                  key file; made on first use, but never while sealed secrets need a lost one
@@ -43,7 +44,7 @@ Signatures (everything here is thread-safe; processes may share one database)::
 
     Revision(number, parent, author, time, message, state, reason, format); state: State.PROPOSED | COMMITTED | FAILED | SUPERSEDED
 
-    Keyring.load(path) / .load_or_create(path) / .generate(path)
+    Keyring.load(path) / .load_or_create(path) / .renew(path)     renew: only when there is none, or a damaged one
       .seal(id, clear) -> str      "sealed:v1:…", bound to the secret's id
       .open(id, sealed) -> str     CorruptError naming the secret
       .reveal(document) -> dict[str, str]        secret id → clear text, of those that have a value
@@ -53,6 +54,7 @@ Signatures (everything here is thread-safe; processes may share one database)::
                                                                        Secrets.passphrase(keyring, passphrase)
     import_document(text: bytes, *, current, keyring=None, passphrase=None) -> Imported
                                                  .document, .missing_secrets; InvalidError: every fault with path and line
+    needs_passphrase(text: bytes) -> bool        whether an export's secrets are sealed under a passphrase
     field_changes(change) -> tuple[FieldChange, ...]         path, before, after as text; secrets only as "changed"
 
 Errors: ConflictError, InvalidError, NotFoundError, RefusedError; UnavailableError (``database_busy``, ``disk_full``,
@@ -61,7 +63,7 @@ Errors: ConflictError, InvalidError, NotFoundError, RefusedError; UnavailableErr
 
 from appliance.store.diff import FieldChange, changed_paths, field_changes
 from appliance.store.exporting import Secrets, export_document
-from appliance.store.importing import Imported, import_document
+from appliance.store.importing import Imported, import_document, needs_passphrase
 from appliance.store.revision import Candidate, ChangeSet, Revision, State
 from appliance.store.sealing import Keyring
 from appliance.store.store import Store
@@ -80,4 +82,5 @@ __all__ = [
     "export_document",
     "field_changes",
     "import_document",
+    "needs_passphrase",
 ]

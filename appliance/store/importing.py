@@ -63,6 +63,12 @@ def import_document(
     return Imported(Document.of(put), tuple(missing))
 
 
+def needs_passphrase(text: bytes) -> bool:
+    """Whether the secrets in an export are sealed under a passphrase."""
+    head = text[:4096].decode("utf-8-sig", "replace")
+    return re.search(rf"^secrets:\s*[\"']?{re.escape(BY_PASSPHRASE)}", head, re.MULTILINE) is not None
+
+
 def _tree(text: bytes | str) -> Map:
     if len(text) > SIZE_MAX:
         raise InvalidError([Fault("file", f"is larger than {SIZE_MAX} bytes", "is it the right file?", "too_large")])

@@ -164,12 +164,17 @@ def apply_proposal(connection: Connection, number: int, author: str) -> None:
     connection.execute(
         insert(version).from_select(columns, query.where(proposed.c.revision == number, proposed.c.body.is_not(None)))
     )
+    drop_staged_as_proposed(connection, number, author)
+    drop_proposal(connection, number)
+
+
+def drop_staged_as_proposed(connection: Connection, number: int, author: str) -> None:
+    """Forget those of an author's edits that a proposal holds."""
     unchanged = or_(proposed.c.body == staged.c.body, and_(proposed.c.body.is_(None), staged.c.body.is_(None)))
     held = exists().where(
         proposed.c.revision == number, proposed.c.kind == staged.c.kind, proposed.c.id == staged.c.id, unchanged
     )
     connection.execute(delete(staged).where(staged.c.author == author, held))
-    drop_proposal(connection, number)
 
 
 def staged_edits(connection: Connection, author: str) -> list[Edit]:

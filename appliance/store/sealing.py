@@ -22,7 +22,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from appliance.core.document import Document
-from appliance.core.errors import CorruptError, NotFoundError, UnavailableError
+from appliance.core.errors import CorruptError, NotFoundError, RefusedError, UnavailableError
+from appliance.i18n import later
 from appliance.organisation.model import Secret
 
 PREFIX: Final = "sealed:v1:"
@@ -31,6 +32,11 @@ _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _FILE_MAX: Final = 64 * 1024
+
+LOST: Final = later(
+    "restore it from a backup; without it, make another (centralino key new) and set every secret again"
+)
+"""What to do about a key file that is of no use any more."""
 
 
 class Sealer:
@@ -90,6 +96,24 @@ class Keyring:
         except NotFoundError:
             _write(path, [secrets.token_bytes(_KEY_BYTES)], replace=False)
             return cls.load(path)
+
+    @classmethod
+    def renew(cls, path: Path) -> Keyring:
+        """A new key in the place of one that is lost or damaged; a damaged file is put aside as ``….bad``.
+
+        Raises RefusedError if the key is in order, CorruptError (``key_exposed``) if only its mode is wrong.
+        """
+        try:
+            cls.load(path)
+        except NotFoundError:
+            pass
+        except CorruptError as error:
+            if error.error_id == "key_exposed":
+                raise
+            _set_aside(path)
+        else:
+            raise RefusedError(f"there is a key in {path}", "centralino key rotate adds another", error_id="exists")
+        return cls.load_or_create(path)
 
     @property
     def fingerprint(self) -> str:
@@ -168,8 +192,19 @@ def _read(path: Path) -> list[bytes]:
     return keys
 
 
+def _set_aside(path: Path) -> None:
+    try:
+        path.rename(path.with_name(f"{path.name}.bad"))
+    except OSError as error:
+        raise UnavailableError(
+            f"the key file {path} can't be put aside: {error.strerror}",
+            "check the directory and the disk",
+            error_id="read_only",
+        ) from None
+
+
 def _garbage(path: Path) -> CorruptError:
-    return CorruptError(f"the key file {path} is damaged", "restore it from a backup", error_id="bad_key")
+    return CorruptError(f"the key file {path} is damaged", LOST, error_id="bad_key")
 
 
 def _write(path: Path, keys: Sequence[bytes], *, replace: bool) -> None:

@@ -23,7 +23,7 @@ from appliance.store.encode import decode_rows, encode, kind_order
 from appliance.store.migrations.document import newest_format
 from appliance.store.queries import Bodies, Edit
 from appliance.store.revision import Candidate, ChangeSet, Key, Revision, State
-from appliance.store.sealing import Keyring
+from appliance.store.sealing import LOST, Keyring
 from appliance.store.tables import TABLES_VERSION, VERSION_TABLE
 
 SCRIPTS: Final = Path(__file__).with_name("migrations") / "tables"
@@ -167,12 +167,12 @@ class Store:
 
         It has another number if a later one was committed first. It is the head itself, already committed, if the head
         holds all of the proposal by now. Raises ConflictError as ``propose`` does, the revision is then marked failed;
-        RefusedError if the revision failed before.
+        RefusedError if the revision failed before, or was committed before the head was.
         """
         with self._database.write() as connection:
             revision, head = self._find(connection, number), queries.head(connection, self._format)
-            if revision.state is State.COMMITTED:
-                return revision
+            if number == head.number:
+                return head
             self._require_open(revision)
             if revision.parent == head.number:
                 return revision
@@ -248,14 +248,35 @@ class Store:
         with self._database.read() as connection:
             return self._candidate(connection, author)
 
-    def stage(self, author: str, put: Iterable[Object] = (), remove: Iterable[Key] = ()) -> Candidate:
-        """Add to an author's staged changes. An object staged before keeps the base that it was first staged on."""
+    def stage(
+        self, author: str, put: Iterable[Object] = (), remove: Iterable[Key] = (), *, anew: bool = False
+    ) -> Candidate:
+        """Add to an author's staged changes. An object staged before keeps the base that it was first staged on.
+
+        :param anew: forget what was staged before.
+        """
         author = _line("author", author, 200, required=True)
         with self._database.write() as connection:
             base = queries.head(connection, self._format).number
             edits = {edit.key: edit for edit in _edits(put, remove, base)}
+            if anew:
+                queries.drop_staged(connection, author, None)
             queries.set_staged(connection, author, edits, self._format)
             return self._candidate(connection, author)
+
+    def unstage(self, number: int) -> None:
+        """Take a proposal's changes out of what its author has staged: they go their own way."""
+        with self._database.write() as connection:
+            queries.drop_staged_as_proposed(connection, number, self._find(connection, number).author)
+
+    def restage(self, number: int) -> None:
+        """Stage a failed proposal's changes again, but for objects that its author has edited since."""
+        with self._database.write() as connection:
+            revision = self._find(connection, number)
+            since = {edit.key for edit in queries.staged_edits(connection, revision.author)}
+            edits = {edit.key: edit for edit in queries.proposal(connection, number, revision.parent)}
+            kept = {key: edit for key, edit in edits.items() if key not in since}
+            queries.set_staged(connection, revision.author, kept, revision.format)
 
     def discard(self, author: str, which: Iterable[Key] | None = None) -> None:
         """Forget an author's staged changes: all, or those of some objects."""
@@ -274,7 +295,7 @@ class Store:
             if lost:
                 raise CorruptError(
                     f"the key file {path} is missing, and secrets are sealed under it",
-                    "restore it from a backup; without it, every secret must be set again",
+                    LOST,
                     error_id="bad_key",
                 ) from None
         return Keyring.load_or_create(path)
@@ -328,7 +349,7 @@ class Store:
             shown = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
             raise ConflictError(
                 f"somebody else has changed {shown} meanwhile",
-                "look at centralino diff, discard your change of it, and edit again",
+                f"look at centralino diff, then centralino discard {stale[0].kind} {stale[0].id}, and edit again",
                 changed=paths,
             )
         return wanted
@@ -367,7 +388,7 @@ class Store:
     def _diff(self, connection: Connection, first: Revision, second: Revision) -> tuple[Change, ...]:
         if first.number == second.number:
             return ()
-        if {first.format, second.format} - {self._format} and queries.EMPTY not in (first.number, second.number):
+        if {first.format, second.format} - {self._format}:
             loaded = (upgrade.load(connection, one) for one in (first, second))
             return changes(*(Document.of(objects.values()) for objects in loaded))
         low, high = sorted((first.number, second.number))

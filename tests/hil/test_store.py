@@ -415,6 +415,11 @@ def test_a_store_of_an_older_format_is_brought_up_to_date(url: str, monkeypatch:
         assert store.document(2).get(Person, "p2").name == "LUIGI"
         assert [change.path for change in store.diff(1, 2)] == ["person/p2"]
         assert store.diff(2, 4) == ()
+        for from_nothing in (store.diff(0, 2), store.diff(2, 0)):
+            assert {"person/p2"} < {change.path for change in from_nothing}
+            assert "role" not in {change.kind for change in from_nothing}
+        first = store.change_set(1).put
+        assert {item.name for item in first if isinstance(item, Person)} == {name for name in names if "MARIA" in name}
         staged = store.candidate("bob")
         assert (staged.put, staged.remove) == ((person("p4", "CARLA"),), (("person", "p2"),))
         commit(store, person("p5"))

@@ -63,7 +63,7 @@ def sections(document: Document, installation: Installation) -> Iterator[Section
     ground = _Ground(installation.transport_token, installation.realm, doors(listeners))
     devices = document.all(Device)
     for gone in _memo.keys() - devices.keys():
-        del _memo[gone]
+        _memo.pop(gone, None)
     yield _refused(ground)
     for id in sorted(devices):
         device = devices[id]
