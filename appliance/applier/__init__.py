@@ -8,10 +8,13 @@
 ``readback.py``    asks the engine for every changed object
 ``apply.py``       walks the steps of a plan; on any failure the former generation stands again
 ``journal.py``     what is applied, under way, waiting to be confirmed: survives kill -9
-``desired.py``     document → files
-``service.py``     the operations: plan, verify, apply, confirm, rollback, state, check; convergence at start
+``desired.py``     document → files; ``keyfile.py`` opens secrets; ``blame.py``: which field no file can carry
+``service.py``     the operations: plan, verify, apply, confirm, rollback, state, check; ``options.py``: what they pass on
+``convergence.py`` puts the newest committed revision in force, at start and whenever the store is ahead
+``schedule.py``    revisions that wait for their time
 ``upkeep.py``      what is due now and then: verify an engine, close a confirm window, apply what was scheduled
 ``collect.py``     removes runtime values of deleted objects
+``sockets.py``     where the engine really listens
 ``link.py``        the connection to the engine; ``enginelog.py``: what it says in its log of objects that it refuses
 ``server.py``      the Unix socket; ``client.py`` its other end; ``python -m appliance.applier`` runs the daemon
 =================  ====================================================================================================

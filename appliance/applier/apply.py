@@ -12,7 +12,7 @@ from appliance.applier.checkpoint import checkpoint
 from appliance.applier.expect import Mismatch
 from appliance.applier.generations import Generation, Generations
 from appliance.applier.link import EngineLink
-from appliance.applier.plan import MODULES, Files, changed_sections, text_of
+from appliance.applier.plan import MODULES, TRANSPORT, Files, changed_sections, text_of, written
 from appliance.core.asterisk import ConfFile
 from appliance.core.errors import ApplyError, CentralinoError
 from appliance.core.plan import Plan, ReadBack, ReloadModule, RestartEngine, Step, WriteFile
@@ -77,6 +77,7 @@ class Applier:
             self._tell(plan.steps, progress)
             progress("reading back")
             wrong = self.link.mismatches(_read_backs(plan.steps), new)
+            wrong += self.link.doors(new).mismatches if _touches_listeners(plan) else []
             refused = log.refusals()
             checkpoint("read back")
         except CentralinoError as error:
@@ -112,6 +113,8 @@ class Applier:
                 for step in _read_backs(plan.steps)
             ]
             wrong = self.link.mismatches(back, old)
+            if _touches_listeners(plan):
+                wrong += self.link.doors(old).mismatches
             verified = not wrong
             note = f"; after going back {_first(wrong)}" if wrong else ""
         except CentralinoError as error:
@@ -142,6 +145,14 @@ class RevertedError(ApplyError):
         )
         super().__init__(message, hint)
         self.verified = verified
+
+
+def _touches_listeners(plan: Plan) -> bool:
+    """Whether ports are opened or closed by it: by transports, by the web server of WSS, or because all are."""
+    return "http.conf" in written(plan) or any(
+        isinstance(step, RestartEngine) or (isinstance(step, ReadBack) and step.type == TRANSPORT)
+        for step in plan.steps
+    )
 
 
 def _read_backs(steps: tuple[Step, ...]) -> list[ReadBack]:

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from appliance.applier import sockets
 from appliance.applier.enginelog import EngineLog
 from appliance.applier.expect import Mismatch
 from appliance.applier.plan import RUNTIME, Files
 from appliance.applier.readback import Reader
+from appliance.applier.sockets import Doors, Place
 from appliance.core.errors import CentralinoError, UnavailableError
 from appliance.core.plan import ReadBack
 from appliance.engine.ami import AmiClient, AmiError
@@ -22,6 +24,8 @@ CONNECT_S: Final = 3.0
 PING_S: Final = 3.0
 RELOAD_S: Final = 60.0
 RESTART_S: Final = 60.0
+OPEN_S: Final = 3.0
+"""Seconds until a listener that was just made must be open."""
 _POLL_S: Final = 0.1
 
 
@@ -124,11 +128,12 @@ class EngineLink:
 
         :raises UnavailableError: it doesn't come up.
         """
+        before = self.run
         with contextlib.suppress(UnavailableError, AmiError):  # it hangs up instead of answering
             self._ami().command("core restart now", timeout_s=PING_S)
         self.close()
         deadline = time.monotonic() + RESTART_S
-        while not self.answers:
+        while self.run in (None, before) or not self.answers:  # the old one may answer for a while
             if time.monotonic() > deadline:
                 raise UnavailableError(
                     "the engine didn't come up again", "centralino doctor", error_id="engine_restart"
@@ -139,6 +144,33 @@ class EngineLink:
         """What the engine holds otherwise than these sections say. :raises UnavailableError: it doesn't answer."""
         with self._closing_when_broken():
             return Reader(self._ami(), files).mismatches(steps)
+
+    def doors(self, files: Files) -> Doors:
+        """Listeners of these files that aren't open, and places where the engine listens although none of them says so."""
+        missing = sockets.wanted(files)
+        held: frozenset[Place] | None = None
+        deadline = time.monotonic() + OPEN_S
+        while missing:
+            held = self._listening()
+            missing = {place: id for place, id in missing.items() if held is not None and place not in held}
+            if not missing or time.monotonic() > deadline:
+                break
+            time.sleep(_POLL_S)
+        return Doors(missing, tuple(sockets.strays(held or frozenset(), files, self._settings.port)))
+
+    def hindrance(self, place: Place) -> str:
+        """Why nobody could listen there now: what the kernel says; empty: nothing."""
+        return sockets.hindrance(place, self._settings.network_namespace)
+
+    def _listening(self) -> frozenset[Place] | None:
+        pid = sockets.process_behind(self._paths.control_socket)
+        return None if pid is None else sockets.listening(pid)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call is up. :raises UnavailableError: the engine doesn't answer."""
+        with self._closing_when_broken():
+            return not self._ami().channels()
 
     def log(self) -> EngineLog:
         """The engine's log, from now on."""

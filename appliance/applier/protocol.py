@@ -139,7 +139,8 @@ def error_json(error: CentralinoError) -> dict[str, Any]:
 
 def fault_json(fault: Fault) -> dict[str, str]:
     """A fault as plain data."""
-    return {"path": fault.path, "message": fault.message, "hint": fault.hint, "error_id": fault.error_id}
+    known = {"path": fault.path, "message": fault.message, "hint": fault.hint, "error_id": fault.error_id}
+    return {**known, "severity": fault.severity}
 
 
 def error_from(data: dict[str, Any]) -> CentralinoError:

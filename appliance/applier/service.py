@@ -12,6 +12,7 @@ from typing import Any, Final
 import structlog
 
 from appliance.applier import plan as plans
+from appliance.applier import sockets
 from appliance.applier.apply import KEPT, Applier, Progress, RevertedError
 from appliance.applier.blame import blame
 from appliance.applier.checkpoint import checkpoint
@@ -151,7 +152,7 @@ class Service:
         with self.exclusively():
             self.applier.link.ping()
             wrong = self.applier.verify(self.current.known, reload=False)
-            wrong += self.applier.link.strays(self.current.files)
+            wrong += self.applier.link.doors(self.current.files).mismatches
         return [str(mismatch) for mismatch in wrong]
 
     # Changes
@@ -246,6 +247,7 @@ class Service:
             online = self._engine_answers(options)
             if online:
                 self._permit(plan, options)
+                self._openable(held.files, files)
             wanted = Configuration(number, after, files, held.kept - plans.written(plan))
             done = self._carry_out(wanted, held, plan, options, progress, online=online)
             return {**done, "timing": timed.seconds()}
@@ -307,6 +309,20 @@ class Service:
                 f"ask for it with {ask}, or have it done at a quiet time: --at 22:30",
                 error_id=plan.effect.value,
             )
+
+    def _openable(self, old: Files, new: Files) -> None:
+        """:raises InvalidError: a port that a listener is to move to is taken. Found out before the engine tries: it
+        would close the old one first, and not open it again when the files go back."""
+        places = sockets.wanted(new)
+        hindrances = {place: self.applier.link.hindrance(place) for place in places.keys() - sockets.wanted(old).keys()}
+        hint = "choose another port or address, or stop the program that holds it"
+        faults = [
+            Fault(f"listener/{places[place]}/port", f"{place} can't be opened: {reason}", hint, "port_taken")
+            for place, reason in sorted(hindrances.items())
+            if reason
+        ]
+        if faults:
+            raise InvalidError(faults)
 
     def _engine_answers(self, options: Options) -> bool:
         """Whether to tell the engine. :raises UnavailableError: it doesn't answer, and that wasn't expected."""

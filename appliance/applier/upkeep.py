@@ -13,6 +13,7 @@ from appliance.applier.journal import LastError, now
 from appliance.applier.link import Run
 from appliance.applier.options import ALL_EFFECTS, Options, quiet
 from appliance.applier.service import Service
+from appliance.applier.sockets import Doors
 from appliance.core.errors import CentralinoError, RefusedError
 from appliance.store import State
 
@@ -77,13 +78,12 @@ class Upkeep:
         if run is not None and due and link.answers:
             # An engine that was started anew has read the files as they stand; one that an apply left midway has not.
             wrong = service.applier.verify(current.known, reload=not verified)
-            strays = link.strays(current.files)
-            if strays and not wrong and link.idle:
-                # A listener of an apply that was undone: the engine only closes it when it is started anew.
-                _log.warning("restarting_engine", reason=str(strays[0]))
+            doors = link.doors(current.files)
+            if not wrong and self._restart_mends(doors) and link.idle:
+                _log.warning("restarting_engine", reason=str(doors.mismatches[0]))
                 link.restart()
                 return
-            wrong += strays
+            wrong += doors.mismatches
             self._seen = run
             if wrong:
                 self._ask_again = time.monotonic() + ASK_AGAIN_S
@@ -95,6 +95,12 @@ class Upkeep:
                 journal.update(verified=True, last_error=_settled(journal.state.last_error))
                 _log.info("verified", revision=current.revision)
         service.collector.go_on(current.document)
+
+    def _restart_mends(self, doors: Doors) -> bool:
+        """Only when it is started anew, the engine closes a listener of an apply that was undone, and opens one that it
+        has lost, if nobody else holds its port."""
+        link = self._service.applier.link
+        return bool(doors.mismatches) and not any(map(link.hindrance, doors.closed))
 
     def _confirm(self) -> None:
         service = self._service

@@ -26,9 +26,12 @@ from appliance.commands.common import (
     store,
 )
 from appliance.core.document import Change
-from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError
+from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError, UnavailableError
 from appliance.i18n import _, translated
 from appliance.paths import Paths
+
+OF_THIS_MACHINE = frozenset({"bad_key", "certificate"})
+"""Ids of faults that a document has on one machine and not on another."""
 
 Message = Annotated[str, typer.Option("--message", "-m", help=_("Why: shown in the history"))]
 Confirm = Annotated[
@@ -242,7 +245,7 @@ def verify(json: Json = False) -> None:
     from appliance.commands.objects import current
     from appliance.verify import check
 
-    found = list(check(current()))
+    found = [*check(current()), *of_this_machine()]
     if json:
         print_json([asdict(fault) for fault in found])
     elif not found:
@@ -251,6 +254,18 @@ def verify(json: Json = False) -> None:
         print_fault(fault)
     if any(fault.severity == "error" for fault in found):
         raise typer.Exit(1)
+
+
+def of_this_machine() -> list[Fault]:
+    """What the applier finds amiss beside the document: keys and certificates. Nothing while it doesn't run."""
+    from appliance.applier.client import ApplierClient
+
+    try:
+        found = ApplierClient(Paths.default().applier_socket).verify()
+    except UnavailableError:
+        return []
+    faults = [Fault(**fault) for fault in found]  # type: ignore[arg-type]
+    return [fault for fault in faults if fault.error_id in OF_THIS_MACHINE]
 
 
 def history(

@@ -3,7 +3,7 @@ converges to the committed one, and no revision is lost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 
 from appliance.core.errors import UnavailableError
 from appliance.pbx.extensions.model import Device, Extension
+from appliance.pbx.media.model import Listener, Transport
 from appliance.pbx.numbers.model import ServiceCode
 from appliance.store import State
 from tests.hil.agents.network import Network, require_root
@@ -79,12 +80,12 @@ class Victim:
         with self.system.ami() as ami:
             return "Value: 1" in ami.command("database get dnd ext-204")
 
-    def kill_at(self, checkpoint: str, **options: float) -> int:
+    def kill_at(self, checkpoint: str, propose: Callable[[], int] | None = None, **options: object) -> int:
         """Have the applier kill itself there; the number of the revision that it was applying."""
         self.system.applier.stop()
         killed = self.system.start_applier(CENTRALINO_CRASH_AT=checkpoint)
         self.verified()
-        number = self.propose()
+        number = (propose or self.propose)()
         with pytest.raises(UnavailableError):
             self.system.client.apply(number, **options)  # type: ignore[arg-type]
         assert killed.wait(10) in {-9, 137}, killed.text()
@@ -146,6 +147,56 @@ def test_killed_between_any_two_steps(victim: Victim, engine_restarts: bool) -> 
     written = sum(each.startswith("wrote ") for each in visited)
     assert written >= 3
     assert len(visited) == 9 + written + sum(each.startswith("reloaded ") for each in visited) - 1
+
+
+def propose_listener(victim: Victim, *, there: bool) -> int:
+    """A proposal that adds one more listener, or removes it."""
+    system = victim.system
+    extra = Listener(id="extra", name="Extra", transport=Transport.TCP, address=system.host.address, port=5075)
+    with system.store() as store:
+        put, remove = ((extra,), ()) if there else ((), (("listener", "extra"),))
+        return store.propose(put, remove, base=store.head().number, author="test", message="listener").number
+
+
+def is_open(victim: Victim) -> bool:
+    """Whether somebody answers at the listener's port."""
+    try:
+        victim.system.host.connect(victim.system.host.address, 5075, 1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_killed_while_a_listener_is_added_or_removed(victim: Victim) -> None:
+    """The engine closes a listener only when it is started anew: adding one that isn't committed must end with that,
+    and removing one is a plan with a restart."""
+    restart = ("needs_restart",)
+    visited = set()
+    for there, moments in (
+        (True, ("reloaded res_pjsip.so", "read back", PROMOTED)),
+        (False, ("switched", "restarted the engine", "read back", PROMOTED)),
+    ):
+        for checkpoint in moments:
+            number = propose_listener(victim, there=there)
+            plan = victim.system.client.plan(number)
+            assert checkpoint in plan["checkpoints"]
+            with victim.system.store() as store:
+                store.withdraw(number)  # the applier gives up what it finds open when it starts
+            number = victim.kill_at(
+                checkpoint, lambda there=there: propose_listener(victim, there=there), allow=restart
+            )
+            visited.add(checkpoint)
+            victim.system.start_applier()
+            victim.verified()
+            committed = checkpoint == PROMOTED
+            with victim.system.store() as store:
+                assert store.revision(number).state is (State.COMMITTED if committed else State.FAILED), checkpoint
+            wanted = there == committed
+            eventually(lambda wanted=wanted: is_open(victim) == wanted, f"{checkpoint}: open is {wanted}", 20)
+            eventually(lambda: victim.system.client.check() == [], f"{checkpoint}: everything is as it should be", 20)
+    assert visited == {"reloaded res_pjsip.so", "switched", "restarted the engine", "read back", PROMOTED}
+    victim.restore()
 
 
 @pytest.mark.slow

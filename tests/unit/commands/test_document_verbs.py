@@ -198,7 +198,14 @@ def test_a_lost_key_is_replaced_only_on_demand_and_secrets_can_be_set_again(
     assert "there is a key" in run.refused("key", "new")
     paths.secret_key.unlink()
     assert "centralino key new" in run.refused("secret", "set", "one", typed="again\n")
+    code, out, _ = run.run("verify", "--json")
+    [told] = json.loads(out)
+    assert (code, told["path"], told["severity"]) == (1, "secret/one/value", "error")
     assert run.json("key", "new")["lost"] == ["one", "two"]
+    assert {(told["path"], told["severity"]) for told in run.json("verify")} == {
+        ("secret/one/value", "warning"),
+        ("secret/two/value", "warning"),
+    }
     run("secret", "set", "one", typed="again\n")
     run("commit", "--offline")
     assert Keyring.load(paths.secret_key).open("one", demo.document().get(Secret, "one").value or "") == "again"
