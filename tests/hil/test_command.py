@@ -333,7 +333,7 @@ def test_errors_are_one_line_with_a_hint_and_a_traceback_only_on_demand(run: As,
     assert "name a readable file" in run.refused("import", str(tmp_path / "none.yaml"))
     assert "revision 4000" in run.refused("rollback", "4000")
     assert "no call 4000" in run.refused("calls", "show", "4000")
-    assert "is not running here" in run.refused("stop")
+    assert "is not running here" in run.refused("stop", CENTRALINO_STATE=str(tmp_path))
     done = run.run("--debug", "extension", "show", "nobody")
     assert done.code == 1
     assert "Traceback" in done.stderr

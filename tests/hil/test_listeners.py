@@ -14,6 +14,7 @@ from appliance.applier.sockets import Place, listening, process_behind
 from appliance.core.errors import ApplyError, CentralinoError, InvalidError, UnavailableError
 from appliance.pbx.media.model import Listener, Transport
 from tests.hil.agents.network import Network, require_root
+from tests.hil.agents.process import eventually
 from tests.hil.applied_office import Office, office_, running_office
 from tests.hil.system import office
 
