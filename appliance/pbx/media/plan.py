@@ -90,6 +90,9 @@ def _global(realm: str) -> Section:
         # sip:112;phone-context=+39@… is 112 (RFC 3966 parameters in a user part, RFC 3261 section 19.1.6).
         ("ignore_uri_user_options", "yes"),
         ("allow_sending_180_after_183", "no"),
+        # By default any full queue in the engine, lamps' and mailboxes' too, makes it ignore new calls (503 but on UDP), an
+        # emergency call among them. Only SIP's own queues may.
+        ("taskprocessor_overload_trigger", "pjsip_only"),
         ("debug", "no"),
     )
     return Section("global", options, type="global")

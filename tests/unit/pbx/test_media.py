@@ -65,6 +65,11 @@ def test_voice_is_bound_to_the_listeners_address_unless_that_is_any() -> None:
     assert found == {"own": "192.0.2.1", "any": None, "told": "198.51.100.1"}
 
 
+def test_full_queues_of_lamps_and_mailboxes_turn_no_call_away() -> None:
+    (settings,) = (section for section in contribute(document(), INSTALLATION).pjsip if section.type == "global")
+    assert settings.get("taskprocessor_overload_trigger") == "pjsip_only"
+
+
 def test_the_web_server_is_the_wss_listeners() -> None:
     assert web_server(document(listener("u", "udp", 5060)), INSTALLATION) is None
     server = web_server(document(listener("w", "wss", 8089)), INSTALLATION)
