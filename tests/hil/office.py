@@ -116,10 +116,15 @@ class Office:
 
 
 @contextlib.contextmanager
-def open_office(work: Path, more: Iterable[Row] = ()) -> Iterator[Office]:
-    """Start the product with the office's document. The engine must not have complained when it closes."""
+def open_office(work: Path, more: Iterable[Row] = (), *, lans: Iterable[str] = ()) -> Iterator[Office]:
+    """Start the product with the office's document. The engine must not have complained when it closes.
+
+    ``lans``: more networks that the product has a leg in, with the number 10 in each.
+    """
     with Network() as net:
         pbx = net.host("pbx", number=10)
+        for lan in lans:
+            pbx.join(lan, 10)
         with System(pbx, work, rows(pbx.address, more)) as system:
             office = Office(net, system, work)
             with office.stack:

@@ -47,11 +47,19 @@ class _Ground:
 
 
 def endpoint_names(device: Device, found: tuple[Door, ...], token: str) -> tuple[str, ...]:
-    """The endpoints of a device that may call and be called; the first is the one that is dialled."""
+    """The endpoints of a device that may call and be called; the first is dialled, unless `voice_differs`."""
     if Transport.WSS in device.allowed_transports:
         return (device.id,)
     names = [f"{device.id}@{door.domain(token)}" for door in found if opens(door, device.allowed_transports)]
     return tuple(names)
+
+
+def voice_differs(device: Device, found: tuple[Door, ...]) -> bool:
+    """Whether it matters by which of its endpoints a device is dialled: its doors have different addresses of voice, and
+    only the one where it is registered has one that it reaches."""
+    if Transport.WSS in device.allowed_transports:
+        return False
+    return len({door.media for door in found if opens(door, device.allowed_transports)}) > 1
 
 
 _memo: dict[str, tuple[tuple[object, ...], tuple[Section, ...]]] = {}

@@ -50,8 +50,9 @@ NAME_CALLER: Final = "Set(CALLERID(name)=${AST_CONFIG(tables/names.conf,${CALLER
 READ_EXTENSION: Final = f"Set({TO}={lookup('extensions', 'EXTEN')})"
 """Read all that is known about extension ``${EXTEN}``."""
 
-REGISTERED: Final = "Gosub(registered,s,1)"
-"""Leave only those devices in ``TO`` that can be reached now."""
+REGISTERED: Final = "Gosub(registered,${EXTEN},1)"
+"""Leave only those devices in ``TO`` that can be reached now, each by the door where it is registered: voice is bound to
+that door's address."""
 
 THROUGH_LINK: Final = f'"{TO_LINKED}" != "" & "{carried.SITE}" != "" & "{TO_LINKED}" != "{carried.SITE}"'
 """Condition: the extension in ``TO`` is at another site than the caller, and a thin link may lie between."""
@@ -151,13 +152,17 @@ def contexts(patterns: Sequence[str]) -> Iterator[Section]:
     yield dialplan(
         "registered",  # Dial would put two errors into the log for a device that isn't
         (
-            "s",
+            "_[0-9]!",
             (
                 f"Set(LOCAL(left)={TO_DEVICES})",
+                f"Set(LOCAL(all)={lookup('hints', 'EXTEN')})",
                 "Set(LOCAL(found)=)",
                 "more: Set(LOCAL(one)=${SHIFT(left,&)})",
                 'GotoIf($["${one}" = ""]?done)',
-                'ExecIf($["${PJSIP_DIAL_CONTACTS(${one:6})}" != ""]?Set(LOCAL(found)=${found}&${one}))',
+                'GotoIf($["${PJSIP_DIAL_CONTACTS(${one:6})}" = ""]?more)',
+                "Set(LOCAL(at)=PJSIP/${PJSIP_CONTACT(${PJSIP_AOR(${CUT(one,@,1):6},contact)},endpoint)})",
+                # A door that was taken away since isn't known any more.
+                "Set(LOCAL(found)=${found}&${IF($[${FIELDNUM(all,&,${at})} > 0]?${at}:${one})})",
                 "Goto(more)",
                 f"done: Set({TO}={WITHOUT_DEVICES}|${{found:1}})",
                 "Return()",

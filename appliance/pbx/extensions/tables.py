@@ -10,7 +10,7 @@ from appliance.core.document import Document
 from appliance.organisation.model import Site
 from appliance.pbx import carried
 from appliance.pbx.context import Installation
-from appliance.pbx.extensions.endpoints import endpoint_names
+from appliance.pbx.extensions.endpoints import endpoint_names, voice_differs
 from appliance.pbx.extensions.links import linked_sites, links
 from appliance.pbx.extensions.model import BusyPolicy, Device, Extension
 from appliance.pbx.extensions.resolve import display_name, identity
@@ -49,7 +49,7 @@ TO_FIRST: Final = _column(10)
 TO_SECOND: Final = _column(11)
 """Expression: the second of them, or empty."""
 TO_MANY: Final = _column(12)
-"""Expression: ``many`` when there are more than two, else empty."""
+"""Expression: ``many`` when there are more than two, or one of them is dialled by where it is registered; else empty."""
 WITHOUT_DEVICES: Final = f"${{CUT({TO},|,1-8)}}"
 """Expression: the columns before those of devices."""
 
@@ -57,9 +57,12 @@ WITHOUT_DEVICES: Final = f"${{CUT({TO},|,1-8)}}"
 def tables(document: Document, installation: Installation) -> tuple[ConfFile, ...]:
     """All hot tables of this feature."""
     extensions = sorted(document.all(Extension).values(), key=lambda item: item.number)
-    dialled = _dialled(document, installation)
+    dialled, by_door = _dialled(document, installation)
     linked = linked_sites(document)
-    rows = [(item.number, _row(document, item, dialled.get(item.id, []), linked)) for item in extensions]
+    rows = [
+        (item.number, _row(document, item, dialled.get(item.id, []), linked, by_door=item.id in by_door))
+        for item in extensions
+    ]
     return (
         table("names", [(item.number, display_name(document, item)) for item in extensions]),
         table("extensions", rows),
@@ -70,18 +73,24 @@ def tables(document: Document, installation: Installation) -> tuple[ConfFile, ..
     )
 
 
-def _dialled(document: Document, installation: Installation) -> dict[str, list[tuple[str, ...]]]:
-    """Extension → endpoints of each of its devices, in order of slot."""
+def _dialled(document: Document, installation: Installation) -> tuple[dict[str, list[tuple[str, ...]]], set[str]]:
+    """Extension → endpoints of each of its devices, in order of slot; and extensions with a device that must be dialled
+    by the door where it is registered."""
     found: dict[str, list[tuple[str, ...]]] = {}
+    by_door: set[str] = set()
     reachable = doors(tuple(document.all(Listener).values()))
     for device in sorted(document.all(Device).values(), key=lambda item: (item.slot, item.id)):
         names = endpoint_names(device, reachable, installation.transport_token)
         if names:
             found.setdefault(device.extension, []).append(names)
-    return found
+        if voice_differs(device, reachable):
+            by_door.add(device.extension)
+    return found, by_door
 
 
-def _row(document: Document, extension: Extension, devices: list[tuple[str, ...]], linked: frozenset[str]) -> str:
+def _row(
+    document: Document, extension: Extension, devices: list[tuple[str, ...]], linked: frozenset[str], *, by_door: bool
+) -> str:
     own = identity(document, extension)
     dialled = [f"PJSIP/{names[0]}" for names in devices]
     return "|".join(
@@ -96,7 +105,7 @@ def _row(document: Document, extension: Extension, devices: list[tuple[str, ...]
             own.forward,
             "&".join(dialled),
             *([*dialled, "", ""])[:2],
-            "many" if len(dialled) > 2 else "",
+            "many" if len(dialled) > 2 or by_door else "",
         )
     ).rstrip("|")
 

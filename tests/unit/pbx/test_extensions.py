@@ -79,6 +79,22 @@ def test_a_device_has_an_endpoint_for_each_door_it_may_use(transports: list[str]
     assert set(endpoints(document(device(allowed_transports=transports)))) == names
 
 
+def row(made: Document) -> list[str]:
+    (section,) = desired(made, INSTALLATION)["tables/extensions.conf"].sections  # type: ignore[union-attr]
+    return section.options[0][1].split("|")
+
+
+def test_a_device_whose_doors_differ_in_voice_is_dialled_where_it_is_registered() -> None:
+    """By column 12 the straight path is left, and the device's contact is looked at."""
+    tls, udp = ["tls"], ["udp", "tls"]
+    assert len(row(document(device(allowed_transports=udp)))) == 10
+    vpn = listener("vpn", 5060, "udp", address="198.51.100.1")
+    assert row(document(vpn, device(allowed_transports=udp)))[11] == "many"
+    assert len(row(document(vpn, device(allowed_transports=tls)))) == 10
+    same = listener("vpn", 5060, "udp", address="198.51.100.1", media_address="192.0.2.1")
+    assert len(row(document(same, device(allowed_transports=udp)))) == 10
+
+
 def test_a_browser_has_its_bare_name_and_decoys_everywhere_else() -> None:
     found = endpoints(document(device(allowed_transports=["wss"], media_security="dtls")))
     assert found.pop("d")["webrtc"] == ["yes"]
