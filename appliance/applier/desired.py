@@ -20,6 +20,7 @@ from appliance.paths import Paths
 from appliance.pbx.context import Installation
 from appliance.pbx.media.plan import listeners, web_server
 from appliance.pbx.plan import desired
+from appliance.pbx.trunks.plan import unwritable
 
 TOKEN_BYTES: Final = 9
 _TOKEN_MIN: Final = 8
@@ -44,7 +45,7 @@ class Desired:
         :raises UnavailableError: the engine's own secret isn't there yet.
         """
         with _ONE_AT_A_TIME:
-            installation = Installation(self._token, self._secrets(document), self._certificates())
+            installation = Installation(self._token, self._secrets(document), self._certificates(), self._authorities())
             return {**self._own_files(web_server(document, installation)), **desired(document, installation)}
 
     def secrets(self, document: Document) -> dict[str, str]:
@@ -63,12 +64,17 @@ class Desired:
         Secrets are a warning when the key is in order (it is another one: they must be set again); as long as there
         is no key at all, nothing is applied, or every phone would lose its password over a file left out of a backup.
         """
-        there = self._certificates()
+        there, authorities = self._certificates(), self._authorities()
         for listener in listeners(document):
             name = listener.certificate
             if name is not None and name not in there:
                 hint = f"there are {', '.join(sorted(there))}" if there else f"put {name}.crt and {name}.key there"
                 yield Fault(listener.path("certificate"), f"is not in {self._paths.engine.tls}", hint, "certificate")
+            if listener.authority is not None and listener.authority not in authorities:
+                missing = f"there is no file {listener.authority}.ca in {self._paths.engine.tls}"
+                hint = "put the CA certificates there (PEM), readable by everybody"
+                yield Fault(listener.path("authority"), missing, hint, "authority_missing")
+        yield from unwritable(document, self.secrets(document))
         lost = self.unreadable(document)
         problem = self._key.problem
         if lost and problem is not None:
@@ -115,6 +121,10 @@ class Desired:
             if path.with_suffix(".key").exists():
                 found[path.stem] = (f"{TLS_DIR}/{path.name}", f"{TLS_DIR}/{path.stem}.key")
         return found
+
+    def _authorities(self) -> dict[str, str]:
+        """CA certificates that lie ready for the engine: ``NAME.ca``."""
+        return {path.stem: f"{TLS_DIR}/{path.name}" for path in sorted(self._paths.engine.tls.glob("*.ca"))}
 
 
 def transport_token(path: Path) -> str:

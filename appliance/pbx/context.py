@@ -15,10 +15,12 @@ class Installation:
 
     ``transport_token``: random, made at installation; part of endpoint names so that a device is unknown on
     transports that it may not use. ``secrets``: secret id → clear text; a missing id means "no value yet".
-    ``certificates``: certificate name → (certificate file, key file) as the engine sees them.
+    ``certificates``: certificate name → (certificate file, key file) as the engine sees them; ``authorities``: name →
+    file of CA certificates, likewise.
     """
 
     transport_token: str = field(repr=False)
     secrets: Mapping[str, str] = field(repr=False, default_factory=dict)
     certificates: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    authorities: Mapping[str, str] = field(default_factory=dict)
     realm: str = "centralino"

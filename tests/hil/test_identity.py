@@ -179,6 +179,11 @@ def test_fax_relay_is_passed_through(phone: Phone, lines: dict[str, Line]) -> No
     assert answer.code == 200
     assert b"udptl" in answer.body
     assert any(b"udptl" in m.body for m in phone.invites_so_far())
+    port = re.search(rb"^m=image (\d+) ", answer.body, re.M)
+    assert port
+    bound = phone.exchange.host.run(["ss", "-Hlun"]).stdout  # type: ignore[attr-defined]
+    assert f"198.51.100.10:{int(port[1])} " in bound, "fax goes out where voice does"
+    assert re.search(r"192\.0\.2\.10:4\d\d\d ", bound)
     assert "BYE" not in line.methods()
 
 

@@ -76,7 +76,7 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("site", {"id": "full", "name": "F", "company": "demo", **CLASS, **TRUNKS}),
     ("extension", {"id": "full", "number": "203", **SITE, **CLASS}),
     ("device", {"id": "full", "extension": "full", "codec_policy": "narrow", **SITE, **CLASS, "secret": "dect"}),
-    ("provider", {"id": "full", "name": "F", "codec_policy": "narrow"}),
+    ("provider", {"id": "full", "name": "F", "codec_policy": "narrow", "listener": "udp"}),
     ("trunk", {"id": "full", "name": "F", "provider": "full", "host": "192.0.2.77", "auth": {"type": "address"}, **SITE}),
     ("ring_group", {"id": "ext", "name": "F", **SITE, "members": [{"extension": "full"}], "no_answer": {"type": "extension", "extension": "full"}}),
     ("ring_group", {"id": "group", "name": "F", **SITE, "members": [{"extension": "full"}], "no_answer": {"type": "ring_group", "ring_group": "ext"}}),

@@ -136,14 +136,16 @@ def _device(document: Document, device: Device, ground: _Ground, installation: I
         return
     for door in ground.domains(device):
         name = f"{device.id}@{door.domain(ground.token)}"
-        yield Section(name, common + _media_bound(door), type="endpoint")
+        yield Section(name, common + _media_bound(door, fax=True), type="endpoint")
 
 
-def _media_bound(door: Door | None) -> tuple[tuple[str, str], ...]:
-    """Voice leaves from the address that the phone talks to: on a host with several, any other may go one way only."""
+def _media_bound(door: Door | None, *, fax: bool = False) -> tuple[tuple[str, str], ...]:
+    """Voice and fax leave from the address that the phone talks to: on a host with several, any other may go one way
+    only."""
     if door is None or door.media is None:
         return ()
-    return (("media_address", door.media), ("bind_rtp_to_media_address", "yes"))
+    bound = (("media_address", door.media), ("bind_rtp_to_media_address", "yes"))
+    return (*bound, ("t38_bind_udptl_to_media_address", "yes")) if fax else bound
 
 
 def _options(document: Document, device: Device, caller: Identity) -> Iterator[tuple[str, str]]:

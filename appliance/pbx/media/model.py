@@ -45,6 +45,10 @@ class Codec(StrEnum):
     ULAW = "ulaw"
 
 
+FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+"""Name of a certificate or authority, as its files are called."""
+
+
 class Listener(Object):
     """One address and port at which the engine answers SIP."""
 
@@ -55,8 +59,12 @@ class Listener(Object):
     port: Port = 5060
     zone: Zone = Zone.PHONES
     media_address: IpAddress | None = Field(None, description="Address of voice packets; none: the listener's own")
-    certificate: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")] | None = Field(
-        None, description="Name of an issued certificate; needed for tls and wss"
+    certificate: FileName | None = Field(None, description="Name of an issued certificate; needed for tls and wss")
+    verify_providers: bool = Field(
+        True, description="TLS: call providers from here only if their certificate is valid and names their host"
+    )
+    authority: FileName | None = Field(
+        None, description="TLS: name of the CA certificates that sign providers'; none: the public ones"
     )
 
 
@@ -72,4 +80,5 @@ class CodecPolicy(Object):
     codecs: Annotated[tuple[Codec, ...], ListField] = Field(min_length=1, max_length=len(Codec))
 
 
+ListenerRef = Annotated[ObjectId, RefTo("listener")]
 CodecPolicyRef = Annotated[ObjectId, RefTo("codec_policy")]

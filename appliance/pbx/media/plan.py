@@ -6,6 +6,7 @@ Quality of service: signalling is marked CS3 (DSCP 24, RFC 4594), voice EF (DSCP
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
 from appliance.core.asterisk import Section
 from appliance.core.document import Document
@@ -15,9 +16,15 @@ from appliance.pbx.feature import Contribution
 from appliance.pbx.media.doors import Door, doors
 from appliance.pbx.media.model import Listener, Transport
 
+PUBLIC_AUTHORITIES: Final = "/etc/ssl/certs/ca-certificates.crt"
+"""In the engine root: those that browsers trust (image/engine/definition.toml, ca-certificates)."""
+
 
 def contribute(document: Document, installation: Installation) -> Contribution:
-    """Transports, and the objects of which there is one."""
+    """Transports, and the objects of which there is one.
+
+    An authority whose file isn't there counts as the public ones: providers that it vouches for get no calls.
+    """
     by_listener = {listener: door for door in doors(listeners(document)) for listener in door.listeners}
     transports = (transport(item, by_listener[item.id], installation) for item in listeners(document))
     return Contribution(pjsip=(_system(), _global(installation.realm), *transports))
@@ -31,11 +38,12 @@ def listeners(document: Document) -> tuple[Listener, ...]:
 def transport(listener: Listener, door: Door, installation: Installation) -> Section:
     """One listener. Its reload is allowed, which drops the connections over it only if one of its own options changed."""
     certificate = installation.certificates.get(listener.certificate or "")
-    return _transport(listener, door.domain(installation.transport_token), certificate)
+    authority = installation.authorities.get(listener.authority or "", PUBLIC_AUTHORITIES)
+    return _transport(listener, door.domain(installation.transport_token), certificate, authority)
 
 
 @lru_cache(maxsize=64)
-def _transport(listener: Listener, domain: str, certificate: tuple[str, str] | None) -> Section:
+def _transport(listener: Listener, domain: str, certificate: tuple[str, str] | None, authority: str) -> Section:
     host = f"[{listener.address}]" if ":" in listener.address else listener.address
     options = [
         ("protocol", listener.transport.value),
@@ -57,6 +65,12 @@ def _transport(listener: Listener, domain: str, certificate: tuple[str, str] | N
         # The stack's default is TLS 1.0, and it speaks exactly one version: 1.2 is what phones know. Ciphers are those of
         # OpenSSL's security level 2, whatever the certificate's key.
         options += [("method", "tlsv1_2"), ("verify_client", "no")]
+        # For connections that we make, to providers: whoever can't prove to be the trunk's host gets neither call nor
+        # password. Phones aren't connected to: they hold the connection that they registered over.
+        if listener.verify_providers:
+            options += [("ca_list_file", authority), ("verify_server", "yes")]
+        else:
+            options.append(("verify_server", "no"))
     return Section(listener.id, tuple(options), type="transport")
 
 

@@ -119,6 +119,7 @@ def _endpoint(
         voice = ipaddress.ip_address(listener.media_address or listener.address)
         if not voice.is_unspecified:  # on a host with several addresses, any other may go one way only
             options += [("media_address", str(voice)), ("bind_rtp_to_media_address", "yes")]
+            options.append(("t38_bind_udptl_to_media_address", _yes(provider.t38)))
     if provider.media_security is MediaSecurity.SDES:
         options.append(("media_encryption", "sdes"))
     if provider.t38:

@@ -10,7 +10,7 @@ from pydantic import Field
 from appliance.core.fields import E164, Host, IpNetwork, Label, ListField, ObjectId, Port, RefTo, SipToken
 from appliance.core.model import Object, Part
 from appliance.organisation.model import SecretRef, SiteRef
-from appliance.pbx.media.model import CodecPolicyRef, MediaSecurity, Transport
+from appliance.pbx.media.model import CodecPolicyRef, ListenerRef, MediaSecurity, Transport
 
 ProviderRef = Annotated[ObjectId, RefTo("provider")]
 TrunkRef = Annotated[ObjectId, RefTo("trunk")]
@@ -71,6 +71,9 @@ class Provider(Object):
     country: str = Field("IT", pattern=r"^[A-Z]{2}$")
     identity: IdentityProfile = IdentityProfile()
     transport: Literal[Transport.UDP, Transport.TCP, Transport.TLS] = Transport.UDP
+    listener: ListenerRef | None = Field(
+        None, description="Where its calls leave, and how its certificate is checked; none: the first of its transport"
+    )
     media_security: Literal[MediaSecurity.NONE, MediaSecurity.SDES] = MediaSecurity.NONE
     codec_policy: CodecPolicyRef | None = None
     dtmf: Dtmf = Dtmf.RFC4733

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 
 from appliance.core.asterisk import LINE_MAX, Section, writable
 from appliance.core.document import Document
-from appliance.core.errors import Fault, InvalidError
+from appliance.core.errors import Fault
 from appliance.organisation.model import Company, Secret, Site
 from appliance.pbx.context import Installation
 from appliance.pbx.extensions.links import linked_sites
@@ -19,15 +19,10 @@ from appliance.pbx.trunks.model import Provider, RegisterAuth, Trunk
 
 
 def contribute(document: Document, installation: Installation) -> Contribution:
-    """SIP objects and contexts of every trunk.
-
-    :raises InvalidError: passwords that no file of the engine can carry, each with its path.
-    """
+    """SIP objects and contexts of every trunk. A password that no file can carry counts as none."""
     trunks = document.all(Trunk)
     if not trunks:
         return Contribution()
-    if faults := tuple(_unwritable(trunks.values(), installation)):
-        raise InvalidError(faults)
     plan = next(iter(document.all(NumberPlan).values()), None)
     country, prefix = (plan.country, plan.outside_prefix) if plan else ("IT", "")
     linked = linked_sites(document)
@@ -36,6 +31,8 @@ def contribute(document: Document, installation: Installation) -> Contribution:
     for trunk in trunks.values():
         provider = document.get(Provider, trunk.provider)
         secret = installation.secrets.get(trunk.auth.secret) if isinstance(trunk.auth, RegisterAuth) else None
+        if secret is not None and not _can_be_written(secret):
+            secret = None
         pjsip += endpoint.sections(
             trunk,
             provider,
@@ -48,12 +45,12 @@ def contribute(document: Document, installation: Installation) -> Contribution:
     return Contribution(pjsip=tuple(pjsip), dialplan=tuple(contexts))
 
 
-def _unwritable(trunks: Iterable[Trunk], installation: Installation) -> Iterator[Fault]:
-    """Sealed by hand or by another program: the command takes none like these. Nothing of them may be shown."""
-    used = {trunk.auth.secret: None for trunk in trunks if isinstance(trunk.auth, RegisterAuth)}
-    for id in used:
-        secret = installation.secrets.get(id, "")
-        if not writable(secret) or len(secret.encode()) > LINE_MAX // 2:
+def unwritable(document: Document, secrets: Mapping[str, str]) -> Iterator[Fault]:
+    """Passwords of trunks that no file of the engine can carry: sealed by hand or by another program, for the command
+    takes none like these. Nothing of them may be shown."""
+    used = {trunk.auth.secret for trunk in document.all(Trunk).values() if isinstance(trunk.auth, RegisterAuth)}
+    for id in sorted(used):
+        if not _can_be_written(secrets.get(id, "")):
             yield Fault(
                 f"{Secret.kind}/{id}/value",
                 "can't be written to the engine's files: it is too long, holds control characters, or starts or ends"
@@ -63,13 +60,19 @@ def _unwritable(trunks: Iterable[Trunk], installation: Installation) -> Iterator
             )
 
 
+def _can_be_written(secret: str) -> bool:
+    return writable(secret) and len(secret.encode()) <= LINE_MAX // 2
+
+
 def listener_for(document: Document, trunk: Trunk, provider: Provider) -> Listener | None:
-    """The listener that a trunk's calls leave by: of its transport and address family, one for trunks if there is."""
+    """The listener that a trunk's calls leave by: of its transport and address family; the one that its provider names,
+    else one for trunks if there is."""
     version = ipaddress.ip_address(trunk.host).version if endpoint.is_address(trunk.host) else 4
     fitting = [
         listener
         for listener in document.all(Listener).values()
-        if listener.transport is Transport(provider.transport)
+        if provider.listener in (None, listener.id)
+        and listener.transport is Transport(provider.transport)
         and ipaddress.ip_address(listener.address).version == version
     ]
     return min(fitting, key=lambda listener: (listener.zone is not Zone.TRUNKS, listener.id), default=None)

@@ -41,11 +41,15 @@ def verify(document: Document) -> Iterator[Fault]:
                 "warning",
             )
         provider = document.find(Provider, trunk.provider)
-        if provider is not None and listeners and listener_for(document, trunk, provider) is None:
+        if provider is None or (provider.listener is not None and document.find(Listener, provider.listener) is None):
+            continue
+        if listeners and listener_for(document, trunk, provider) is None:
             yield Fault(
                 trunk.path("host"),
                 f"no listener can reach it: there is none for {provider.transport} of its address family",
-                f"add a listener with transport {provider.transport}, or change {provider.path('transport')}",
+                f"add a listener with transport {provider.transport}, or change {provider.path('transport')}"
+                if provider.listener is None
+                else f"change {provider.path('listener')} or {provider.path('transport')}",
                 "no_listener",
             )
     for provider in document.all(Provider).values():

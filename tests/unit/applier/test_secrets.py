@@ -166,3 +166,13 @@ def test_while_it_cannot_start_it_says_why(paths: Paths, store: Store, monkeypat
     with pytest.raises(UnavailableError, match="the database is damaged") as caught:
         made.state()
     assert (caught.value.error_id, caught.value.hint) == ("starting", "restore a backup")
+
+
+def test_a_listener_whose_authority_is_not_there_is_refused(service: Service, store: Store, paths: Paths) -> None:
+    listener = Listener(id="lines", name="L", transport=Transport.UDP, address="127.0.0.1", authority="lab")
+    with pytest.raises(InvalidError) as caught:
+        service.apply(propose(store, listener), OFFLINE)
+    assert [fault.path for fault in caught.value.faults] == ["listener/lines/authority"]
+    paths.engine.tls.mkdir(parents=True, exist_ok=True)
+    (paths.engine.tls / "lab.ca").write_text("of the test")
+    assert service.apply(propose(store, listener), OFFLINE)["state"] == "committed"

@@ -45,6 +45,23 @@ def test_tls_has_its_certificate_and_is_never_below_1_2() -> None:
     assert transports(document(listener("u", "udp", 5060)))["u"].get("method") is None
 
 
+def test_providers_called_over_tls_must_prove_who_they_are_unless_said_otherwise() -> None:
+    lab = Installation("token", authorities={"lab": "/lab.ca"})
+    made = document(
+        listener("a", "tls", 5061),
+        listener("b", "tls", 5062, authority="lab"),
+        listener("c", "tls", 5063, verify_providers=False),
+    )
+    found = {section.name: section for section in contribute(made, lab).pjsip if section.type == "transport"}
+    assert {id: (item.get("verify_server"), item.get("ca_list_file")) for id, item in found.items()} == {
+        "a": ("yes", "/etc/ssl/certs/ca-certificates.crt"),
+        "b": ("yes", "/lab.ca"),
+        "c": ("no", None),
+    }
+    assert {item.get("verify_client") for item in found.values()} == {"no"}
+    assert transports(made)["b"].get("ca_list_file") == "/etc/ssl/certs/ca-certificates.crt", "not there: nobody's"
+
+
 def test_ipv6_addresses_stand_in_brackets() -> None:
     found = transports(document(listener("six", "udp", 5060, address="2001:db8::1")))
     assert found["six"].get("bind") == "[2001:db8::1]:5060"

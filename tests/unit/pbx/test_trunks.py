@@ -8,12 +8,11 @@ import pytest
 
 from appliance.core.asterisk import Section
 from appliance.core.document import Document, parse
-from appliance.core.errors import InvalidError
 from appliance.kinds import KINDS
 from appliance.pbx.context import Installation
 from appliance.pbx.trunks.dialplan import TRUNKS_OWN_REASONS
 from appliance.pbx.trunks.order import everywhere, flattened
-from appliance.pbx.trunks.plan import contribute
+from appliance.pbx.trunks.plan import contribute, unwritable
 from appliance.pbx.trunks.verify import verify
 
 ADDRESS = {"type": "address"}
@@ -179,6 +178,17 @@ def test_a_trunk_that_no_listener_can_reach() -> None:
     assert faults(document({"host": "2001:db8::1"})) == [("trunk/one/host", "no_listener")]
 
 
+def test_a_provider_may_name_the_listener_that_its_trunks_leave_by() -> None:
+    other = ("listener", {"id": "z", "name": "Z", "transport": "udp", "address": "192.0.2.11"})
+    made = sip(document({}, other, provider={"listener": "z"}), "endpoint")
+    assert made is not None
+    assert (made.get("transport"), made.get("media_address")) == ("z", "192.0.2.11")
+    assert sip(document({}, other), "endpoint").get("transport") == "lan"  # type: ignore[union-attr]
+    wrong = document({}, other, provider={"listener": "z", "transport": "tcp"})
+    assert faults(wrong) == [("trunk/one/host", "no_listener")]
+    assert faults(document({}, provider={"listener": "gone"})) == []  # told as a dangling reference
+
+
 def test_a_named_provider_without_registration_must_say_where_from() -> None:
     assert faults(document({"host": "sip.example.com"})) == [("trunk/one/accept_from", "accept_from_missing")]
     assert faults(document({"host": "sip.example.com", "accept_from": ["198.51.100.0/28"]})) == []
@@ -226,9 +236,10 @@ def test_what_is_odd_about_trunks_is_a_warning() -> None:
 
 @pytest.mark.parametrize("value", ["blank ", "\tblank", "two\nlines", "a" * 8000])
 def test_passwords_that_no_file_can_carry_are_faults_of_their_secrets(value: str) -> None:
-    with pytest.raises(InvalidError) as caught:
-        contribute(document({"auth": REGISTER}), Installation("token", {"password": value}))
-    (fault,) = caught.value.faults
+    made = document({"auth": REGISTER})
+    (fault,) = unwritable(made, {"password": value})
     assert fault.path == "secret/password/value"
     assert value.strip() not in fault.message + fault.hint
-    contribute(document(), Installation("token", {"password": value}))  # nobody's
+    assert sip(made, "registration", password=value) is None
+    assert list(unwritable(document(), {"password": value})) == []  # nobody's
+    assert list(unwritable(made, {"password": "open ; sesame"})) == []
