@@ -33,8 +33,9 @@ STATUS: Final = """\
 
 | key | what it holds |
 |---|---|
-| `services` | list of `name`, `pid` (null: not running) of every process of `centralino run` |
+| `services` | list of `name`, `pid` (null: not running) of the supervisor and every process of `centralino run` |
 | `configuration` | `revision` (number of the newest committed one), `state`, `message` |
+| `applied` | what the applier says; null: it can't be reached. `revision` (in force), `verified` (the engine was asked and has it), `applying` (a revision or null), `confirm` (null, or `revision`, `previous`, `left_s`), `scheduled` (list of `revision`, `at`), `last_error` (null, or `revision`, `error_id`, `message`) |
 | `devices` | number of devices in the document |
 | `registrations` | list of `device`, `uri`, `state` (as the engine says it), `phone` (its user agent) |
 | `lines` | list of `name`, `state` of the trunks that register at a provider |

@@ -1,7 +1,6 @@
 """``python -m appliance.applier``: the daemon.
 
-Environment besides the places of :mod:`appliance.paths`: ``CENTRALINO_AMI_PORT`` (5038) and
-``CENTRALINO_ENGINE_NETNS`` (none) say where the engine's manager interface is.
+Environment: see :mod:`appliance.paths` and :mod:`appliance.engine.place`.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from appliance.applier.link import EngineLink, Settings
 from appliance.applier.server import Server
 from appliance.applier.service import Service
 from appliance.core.errors import CentralinoError, RefusedError
+from appliance.engine.place import ami_port, engine_namespace
 from appliance.engine.trim import ENGINE_GID
 from appliance.paths import Paths
 from appliance.store import Store
@@ -38,10 +38,7 @@ def make(paths: Paths, settings: Settings, store: Store) -> Service:
 
 def settings_from_environment() -> Settings:
     """Where the engine's manager interface is."""
-    return Settings(
-        port=int(os.environ.get("CENTRALINO_AMI_PORT", "5038")),
-        network_namespace=os.environ.get("CENTRALINO_ENGINE_NETNS") or None,
-    )
+    return Settings(port=ami_port(), network_namespace=engine_namespace())
 
 
 def only_one(paths: Paths) -> int:

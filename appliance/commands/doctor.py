@@ -1,8 +1,10 @@
-"""``centralino doctor``: looks at host, engine, DNS independence, clock, disk and ports, and says how to mend each."""
+"""``centralino doctor``: looks at host, processes, engine, DNS independence, clock, disk, keys, ports and history, and says
+how to mend each."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import stat
@@ -15,6 +17,7 @@ from typing import Final
 
 from appliance.core.document import Document
 from appliance.core.errors import CentralinoError
+from appliance.engine.runner import run
 from appliance.i18n import _
 from appliance.paths import Paths
 from appliance.pbx.media.model import Listener, Transport
@@ -23,7 +26,10 @@ DISK_WARN: Final = 0.15
 """Share of free space below which we warn."""
 DISK_FAIL_BYTES: Final = 500 * 1024 * 1024
 BUILD_YEAR: Final = 2026
-NTP_MARKS: Final = (Path("/run/systemd/timesync/synchronized"), Path("/run/chrony/chronyd.pid"), Path("/run/ntpd.pid"))
+NTP_MARK: Final = Path("/run/systemd/timesync/synchronized")
+"""systemd-timesyncd makes it when it has set the clock."""
+LAG_S: Final = 60.0
+"""Events of the engine are in the history half a second later; this old, nobody reads them."""
 
 
 class Grade(StrEnum):
@@ -46,22 +52,33 @@ class Finding:
 
 def examine(paths: Paths, document: Document | None) -> Iterator[Finding]:
     """All checks, each on its own: one that fails to run is a fault, not the end of the others."""
-    checks: list[Callable[[], Iterator[Finding]]] = [
-        programs,
-        lambda: engine_root(paths),
-        lambda: engine(paths),
-        lambda: dns(paths),
-        clock,
-        lambda: disk(paths.state),
-        lambda: keys(paths),
-        lambda: ports(paths, document),
-        lambda: history(paths),
-    ]
-    for check in checks:
+    checks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "host": programs,
+        "engine root": lambda: engine_root(paths),
+        "supervisor": lambda: supervisor(paths),
+        "applier": lambda: applier(paths),
+        "engine": lambda: engine(paths),
+        "dns": lambda: dns(paths),
+        "clock": clock,
+        "disk": lambda: disk(paths.state),
+        "keys": lambda: keys(paths, document),
+        "ports": lambda: ports(paths, document),
+        "history": lambda: history(paths),
+    }
+    for name, check in checks.items():
         try:
             yield from check()
-        except (CentralinoError, OSError) as error:
-            yield Finding("doctor", Grade.FAULT, str(error), getattr(error, "hint", ""))
+        except PermissionError as error:
+            yield Finding(
+                name,
+                Grade.FAULT,
+                _("you may not look at {place}").format(place=error.filename or _("it")),
+                _("ask as the appliance's user: sudo centralino doctor"),
+            )
+        except CentralinoError as error:
+            yield Finding(name, Grade.FAULT, error.message, error.hint)
+        except OSError as error:
+            yield Finding(name, Grade.FAULT, str(error))
 
 
 def programs() -> Iterator[Finding]:
@@ -88,9 +105,53 @@ def engine_root(paths: Paths) -> Iterator[Finding]:
     yield Finding("engine root", Grade.OK, f"Asterisk {version.partition(':')[2].partition('+')[0]} ({version})")
 
 
+def supervisor(paths: Paths) -> Iterator[Finding]:
+    """Whether what dies is started again. Nothing to say where none ever ran: systemd does it there."""
+    from appliance.run.appliance import supervisor_pid
+    from appliance.run.status import services
+
+    told = services(paths)
+    if not told:
+        return
+    dead = [item["name"] for item in told[1:] if item["pid"] is None]
+    if supervisor_pid(paths) is None:
+        yield Finding("supervisor", Grade.FAULT, _("it is gone: whatever dies now stays dead"),
+                      _("start it, calls go on: make run"))  # fmt: skip
+    elif dead:
+        yield Finding("supervisor", Grade.FAULT, _("{names} died, it starts them again").format(names=", ".join(dead)),
+                      str(paths.state / "log"))  # fmt: skip
+    else:
+        yield Finding("supervisor", Grade.OK, _("everything that it started runs"))
+
+
+def applier(paths: Paths) -> Iterator[Finding]:
+    """Whether it answers, what it says of the configuration, and whether the engine holds that, object by object."""
+    from appliance.applier.client import ApplierClient
+
+    client = ApplierClient(paths.applier_socket)
+    state = client.state()
+    if waits := state["confirm"]:
+        yield Finding("applier", Grade.WARNING, _("revision {revision} waits to be confirmed, {seconds:.0f} s are left").format(
+            revision=waits["revision"], seconds=waits["left_s"]), "centralino confirm")  # fmt: skip
+    try:
+        wrong = client.check()
+    except CentralinoError as error:
+        # The engine is away or busy: other checks tell why.
+        yield Finding("applier", Grade.WARNING, error.message, error.hint)
+        return
+    if wrong:
+        yield Finding("applier", Grade.FAULT, _("the engine holds {count} objects otherwise than revision {revision}; the first: {first}").format(
+            count=len(wrong), revision=state["revision"], first=wrong[0]),
+            _("restart the engine, it reads its files: centralino stop, then make run"))  # fmt: skip
+    else:
+        yield Finding("applier", Grade.OK, _("the engine holds revision {revision}").format(revision=state["revision"]))
+
+
 def engine(paths: Paths) -> Iterator[Finding]:
     """Whether the engine runs, answers, and complains in its log."""
+    from appliance.engine.ami import AmiClient
     from appliance.engine.known import troubles
+    from appliance.engine.place import ami_port, engine_namespace
     from appliance.run.engine_service import running_engine
 
     pid = running_engine(paths.engine.control_socket)
@@ -100,13 +161,27 @@ def engine(paths: Paths) -> Iterator[Finding]:
     uid = Path(f"/proc/{pid}").stat().st_uid
     if uid == 0:
         yield Finding("engine", Grade.FAULT, _("it runs as root"), _("stop it and start it with make run"))
-    lines = paths.engine.messages.read_text(errors="replace").splitlines() if paths.engine.messages.exists() else []
-    bad = troubles(lines[-2000:])
+    secret = paths.engine.ami_secret.read_text()
+    try:
+        AmiClient.connect(secret, port=ami_port(), timeout_s=5, network_namespace=engine_namespace()).close()
+    except CentralinoError as error:
+        yield Finding("engine", Grade.FAULT, error.message, _("is its port taken? ss -lntup; then restart the engine"))
+        return
+    bad = troubles(_last_lines(paths.engine.messages))
     if bad:
         yield Finding("engine", Grade.WARNING, _("{count} errors and warnings in its log; the last: {last}").format(
             count=len(bad), last=bad[-1][-160:]), str(paths.engine.messages))  # fmt: skip
     else:
         yield Finding("engine", Grade.OK, _("runs as process {pid}, its log is clean").format(pid=pid))
+
+
+def _last_lines(log: Path, size: int = 1 << 18) -> list[str]:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - size))
+            return file.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def dns(paths: Paths) -> Iterator[Finding]:
@@ -137,10 +212,34 @@ def clock() -> Iterator[Finding]:
             _("it shows the year {year}").format(year=time.gmtime().tm_year),
             "timedatectl set-time",
         )
-    elif any(mark.exists() for mark in NTP_MARKS):
+        return
+    right = synchronised()
+    if right:
         yield Finding("clock", Grade.OK, _("synchronised by the network"))
+    elif right is None:
+        yield Finding("clock", Grade.WARNING, _("unknown whether anything keeps it right"), "apt install chrony")
     else:
-        yield Finding("clock", Grade.WARNING, _("nothing keeps it right"), "apt install chrony")
+        yield Finding(
+            "clock", Grade.WARNING, _("nothing keeps it right"), "chronyc sources; timedatectl timesync-status"
+        )
+
+
+def synchronised() -> bool | None:
+    """Whether a time server sets the clock; None: nobody here can tell."""
+    if NTP_MARK.exists():
+        return True
+    for argv, good, bad in (
+        (["chronyc", "-c", "tracking"], r"(?s).*,(?!Not synchronised)[\w ]+\s*", r"(?s).*,Not synchronised\s*"),
+        (["timedatectl", "show", "--property=NTPSynchronized", "--value"], r"yes\s*", r"no\s*"),
+    ):
+        if shutil.which(argv[0]) is None:
+            continue
+        told = run(argv, check=False, timeout_s=5)
+        if told.exit_code == 0 and re.fullmatch(good, told.output):
+            return True
+        if told.exit_code == 0 and re.fullmatch(bad, told.output):
+            return False
+    return None
 
 
 def disk(place: Path) -> Iterator[Finding]:
@@ -162,68 +261,82 @@ def disk(place: Path) -> Iterator[Finding]:
         yield Finding("disk", Grade.OK, _("{free} free").format(free=free))
 
 
-def keys(paths: Paths) -> Iterator[Finding]:
-    """Key files are readable by their owner alone."""
+def keys(paths: Paths, document: Document | None) -> Iterator[Finding]:
+    """Key files are readable by their owner alone, and the key opens every secret of the document."""
+    from appliance.organisation.model import Secret
+    from appliance.store.sealing import Keyring
+
     for path in (paths.secret_key, paths.engine.ami_secret):
         if path.exists() and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
             yield Finding("keys", Grade.FAULT, f"{path}: {mode:04o}", f"chmod 600 {path}")
             return
-    yield Finding("keys", Grade.OK, _("only their owner can read them"))
+    sealed = document is not None and any(secret.value for secret in document.all(Secret).values())
+    if document is not None and (sealed or paths.secret_key.exists()):
+        Keyring.load(paths.secret_key).reveal(document)
+    yield Finding("keys", Grade.OK, _("only their owner can read them, and they open every secret"))
 
 
 def ports(paths: Paths, document: Document | None) -> Iterator[Finding]:
-    """Every listener of the document answers: by the engine, not by another program."""
+    """The engine itself has every port of the document's listeners, and that of its manager interface."""
+    from appliance.engine.place import ami_port, engine_namespace
+    from appliance.engine.ports import bound_sockets, is_ours, sockets_of
     from appliance.run.engine_service import running_engine
 
-    if document is None:
-        return
-    running = running_engine(paths.engine.control_socket) is not None
+    pid = running_engine(paths.engine.control_socket)
+    bound = bound_sockets(pid or "self")
+    mine = sockets_of(pid) if pid else set()
+    places = [("manager", "tcp", "127.0.0.1", ami_port())]
+    for listener in sorted((document.all(Listener) if document else {}).values(), key=lambda item: item.id):
+        places.append((listener.id, listener.transport, listener.address, listener.port))
     faults = 0
-    for listener in sorted(document.all(Listener).values(), key=lambda item: item.id):
-        free = _is_free(listener)
-        if free is None:
+    for id, transport, address, port in places:
+        protocol = "udp" if transport == Transport.UDP else "tcp"
+        here = [
+            each for each in bound if (each.protocol, each.port) == (protocol, port) and _covers(each.address, address)
+        ]
+        others = [each for each in here if each.inode not in mine]
+        if not is_ours(address, engine_namespace()):
             faults += 1
-            yield Finding("ports", Grade.FAULT, _("{address} is not an address of this machine").format(address=listener.address),
-                          f"centralino listener set {listener.id} address=…")  # fmt: skip
-        elif free == running:
+            yield Finding("ports", Grade.FAULT, _("{address} is not an address of this machine").format(address=address),
+                          f"centralino listener set {id} address=…")  # fmt: skip
+        elif len(others) == len(here) and (others or pid):
             faults += 1
-            what = _("nobody listens at {place}") if running else _("another program listens at {place}")
-            place = f"{listener.transport} {listener.address} {listener.port}"
+            what = _("another program listens at {place}") if others else _("nobody listens at {place}")
+            place = f"{transport} {address} {port}"
             yield Finding("ports", Grade.FAULT, what.format(place=place), _("see who: ss -lntup"))
     if not faults:
         yield Finding("ports", Grade.OK, _("all listeners are as they should be"))
 
 
+def _covers(bound: str, wanted: str) -> bool:
+    return bound == wanted or bound in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
+
+
 def history(paths: Paths) -> Iterator[Finding]:
-    """Whether calls are being recorded: alarms that the history's daemon has raised."""
+    """Whether calls are being recorded: somebody reads the engine's events, keeps up, and has raised no alarm."""
     from appliance.history.service import History
+    from appliance.history.spool import Spool
     from appliance.store.history import open_history
 
+    if not paths.engine.cel.is_dir():
+        return
+    if not Spool(paths.engine.cel).is_read():
+        yield Finding("history", Grade.FAULT, _("nobody records calls: its daemon doesn't run"),
+                      _("start it, no call is lost: make run; its log: {log}").format(log=paths.state / "log" / "history.log"))  # fmt: skip
     if "CENTRALINO_HISTORY_URL" not in os.environ and not paths.history_db.exists():
         return
     database = open_history(paths=paths)
     try:
-        alarms = History(database).alarms()
+        told = History(database)
+        alarms, late = told.alarms(), told.unread_s(paths.engine.cel)
     finally:
         database.close()
     for alarm in alarms:
         grade = Grade.FAULT if alarm.severity == "critical" else Grade.WARNING
-        yield Finding("history", grade, alarm.message, _("make room: commits and call records need it"))
-    if not alarms:
+        mend = _("make room: commits and call records need it") if alarm.code.startswith("spool_") else _("its log says more: {log}").format(log=paths.state / "log" / "history.log")  # fmt: skip
+        yield Finding("history", grade, alarm.message, mend)
+    if late > LAG_S:
+        yield Finding("history", Grade.FAULT, _("events of the last {seconds:.0f} s aren't recorded yet").format(seconds=late),
+                      _("its log says more: {log}").format(log=paths.state / "log" / "history.log"))  # fmt: skip
+    elif not alarms and Spool(paths.engine.cel).is_read():
         yield Finding("history", Grade.OK, _("calls are being recorded"))
-
-
-def _is_free(listener: Listener) -> bool | None:
-    """Whether the listener's port can be bound now; None when the address isn't ours."""
-    family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
-    kind = socket.SOCK_DGRAM if listener.transport is Transport.UDP else socket.SOCK_STREAM
-    with socket.socket(family, kind) as probe:
-        if kind == socket.SOCK_STREAM:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((listener.address, listener.port))
-        except OSError as error:
-            if error.errno == 99:  # EADDRNOTAVAIL
-                return None
-            return False
-    return True

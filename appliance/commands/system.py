@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.markup import escape
 
-from appliance.commands.common import Json, err, out, print_json, print_table, store
+from appliance.commands.common import Json, err, local_time, out, print_json, print_table, store
 from appliance.commands.configuration import state_text
 from appliance.core.errors import CentralinoError, RefusedError, UnavailableError
 from appliance.i18n import _, translated
@@ -97,6 +98,8 @@ def status(json: Json = False) -> None:
             revision=applied["revision"], state=state_text(applied["state"])
         )
     )
+    for line in applied_text(found["applied"]):
+        out.print("  " + escape(line))
     out.print(
         _("Registrations: {registered} of {devices} devices. Lines: {lines}. Calls: {calls}.").format(
             registered=len(found["registrations"]),
@@ -109,6 +112,31 @@ def status(json: Json = False) -> None:
         err.print(f"[yellow]{_('warning')}[/] {escape(translated(fault))}")
     for call in found["calls"]:
         out.print("  " + _("{caller} → {called}, {seconds} s").format(**call))
+
+
+def applied_text(applied: dict[str, Any] | None) -> Iterator[str]:
+    """What the applier says of the configuration, a line each; its last error is among the faults."""
+    if applied is None:
+        return
+    revision = applied["revision"]
+    if applied["applying"] is not None:
+        yield _("Revision {revision} is being applied.").format(revision=applied["applying"])
+    elif applied["verified"]:
+        yield _("The engine was asked and has revision {revision}.").format(revision=revision)
+    else:
+        yield _("The engine hasn't been asked yet whether it has revision {revision}.").format(revision=revision)
+    if waits := applied["confirm"]:
+        yield _("Revision {revision} waits to be confirmed; {seconds:.0f} s are left, then revision {previous} comes back.").format(
+            revision=waits["revision"], seconds=waits["left_s"], previous=waits["previous"])  # fmt: skip
+    last = applied["last_error"]
+    if last and last["error_id"] != "engine_differs":
+        yield _("The last attempt failed, revision {revision}: {message}").format(
+            revision=last["revision"], message=translated(last["message"])
+        )
+    for each in applied["scheduled"]:
+        yield _("Revision {revision} will be applied at {time}.").format(
+            revision=each["revision"], time=local_time(each["at"])
+        )
 
 
 def line_text(state: str) -> str:
@@ -128,6 +156,8 @@ def check_text(check: str) -> str:
         "host": _("host"),
         "engine root": _("engine root"),
         "engine": _("engine"),
+        "applier": _("applier"),
+        "supervisor": _("supervisor"),
         "clock": _("clock"),
         "disk": _("disk"),
         "keys": _("keys"),

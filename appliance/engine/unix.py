@@ -36,11 +36,16 @@ def bind(listener: socket.socket, path: Path) -> None:
 
 
 def listening_process(path: Path) -> int | None:
-    """Id of the process that listens there, from the kernel (SO_PEERCRED); None: nobody does, or we may not ask."""
+    """Id of the process that listens there, from the kernel (SO_PEERCRED); None: nobody does.
+
+    Raises PermissionError: we may not ask.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(2)
         try:
             connect(probe, path)
+        except PermissionError:
+            raise
         except OSError:
             return None
         pid, _uid, _gid = _PEER.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import signal
 import threading
 import time
@@ -17,6 +16,7 @@ from sqlalchemy import insert, select, update
 
 from appliance.core.errors import CentralinoError, UnavailableError
 from appliance.engine.ami import AmiClient
+from appliance.engine.place import ami_port, engine_namespace
 from appliance.history.ingest import Ingest
 from appliance.history.spool import Spool, listening
 from appliance.paths import EnginePaths, Paths
@@ -27,6 +27,8 @@ _log = logging.getLogger("centralino.history")
 
 FULL: Final = 64 * 1024
 """Free bytes below which the engine's next lines may be lost."""
+SAY_AGAIN_S: Final = 60.0
+"""An error that stays is logged this often."""
 LATE_MS: Final = 60_000
 """A call without events for this long is asked after at the engine when events were lost."""
 
@@ -112,6 +114,7 @@ class Daemon:
         self._day = time.gmtime().tm_yday
         self._next_watch = self._next_reconcile = 0.0
         self._asked: tuple[Collection[str], int, float] | None = None
+        self._said = ("", 0.0)
 
     @property
     def open_calls(self) -> int:
@@ -143,11 +146,21 @@ class Daemon:
             try:
                 self.turn()
                 self._alarms.set("history_stopped", "critical", "", False)
-            except (CentralinoError, OSError) as error:
-                _log.error("%s (%s)", error, getattr(error, "hint", ""))
-                if getattr(error, "error_id", "") != "no_spool":
-                    self._alarms.set("history_stopped", "critical", f"calls can't be recorded: {error}", True)
+            except Exception as error:  # noqa: BLE001 (whatever it is: an alarm helps, a daemon that is gone doesn't)
+                self._failed(error)
             stop.wait(self.limits.poll_s)
+
+    def _failed(self, error: Exception) -> None:
+        foreseen = isinstance(error, CentralinoError | OSError)
+        text = str(error) if foreseen else f"{type(error).__name__}: {error}"
+        if self._said[0] != text or time.monotonic() > self._said[1] + SAY_AGAIN_S:
+            self._said = text, time.monotonic()
+            _log.error("%s (%s)", text, getattr(error, "hint", ""), exc_info=None if foreseen else error)
+        if getattr(error, "error_id", "") != "no_spool":
+            try:
+                self._alarms.set("history_stopped", "critical", f"calls can't be recorded: {text}", True)
+            except Exception:  # noqa: BLE001 (as above)
+                _log.exception("alarm history_stopped can't be kept")
 
     def _watch_disk(self) -> None:
         free = self._spool.free()
@@ -184,7 +197,8 @@ class Daemon:
 def engine_channels(paths: EnginePaths, port: int) -> Collection[str] | None:
     """Ids of all channels of the running engine; None when it can't be asked."""
     try:
-        with AmiClient.connect(paths.ami_secret.read_text(), port=port) as ami:
+        secret = paths.ami_secret.read_text()
+        with AmiClient.connect(secret, port=port, network_namespace=engine_namespace()) as ami:
             return {channel["Uniqueid"] for channel in ami.channels()}
     except (CentralinoError, OSError):
         return None
@@ -199,7 +213,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="appliance.history", description="Turns the engine's events into call history."
     )
-    parser.add_argument("--ami-port", type=int, default=int(os.environ.get("CENTRALINO_AMI_PORT", "5038")))
+    parser.add_argument("--ami-port", type=int, help="default: CENTRALINO_AMI_PORT, or 5038")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -208,6 +222,7 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     paths = Paths.default()
     try:
+        port = options.ami_port or ami_port()
         spool = Spool(paths.engine.cel)
         with spool.lock():
             database = table.open_history(paths=paths)
@@ -216,7 +231,7 @@ def main(argv: list[str] | None = None) -> int:
                     database,
                     spool,
                     paths.engine.control_socket,
-                    lambda: engine_channels(paths.engine, options.ami_port),
+                    lambda: engine_channels(paths.engine, port),
                 )
                 daemon.run(stop)
             finally:

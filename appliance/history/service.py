@@ -6,8 +6,10 @@ Pages follow a key (start and id), so the millionth page costs what the first on
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, and_, literal, select, tuple_
@@ -15,6 +17,7 @@ from sqlalchemy import ColumnElement, Select, and_, literal, select, tuple_
 from appliance.core.errors import Fault, InvalidError, NotFoundError
 from appliance.history.model import Call, Direction, Leg, Outcome
 from appliance.history.rows import read_call, read_leg
+from appliance.history.spool import LIVE
 from appliance.store import history as table
 from appliance.store.database import Database
 
@@ -114,6 +117,19 @@ class History:
         with self.database.read() as connection:
             rows = connection.execute(query).all()
         return [Alarm(row.code, row.severity, row.message, row.raised, row.cleared) for row in rows]
+
+    def unread_s(self, spool: Path) -> float:
+        """How old the engine's newest event is if nobody has read it yet, in seconds; 0: all is read."""
+        try:
+            live = (spool / LIVE).stat()
+        except FileNotFoundError:
+            return 0
+        query = select(table.spool_file.c.offset).where(
+            table.spool_file.c.inode == live.st_ino, table.spool_file.c.done.is_(None)
+        )
+        with self.database.read() as connection:
+            offset = connection.execute(query).scalars().first() or 0
+        return max(0.0, time.time() - live.st_mtime) if live.st_size > offset else 0
 
     def gaps(self, since: datetime.datetime | None = None, until: datetime.datetime | None = None) -> list[Gap]:
         """Times in which calls may be missing, oldest first, as far as they touch the given time."""

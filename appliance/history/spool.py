@@ -14,6 +14,7 @@ import fcntl
 import os
 import re
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,16 +80,28 @@ class Spool:
         """Hold the right to read on: only one reader may. RefusedError when another one has it."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o750)
         handle = os.open(self.directory / ".reader", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(handle)
-            message = f"another process reads {self.directory} already"
-            raise RefusedError(message, "stop it first", error_id="history_running") from error
+        deadline = time.monotonic() + 0.5  # whoever only looks (:meth:`is_read`) has it for an instant
+        while not _locked(handle):
+            if time.monotonic() > deadline:
+                os.close(handle)
+                message = f"another process reads {self.directory} already"
+                raise RefusedError(message, "stop it first", error_id="history_running")
+            time.sleep(0.02)
         try:
             yield
         finally:
             os.close(handle)
+
+    def is_read(self) -> bool:
+        """Whether a reader holds :meth:`lock`. Raises PermissionError: we may not look."""
+        try:
+            with (self.directory / ".reader").open("rb") as handle:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def files(self, known: Iterable[Known], last: int = 0) -> list[Found]:
         """Every file, oldest first; ``known`` are those not read to their end yet, ``last`` the highest number ever."""
@@ -173,6 +186,14 @@ class Spool:
         """Bytes that the engine can still write here."""
         figures = os.statvfs(self.directory)
         return figures.f_bavail * figures.f_frsize
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _stat(path: Path) -> os.stat_result | None:

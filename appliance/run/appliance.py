@@ -24,6 +24,7 @@ from appliance.applier.client import ApplierClient
 from appliance.core.document import Document
 from appliance.core.errors import CentralinoError, RefusedError
 from appliance.engine.launch import EngineLauncher
+from appliance.engine.place import ami_port
 from appliance.engine.processes import Interrupted, end, interruptible, note, noted
 from appliance.engine.progress import Steps
 from appliance.engine.root import EngineRoot, ensure_root
@@ -76,7 +77,7 @@ def _start(paths: Paths, address: str, supervisor: Supervisor, console: Console)
     with Steps(console) as steps:
         steps.step(_("Engine root"))
         root = ensure_root(paths, console=console)
-        launcher = EngineLauncher(root, paths.engine, die_with_parent=False)
+        launcher = EngineLauncher(root, paths.engine, ami_port=ami_port(), die_with_parent=False)
         launcher.prepare()
         ensure_certificate(paths.engine.tls, "appliance", ("localhost", "127.0.0.1", address))
         launcher.grant(paths.engine.tls)

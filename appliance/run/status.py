@@ -6,9 +6,12 @@ import json
 import re
 from typing import Any
 
+from appliance.applier.client import ApplierClient
 from appliance.core.errors import CentralinoError
 from appliance.engine.ami import AmiClient
+from appliance.engine.place import ami_port, engine_namespace
 from appliance.engine.plan import AMI_USER
+from appliance.engine.processes import alive
 from appliance.paths import Paths
 from appliance.pbx.extensions.model import Device
 from appliance.store import Store
@@ -20,28 +23,43 @@ def system_status(paths: Paths) -> dict[str, Any]:
     status: dict[str, Any] = {
         "services": services(paths),
         "configuration": {"revision": 0, "state": "unknown"},
+        "applied": None,
         "devices": 0,
         "registrations": [],
         "lines": [],
         "calls": [],
         "faults": faults,
     }
-    for part in (_configuration, _engine):
+    for part in (_configuration, _applied, _engine):
         try:
             status |= part(paths)
         except (CentralinoError, OSError) as error:
             faults.append(str(error))
+    for item in status["services"]:
+        if item["pid"] is None:
+            what = f"{item['name']} does not run"
+            faults.append(what)
+    last = (status["applied"] or {}).get("last_error")
+    if last and last["error_id"] == "engine_differs":
+        faults.append(last["message"])
     return status
 
 
 def services(paths: Paths) -> list[dict[str, Any]]:
-    """Services of the supervisor with their process ids (None: not running)."""
+    """Services of the supervisor with their process ids (None: not running), whatever its file says of dead ones."""
+    from appliance.run.appliance import supervisor_pid
+
     try:
-        told = json.loads((paths.state / "run" / "supervisor.json").read_text())
-    except (OSError, ValueError):
+        told = json.loads((paths.state / "run" / "supervisor.json").read_text())["services"]
+    except (OSError, ValueError, KeyError):
         return []
-    found: list[dict[str, Any]] = told["services"]
-    return [{"name": "supervisor", "pid": told["supervisor"]}, *found]
+    return [
+        {"name": "supervisor", "pid": supervisor_pid(paths)},
+        *(
+            {"name": item["name"], "pid": item["pid"] if item["pid"] and alive(item["pid"], item["started"]) else None}
+            for item in told
+        ),
+    ]
 
 
 def _configuration(paths: Paths) -> dict[str, Any]:
@@ -51,9 +69,17 @@ def _configuration(paths: Paths) -> dict[str, Any]:
         return {"configuration": state, "devices": len(store.document().all(Device))}
 
 
+def _applied(paths: Paths) -> dict[str, Any]:
+    """What is in force and what waits, as the applier tells it."""
+    told = ApplierClient(paths.applier_socket).state()
+    keys = ("revision", "verified", "applying", "confirm", "scheduled", "last_error")
+    return {"applied": {key: told[key] for key in keys}}
+
+
 def _engine(paths: Paths) -> dict[str, Any]:
     secret = paths.engine.ami_secret.read_text()
-    with AmiClient.connect(secret, username=AMI_USER) as ami:
+    where: dict[str, Any] = {"port": ami_port(), "network_namespace": engine_namespace()}
+    with AmiClient.connect(secret, username=AMI_USER, **where) as ami:
         return {"registrations": _registrations(ami), "lines": _lines(ami), "calls": _calls(ami)}
 
 

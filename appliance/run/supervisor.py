@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from appliance.core.errors import UnavailableError
-from appliance.engine.processes import Interrupted, command_of, end, held_together, note, noted
+from appliance.engine.processes import Interrupted, command_of, end, held_together, note, noted, started
 
 _log = logging.getLogger("centralino.supervisor")
 
@@ -130,6 +130,12 @@ class _Kept:
     restart_at: float | None = None
 
 
+def _told(service: Service) -> dict[str, str | int | None]:
+    """``started``: with the process id, it names the process for good."""
+    pid = service.pid()
+    return {"name": service.name, "pid": pid, "started": started(pid) if pid is not None else ""}
+
+
 class Supervisor:
     """Keeps services alive until told to stop. ``status`` is a JSON file that ``centralino status`` reads."""
 
@@ -191,7 +197,7 @@ class Supervisor:
     def _publish(self) -> None:
         state = {
             "supervisor": os.getpid(),
-            "services": [{"name": kept.service.name, "pid": kept.service.pid()} for kept in self._kept],
+            "services": [_told(kept.service) for kept in self._kept],
         }
         self._status.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._status.with_suffix(".new")

@@ -84,9 +84,9 @@ class As:
         assert done.code == 0, done
         return done.stdout
 
-    def json(self, *words: str, typed: str | None = None) -> Any:
+    def json(self, *words: str, typed: str | None = None, **env: str) -> Any:
         """What it says with ``--json``: exactly one JSON document."""
-        return json.loads(self(*words, "--json", typed=typed))
+        return json.loads(self(*words, "--json", typed=typed, **env))
 
     def refused(self, *words: str, typed: str | None = None, **env: str) -> str:
         """The one line of its error; exit code 1, nothing on standard output."""

@@ -140,7 +140,17 @@ class System:
     def start_history(self) -> Child:
         """The history writer's daemon."""
         assert self._history is None
+        return self.restart_history()
+
+    def restart_history(self) -> Child:
+        """Another one; the one before has ended."""
         self._history = self._start_python("appliance.history")
+        return self._history
+
+    @property
+    def history(self) -> Child:
+        """The daemon's process."""
+        assert self._history is not None
         return self._history
 
     def _start_python(self, module: str, **environment: str) -> Child:

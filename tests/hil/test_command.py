@@ -87,7 +87,12 @@ def test_status_counts_phones_and_calls(office: Office, run: As) -> None:
     two.incoming().answer()
     call.established()
     status = run.json("status")
-    assert set(status) == {"services", "configuration", "devices", "registrations", "lines", "calls", "faults"}
+    assert set(status) == {
+        "services", "configuration", "applied", "devices", "registrations", "lines", "calls", "faults"
+    }  # fmt: skip
+    assert status["applied"] == {
+        "revision": head(office), "verified": True, "applying": None, "confirm": None, "scheduled": [], "last_error": None
+    }  # fmt: skip
     assert status["faults"] == []
     assert status["configuration"] == {
         "revision": head(office),
@@ -107,7 +112,19 @@ def test_verify_and_doctor_find_nothing(run: As) -> None:
     assert {item["error_id"] for item in run.json("verify")} == {"no_emergency_way_out"}  # the office has no trunk
     assert run("verify") == ""
     checks = {item["check"]: item["grade"] for item in run.json("doctor")}
-    assert set(checks) == {"store", "host", "engine root", "engine", "dns", "clock", "disk", "keys", "ports", "history"}
+    assert set(checks) == {
+        "store",
+        "host",
+        "engine root",
+        "applier",
+        "engine",
+        "dns",
+        "clock",
+        "disk",
+        "keys",
+        "ports",
+        "history",
+    }
     assert {check for check, grade in checks.items() if grade == "fault"} == set()
     assert re.search(r"^ok +engine: runs as process \d+, its log is clean$", run("doctor"), re.MULTILINE)
 

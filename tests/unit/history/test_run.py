@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,3 +162,30 @@ def test_a_daemon_started_late_finds_everything(cel: Path, database: Database, c
     Daemon(database, Spool(cel, 5000), control, lambda: None, EAGER).turn()
     assert outcomes(database) == ["answered"] * 30
     assert Ingest(database, Spool(cel)).drain() == 0
+
+
+def test_a_mistake_of_ours_is_an_alarm_and_the_daemon_goes_on(
+    cel: Path, database: Database, control: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = Engine()
+    answered_call(engine)
+    (cel / "events.csv").write_bytes(engine.data())
+    stop = threading.Event()
+    spool = Spool(cel)
+    turns: list[list[str]] = []
+
+    class Clumsy(Daemon):
+        def turn(self) -> int:
+            turns.append([alarm.code for alarm in History(database).alarms()])
+            if len(turns) <= 3:
+                raise ZeroDivisionError("by hand")
+            stop.set()
+            return super().turn()
+
+    Clumsy(database, spool, control, lambda: None, Limits(poll_s=0, low_bytes=0)).run(stop)
+    assert turns == [[], ["history_stopped"], ["history_stopped"], ["history_stopped"]]
+    (alarm,) = History(database).alarms(cleared=True)
+    assert alarm.message == "calls can't be recorded: ZeroDivisionError: by hand"
+    assert alarm.cleared is not None
+    assert outcomes(database) == ["answered"]
+    assert [record.message for record in caplog.records if record.exc_info] == ["ZeroDivisionError: by hand ()"], "once"

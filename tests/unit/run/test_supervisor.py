@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from appliance.core.errors import UnavailableError
-from appliance.engine.processes import Interrupted, interruptible
+from appliance.engine.processes import Interrupted, interruptible, started
 from appliance.run.supervisor import Program, Supervisor
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -36,7 +36,8 @@ def test_a_dead_process_is_started_again_and_all_end_at_stop(tmp_path: Path) -> 
     supervisor.start(one)
     first = one.pid()
     assert first is not None
-    assert json.loads((tmp_path / "status.json").read_text())["services"] == [{"name": "one", "pid": first}]
+    told = {"name": "one", "pid": first, "started": started(first)}
+    assert json.loads((tmp_path / "status.json").read_text())["services"] == [told]
     os.kill(first, signal.SIGKILL)
     until(lambda: one.pid() is None)
 
