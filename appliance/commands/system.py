@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from appliance.commands.common import Json, err, local_time, out, print_json, print_table, store
+from appliance.commands.completion import ids_of
 from appliance.commands.configuration import state_text
 from appliance.core.errors import CentralinoError, RefusedError, UnavailableError
 from appliance.i18n import _, translated
@@ -32,11 +33,19 @@ def add_to(app: typer.Typer) -> None:
     app.command("status", help=_("What runs, registrations, calls, state of the configuration"), rich_help_panel=panel)(
         status
     )
+    app.command(
+        "account",
+        help=_("Show the SIP account of a device with its password, as text and as QR code"),
+        rich_help_panel=panel,
+    )(account)
     app.command("doctor", help=_("Look for trouble and say how to mend it"), rich_help_panel=panel)(doctor)
 
 
 def run(
-    address: Annotated[str, typer.Option(help=_("Where phones connect; only at first start"))] = "127.0.0.1",
+    address: Annotated[
+        str | None,
+        typer.Option(help=_("Where phones connect from now on: an address of this machine. At first: 127.0.0.1")),
+    ] = None,
 ) -> None:
     """Start everything under one supervisor and stay until Ctrl-C."""
     from appliance.run.appliance import start_and_watch
@@ -76,6 +85,36 @@ def _await_end(paths: Paths, pid: int) -> None:
             if time.monotonic() > deadline:
                 raise UnavailableError(_("it did not stop within 60 s"), _("look at var/log"), error_id="timeout")
             time.sleep(0.1)
+
+
+def account(
+    device: Annotated[str, typer.Argument(metavar="ID", autocompletion=ids_of("device"))], json: Json = False
+) -> None:
+    """For whoever sets up the phone; needs the key file."""
+    from appliance.pbx.extensions.model import Device
+    from appliance.run.account import account_uri, listener_of, qr_code
+
+    paths = Paths.default()
+    with store() as opened:
+        document = opened.document()
+        found = document.get(Device, device)
+        password = opened.keyring(paths.secret_key).reveal(document).get(found.secret)
+    if password is None:
+        raise UnavailableError(
+            _("device {id} has no password").format(id=device),
+            f"centralino secret set {found.secret}", error_id="no_password",
+        )  # fmt: skip
+    listener = listener_of(document, found)
+    uri = account_uri(found, password, listener) if listener else ""
+    if json:
+        print_json({"user": device, "password": password, "uri": uri})
+        return
+    out.print(_("User {user}, password {password}").format(user=device, password=escape(password)))
+    if uri:
+        out.print(escape(uri))
+        out.print(qr_code(uri))
+    else:
+        out.print(_("No QR code: only browsers use this account."))
 
 
 def status(json: Json = False) -> None:

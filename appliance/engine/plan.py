@@ -126,7 +126,15 @@ def logger_conf(_: EngineParams) -> ConfFile:
     return ConfFile(
         "logger.conf",
         (
-            Section("general", (("dateformat", "%F %T.%3q"), ("appendhostname", "no"), ("queue_log", "no"))),
+            Section(
+                "general",
+                (
+                    ("dateformat", "%F %T.%3q"),
+                    ("appendhostname", "no"),
+                    ("queue_log", "no"),
+                    ("rotatestrategy", "rotate"),  # the newest is .0, as in every log directory
+                ),
+            ),
             Section("logfiles", (("messages", "notice,warning,error"), ("security", "security"))),
         ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import signal
 import threading
@@ -16,6 +17,7 @@ from sqlalchemy import insert, select, update
 
 from appliance.core.errors import CentralinoError, UnavailableError
 from appliance.engine.ami import AmiClient
+from appliance.engine.logs import EngineLogs
 from appliance.engine.place import ami_port, engine_namespace
 from appliance.history.ingest import Ingest
 from appliance.history.spool import Spool, listening
@@ -96,6 +98,7 @@ class Daemon:
     """Everything that the history needs done, in one thread.
 
     :param channels: ids of the channels that the engine has; None: it can't be asked.
+    :param logs: the engine's logs, on the same disk as the spool: kept from filling it.
     """
 
     def __init__(
@@ -105,10 +108,12 @@ class Daemon:
         control_socket: Path,
         channels: Callable[[], Collection[str] | None],
         limits: Limits = Limits(),
+        logs: EngineLogs | None = None,
     ) -> None:
         self.limits = limits
         self._ingest = Ingest(database, spool)
         self._alarms = Alarms(database)
+        self._logs = logs
         self._spool, self._control_socket, self._channels = spool, control_socket, channels
         self._full_since: int | None = None
         self._day = time.gmtime().tm_yday
@@ -183,6 +188,8 @@ class Daemon:
             _log.info("spool file sealed")
         self._day = day
         self._ingest.prune(_now() - int(self.limits.keep_s * 1000))
+        if self._logs is not None:
+            self._logs.bound()
 
     def _reconcile(self, now: float) -> None:
         """End calls that the engine had lost when it was asked, unless the spool has told their end since."""
@@ -202,6 +209,14 @@ def engine_channels(paths: EnginePaths, port: int) -> Collection[str] | None:
             return {channel["Uniqueid"] for channel in ami.channels()}
     except (CentralinoError, OSError):
         return None
+
+
+def rotate_logs(paths: EnginePaths, port: int) -> None:
+    """Tell the running engine to begin new logs; one that can't be told is told at the next look."""
+    with contextlib.suppress(CentralinoError, OSError):
+        secret = paths.ami_secret.read_text()
+        with AmiClient.connect(secret, port=port, network_namespace=engine_namespace()) as ami:
+            ami.command("logger rotate")
 
 
 def _now() -> int:
@@ -232,6 +247,7 @@ def main(argv: list[str] | None = None) -> int:
                     spool,
                     paths.engine.control_socket,
                     lambda: engine_channels(paths.engine, port),
+                    logs=EngineLogs(paths.engine.log, lambda: rotate_logs(paths.engine, port)),
                 )
                 daemon.run(stop)
             finally:

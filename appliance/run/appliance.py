@@ -23,6 +23,7 @@ from rich.console import Console
 from appliance.applier.client import ApplierClient
 from appliance.core.document import Document
 from appliance.core.errors import CentralinoError, RefusedError
+from appliance.core.plan import Effect
 from appliance.engine.launch import EngineLauncher
 from appliance.engine.place import ami_port
 from appliance.engine.processes import Interrupted, end, interruptible, note, noted
@@ -31,6 +32,7 @@ from appliance.engine.root import EngineRoot, ensure_root
 from appliance.i18n import _
 from appliance.organisation.model import Secret
 from appliance.paths import EnginePaths, Paths
+from appliance.run.address import LOOPBACK, checked, propose_move
 from appliance.run.card import show_card
 from appliance.run.certificate import ensure_certificate
 from appliance.run.demo import PROVIDER_SECRET, demo
@@ -43,15 +45,19 @@ PASSWORD_BYTES: Final = 12
 """Entropy of a generated SIP password: 96 bits, 16 characters that can be typed."""
 
 
-def start_and_watch(paths: Paths, address: str, console: Console | None = None) -> None:
+def start_and_watch(paths: Paths, address: str | None = None, console: Console | None = None) -> None:
     """Start everything, print the card, watch until SIGINT, SIGTERM or SIGHUP, stop everything.
 
     Such a signal while it starts stops what was started so far.
 
+    :param address: where phones are to connect from now on; None: where they did (at first: on this machine only).
+
+    Raises InvalidError and RefusedError for such an address that can't be.
     Raises RefusedError (``already_running``) when an appliance runs in this state directory.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     console = console or Console(highlight=False)
+    address = checked(address) if address else None
     began = time.monotonic()
     with _only_one(paths), interruptible():
         supervisor = Supervisor(paths.state / "run" / "supervisor.json")
@@ -73,20 +79,25 @@ def start_and_watch(paths: Paths, address: str, console: Console | None = None) 
             console.print(_("Stopped."))
 
 
-def _start(paths: Paths, address: str, supervisor: Supervisor, console: Console) -> tuple[Document, dict[str, str]]:
+def _start(
+    paths: Paths, address: str | None, supervisor: Supervisor, console: Console
+) -> tuple[Document, dict[str, str]]:
     with Steps(console) as steps:
         steps.step(_("Engine root"))
         root = ensure_root(paths, console=console)
         launcher = EngineLauncher(root, paths.engine, ami_port=ami_port(), die_with_parent=False)
         launcher.prepare()
-        ensure_certificate(paths.engine.tls, "appliance", ("localhost", "127.0.0.1", address))
+        ensure_certificate(paths.engine.tls, "appliance", ("localhost", LOOPBACK, address or LOOPBACK))
         launcher.grant(paths.engine.tls)
         steps.step(_("Configuration applier"))
         supervisor.start(_program(paths, "applier", ready=paths.applier_socket))
-        first = _propose_demo(paths, address)
+        first = _propose_demo(paths, address or LOOPBACK)
         if first is not None:
             steps.step(_("Demo company: Demo Srl"))
             ApplierClient(paths.applier_socket).apply(first, offline=True)
+        elif address is not None:
+            steps.step(_("Phones connect at {address}").format(address=address))
+            _move(paths, address)
         document, clear = _document(paths)
         if PROVIDER_SECRET in clear:
             steps.step(_("Simulated provider"))
@@ -132,6 +143,14 @@ def _propose_demo(paths: Paths, address: str) -> int | None:
             for item in company.objects
         ]
         return store.propose(put, (), base=0, author="centralino", message="Demo company").number
+
+
+def _move(paths: Paths, address: str) -> None:
+    running = running_engine(paths.engine.control_socket) is not None
+    with Store.default(paths) as store:
+        revision = propose_move(store, address, running=running)
+    if revision is not None:
+        ApplierClient(paths.applier_socket).apply(revision, allow=[each.value for each in Effect], offline=True)
 
 
 def _document(paths: Paths) -> tuple[Document, dict[str, str]]:

@@ -1,11 +1,10 @@
-"""The card that ends a start: addresses, accounts as text and as QR codes, what to dial first, how to stop."""
+"""The card that ends a start: addresses, accounts as QR codes and as text, what to dial first, how to stop."""
 
 from __future__ import annotations
 
-import io
+import ipaddress
 from collections.abc import Mapping, Sequence
 
-import segno
 from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
@@ -15,34 +14,35 @@ from rich.text import Text
 from appliance.core.document import Document
 from appliance.i18n import _, translated
 from appliance.pbx.extensions.model import Device, Extension
-from appliance.pbx.media.model import Listener, Transport
+from appliance.pbx.media.model import Listener, MediaSecurity
+from appliance.run.account import picture
+from appliance.run.address import lan_address, phone_addresses
 from appliance.run.demo import CALL_BACK_NUMBER, SERVICES
-
-SHOWN_AS_QR = ("202-desk", "301-desk")
-"""Accounts that are worth a picture on a terminal: two phones are enough to call one another."""
-
-
-def account_uri(device: Device, password: str, listener: Listener) -> str:
-    """A SIP account as one line that softphones' QR readers understand: ``sip:user:password@host:port;transport=…``."""
-    host = f"[{listener.address}]" if ":" in listener.address else listener.address
-    return f"sip:{device.id}:{password}@{host}:{listener.port};transport={listener.transport}"
 
 
 def show_card(console: Console, document: Document, passwords: Mapping[str, str], *, seconds: float, stop: str) -> None:
-    """Print the card. ``passwords``: secret id → clear text."""
+    """Print the card, below the accounts' QR codes on a terminal. ``passwords``: secret id → clear text."""
     console.print()
+    if console.is_terminal:
+        console.print(_pictures(document, passwords))
+        console.print()
     console.print(
         Panel(
             Group(
-                _addresses(document), Text(), _accounts(document, passwords), Text(), _first_calls(), Text(), Text(stop)
+                _addresses(document),
+                _lan(document),
+                Text(),
+                _accounts(document, passwords),
+                Text(),
+                _first_calls(),
+                Text(),
+                Text(stop),
             ),
             title=_("Centralino is running (ready in {seconds:.0f} s)").format(seconds=seconds),
             title_align="left",
             border_style="green",
         )
     )
-    if console.is_terminal:
-        console.print(_pictures(document, passwords))
 
 
 def _addresses(document: Document) -> RenderableType:
@@ -54,15 +54,34 @@ def _addresses(document: Document) -> RenderableType:
     return table
 
 
+def _lan(document: Document) -> RenderableType:
+    """How to let phones of the LAN in, where only this machine can connect."""
+    if not all(ipaddress.ip_address(address).is_loopback for address in phone_addresses(document)):
+        return Text()
+    return Text(
+        _("Only this machine can connect. For phones on the LAN stop it, then: make run ADDRESS={address}").format(
+            address=lan_address() or "…"
+        )
+    )
+
+
 def _accounts(document: Document, passwords: Mapping[str, str]) -> RenderableType:
     table = Table(title=_("SIP accounts"), title_justify="left", box=None)
-    for column in (_("number"), _("name"), _("user"), _("password"), _("transport")):
+    for column in (_("number"), _("name"), _("user"), _("password"), _("transport"), _("audio")):
         table.add_column(column)
     for device in devices_by_number(document):
         extension = document.get(Extension, device.extension)
         transports = ", ".join(item.upper() for item in device.allowed_transports)
-        table.add_row(extension.number, extension.label or "", device.id, passwords.get(device.secret, "?"), transports)
+        password = passwords.get(device.secret, "?")
+        table.add_row(extension.number, extension.label or "", device.id, password, transports, audio_text(device))
     return table
+
+
+def audio_text(device: Device) -> str:
+    """Whether and how a device's audio is encrypted."""
+    if device.media_security is MediaSecurity.NONE:
+        return _("open")
+    return f"SRTP ({device.media_security.upper()})"
 
 
 def devices_by_number(document: Document) -> Sequence[Device]:
@@ -88,15 +107,10 @@ def _first_calls() -> RenderableType:
 
 
 def _pictures(document: Document, passwords: Mapping[str, str]) -> RenderableType:
-    udp = next((item for item in document.all(Listener).values() if item.transport is Transport.UDP), None)
-    if udp is None:
-        return Text()
-    pictures = []
-    for device in devices_by_number(document):
-        if device.id in SHOWN_AS_QR and device.secret in passwords:
-            text = io.StringIO()
-            segno.make(account_uri(device, passwords[device.secret], udp), error="l").terminal(
-                text, compact=True, border=2
-            )
-            pictures.append(Group(Text(device.id), Text.from_ansi(text.getvalue())))
-    return Columns(pictures, padding=(0, 4))
+    """QR codes of all accounts that a softphone can use, side by side as the terminal's width allows."""
+    pictures = [
+        found
+        for device in devices_by_number(document)
+        if device.secret in passwords and (found := picture(document, device, passwords[device.secret]))
+    ]
+    return Columns(pictures, padding=(0, 2))

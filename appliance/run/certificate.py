@@ -18,14 +18,20 @@ DAYS: Final = 825
 
 
 def ensure_certificate(directory: Path, name: str, hosts: tuple[str, ...], now: datetime | None = None) -> None:
-    """Make ``NAME.crt`` and ``NAME.key`` (ECDSA P-256, 0600) unless both are there. ``hosts``: names and addresses."""
+    """Make ``NAME.crt`` and ``NAME.key`` (ECDSA P-256, 0600). ``hosts``: names and addresses.
+
+    Unless both are there: then only for hosts that a certificate of ours lacks; an administrator's own is left alone.
+    """
     certificate, key_file = directory / f"{name}.crt", directory / f"{name}.key"
     if certificate.exists() and key_file.exists():
-        return
+        known = _hosts_of_ours(certificate, name)
+        if known is None or set(hosts) <= set(known):
+            return
+        hosts = tuple(dict.fromkeys((*known, *hosts)))
     directory.mkdir(parents=True, exist_ok=True)
     now = now or datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Centralino {name}")])
+    subject = _subject(name)
     usage = x509.KeyUsage(
         digital_signature=True, key_cert_sign=True, content_commitment=False, key_encipherment=False,
         data_encipherment=False, key_agreement=False, crl_sign=False, encipher_only=False, decipher_only=False,
@@ -48,6 +54,22 @@ def ensure_certificate(directory: Path, name: str, hosts: tuple[str, ...], now: 
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ))  # fmt: skip
     _write(certificate, signed.public_bytes(serialization.Encoding.PEM))
+
+
+def _subject(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Centralino {name}")])
+
+
+def _hosts_of_ours(certificate: Path, name: str) -> list[str] | None:
+    """Hosts of a certificate that :func:`ensure_certificate` made; None: somebody else did, or it can't be read."""
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return None
+    if not found.issuer == found.subject == _subject(name):
+        return None
+    return [str(each.value) for each in names]
 
 
 def _name(host: str) -> x509.GeneralName:

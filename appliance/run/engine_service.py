@@ -41,6 +41,9 @@ class EngineService:
             return self._engine.pid if self._engine.running else None
         return self._adopted[0] if self._adopted is not None and alive(*self._adopted) else None
 
+    def tend(self) -> None:
+        """Its logs are rotated by the history's daemon, which watches the disk."""
+
     def stop(self) -> None:
         """End the engine and its calls, whoever started it."""
         engine = self._engine or self._launcher.attach()

@@ -86,6 +86,6 @@ def _dialplan() -> tuple[Section, ...]:
         ),
         dialplan(
             "call-back",
-            ("s", ["Wait(4)", f"Dial(PJSIP/{MAIN_NUMBER}@{PROVIDER_ACCOUNT},40)"]),
+            ("s", ["Wait(4)", f"Set(CALLERID(num)=+{digits})", f"Dial(PJSIP/{MAIN_NUMBER}@{PROVIDER_ACCOUNT},40)"]),
         ),
     )

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from appliance.core.errors import UnavailableError
+from appliance.engine.logs import bound_ours
 from appliance.engine.processes import Interrupted, command_of, end, held_together, note, noted, started
 
 _log = logging.getLogger("centralino.supervisor")
@@ -30,6 +31,7 @@ _log = logging.getLogger("centralino.supervisor")
 BACKOFF_MAX_S: Final = 30.0
 GOOD_LIFE_S: Final = 60.0
 POLL_S: Final = 0.2
+TEND_S: Final = 10.0
 
 
 class Service(Protocol):
@@ -42,6 +44,9 @@ class Service(Protocol):
 
     def pid(self) -> int | None:
         """Process id while it runs, else None."""
+
+    def tend(self) -> None:
+        """What is to be done now and then while it runs. May raise OSError."""
 
     def stop(self) -> None:
         """Stop it, politely first. Never raises."""
@@ -98,6 +103,11 @@ class Program:
         """Process id while it runs."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
+    def tend(self) -> None:
+        """Keep its log from filling the disk."""
+        if bound_ours(self.log):
+            _log.info("%s: log rotated", self.name)
+
     def stop(self) -> None:
         """SIGTERM, then SIGKILL to its whole process group; also to one that an earlier supervisor left."""
         if self._process is None:
@@ -142,6 +152,7 @@ class Supervisor:
     def __init__(self, status: Path) -> None:
         self._status = status
         self._kept: list[_Kept] = []
+        self._next_tend = 0.0
 
     def start(self, service: Service) -> None:
         """Start one service and keep it from now on."""
@@ -176,6 +187,11 @@ class Supervisor:
                 kept.restart_at = now + kept.backoff_s
                 kept.backoff_s = min(kept.backoff_s * 2, BACKOFF_MAX_S)
                 self._publish()
+        if now >= self._next_tend:
+            self._next_tend = now + TEND_S
+            for kept in self._kept:
+                with contextlib.suppress(OSError):
+                    kept.service.tend()
 
     def stop(self) -> None:
         """Stop everything, last started first."""

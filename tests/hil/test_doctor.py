@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from appliance.commands.doctor import NTP_MARK, ports
+from appliance.engine.logs import LIMIT_BYTES
 from appliance.engine.processes import started
 from appliance.history.run import Alarms
 from appliance.history.spool import LIVE, Spool
@@ -176,7 +177,7 @@ def test_what_waits_to_be_confirmed_or_for_its_time(office: Office, run: As) -> 
 def test_a_history_that_nobody_writes(office: Office, run: As) -> None:
     system = office.system
     cel = system.paths.engine.cel
-    assert system.history is not None
+    eventually(lambda: faults(run) == {}, "it has read everything", 30, 0.5)
     system.history.signal(signal.SIGSTOP)  # it lives, and does nothing
     try:
         with (cel / LIVE).open("a") as spool:
@@ -337,3 +338,17 @@ def test_a_store_that_is_garbage(run: As, tmp_path: Path) -> None:
 
 def test_an_engine_root_that_is_not_built(run: As, tmp_path: Path) -> None:
     assert "make engine" in faults(run, CENTRALINO_CACHE=str(tmp_path))["engine root"]["mend"]
+
+
+def test_the_engine_s_logs_are_bounded(office: Office) -> None:
+    """Filled as by an attack: the history's daemon has the engine begin new ones, and it goes on writing there."""
+    log = office.system.paths.engine.messages
+    with log.open("ab") as more:
+        more.truncate(LIMIT_BYTES + 1)
+    eventually(lambda: log.stat().st_size < LIMIT_BYTES, "it is rotated", 30)
+    assert log.with_name("messages.0").stat().st_size > LIMIT_BYTES
+    before = log.stat().st_size
+    with office.system.ami() as ami:
+        ami.command("logger reload")
+    eventually(lambda: log.stat().st_size > before, "the engine writes to the new one")
+    log.with_name("messages.0").unlink()
