@@ -1,11 +1,13 @@
 """Where everything lies: the only place that knows names of files and directories.
 
-Two places are configurable, by environment:
+Places that are configurable, by environment:
 
 ``CENTRALINO_STATE``
     what must survive: ``var/`` in a checkout, ``/var/lib/centralino`` in the image.
 ``CENTRALINO_CACHE``
     what can be built again: ``.cache/`` in a checkout, ``/var/cache/centralino`` in the image.
+``CENTRALINO_ENGINE_ARCHIVES``
+    packages that engine roots were made of: ``engine-archives/`` of the state, unless a team or CI shares a place.
 """
 
 from __future__ import annotations
@@ -132,6 +134,12 @@ class Paths:
     def engine_cache(self) -> Path:
         """Built engine roots, one directory per hash of their definition."""
         return self.cache / "engine"
+
+    @property
+    def engine_archives(self) -> Path:
+        """Packages of every engine root that was built from a mirror; ``CENTRALINO_ENGINE_ARCHIVES`` for a shared place."""
+        other = os.environ.get("CENTRALINO_ENGINE_ARCHIVES")
+        return Path(other).absolute() if other else self.state / "engine-archives"
 
     @property
     def engine_definition(self) -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from appliance.core.errors import UnavailableError
+from appliance.engine.runner import run
 
 _ONE_LINE = re.compile(r"deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)\s+(.+)")
 _SCHEMES = ("http://", "https://", "file:", "copy:", "mirror+")
@@ -52,6 +53,34 @@ def _is_main_archive(url: str, suites: list[str], components: list[str]) -> bool
         and url.rstrip("/").endswith("/debian")
         and any(re.fullmatch(r"[a-z]+(-updates|-backports)?", suite) for suite in suites)
     )
+
+
+def redacted(text: str) -> str:
+    """The text with user and password of every URL in it taken out."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "•••@", text)
+
+
+def userinfo(text: str) -> str:
+    """User and password of the first URL in it; empty: it has none."""
+    found = re.search(r"://([^/@\s]+)@", text)
+    return found[1] if found else ""
+
+
+def proxy_environment(mirror: str) -> dict[str, str]:
+    """The proxy that this host's apt uses towards the mirror, for an apt that doesn't read the host's settings.
+
+    By environment: on a command line anybody could read its password.
+    """
+    host = re.search(r"://(?:[^/@\s]+@)?(\[[^]]+\]|[^/:\s]+)", mirror)
+    found = {}
+    for scheme in ("http", "https"):
+        key = f"Acquire::{scheme}::Proxy"
+        told = run(["apt-config", "dump", "--format", "%F %V%n", key], check=False).output
+        settings = dict(line.split(maxsplit=1) for line in told.splitlines() if len(line.split()) == 2)
+        proxy = settings.get(f"{key}::{host[1] if host else ''}", settings.get(key, ""))
+        if proxy and proxy != "DIRECT":
+            found[f"{scheme}_proxy"] = proxy
+    return found
 
 
 def find_mirror(apt: Path = Path("/etc/apt")) -> str:

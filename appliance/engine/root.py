@@ -28,7 +28,7 @@ from urllib.parse import quote
 from rich.console import Console
 from rich.markup import escape
 
-from appliance.core.errors import CentralinoError, NotFoundError, UnavailableError
+from appliance.core.errors import CentralinoError, CorruptError, NotFoundError, RefusedError, UnavailableError
 from appliance.engine import archive
 from appliance.engine.definition import (
     Definition,
@@ -37,16 +37,30 @@ from appliance.engine.definition import (
     check_release,
     parse_release,
 )
-from appliance.engine.mirror import find_mirror
+from appliance.engine.mirror import find_mirror, proxy_environment, redacted, userinfo
 from appliance.engine.processes import Interrupted, interruptible
 from appliance.engine.progress import Steps
 from appliance.engine.runner import CommandError, run
 from appliance.engine.trim import size_mb, tree_hash, trim
 from appliance.paths import Paths
 
+_log = logging.getLogger("centralino.engine")
+
 BUILD_TIMEOUT_S = 1800.0
+_MIRROR_IS_NO_GOOD = {
+    "mirror_unreachable", "mirror_stale", "mirror_unknown", "engine_version", "engine_build_failed", "engine_definition",
+}  # fmt: skip
+_SIGNED_BY = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
+_SAYS = "centralino: "
+_LOOK_FIRST = (
+    'export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"; apt-get update && '
+    f"sed -n 's/^\\(Suite\\|Date\\|Valid-Until\\): /{_SAYS}&/p' \"$1\"/var/lib/apt/lists/*Release && "
+    f"apt-cache policy asterisk | sed -n 's/^ *Candidate:/{_SAYS}asterisk/p'"
+)
+"""Hook of mmdebstrap: tells the mirror's date and its Asterisk before anything large is downloaded."""
 _LIBRARY_PATH = "usr/lib/*-linux-gnu*/asterisk/modules"
 _STEPS = {
+    "running --setup-hook in shell": "Reading the mirror's package lists",
     "running apt-get update": "Reading the mirror's package lists",
     "downloading packages": "Downloading the packages",
     "extracting archives": "Unpacking the packages",
@@ -55,6 +69,7 @@ _STEPS = {
 _UNREACHABLE = (
     "Could not resolve", "Temporary failure resolving", "Could not connect", "Connection failed", "Connection refused",
     "Unable to connect", "Network is unreachable", "connection timed out", "No route to host", "404  Not Found",
+    "does not have a Release file",
 )  # fmt: skip
 
 
@@ -111,7 +126,32 @@ def ensure_root(paths: Paths, *, from_archive: Path | None = None, console: Cons
         try:
             return find_root(paths)
         except NotFoundError:
-            return _build(paths, definition, from_archive, console)
+            if from_archive is not None:
+                return _build(paths, definition, from_archive, console)
+            return _build_somehow(paths, definition, console)
+
+
+def _build_somehow(paths: Paths, definition: Definition, console: Console | None) -> EngineRoot:
+    """From the mirror, and keep its packages; from packages that were kept before when the mirror is no good."""
+    try:
+        built = _build(paths, definition, None, console)
+    except (UnavailableError, RefusedError, CorruptError) as error:
+        kept = archive.fitting(paths.engine_archives, definition, _architecture())
+        if error.error_id not in _MIRROR_IS_NO_GOOD or kept is None:
+            raise
+        if console:
+            console.print(f"[yellow]{escape(error.message)}[/]")
+            console.print(f"Building from packages that were kept: {escape(str(kept))}")
+        return _build(paths, definition, kept, console)
+    try:
+        archive.keep(built.packages, built.manifest, paths.engine_archives)
+    except OSError as error:
+        _log.warning("the engine's packages can't be kept in %s: %s", paths.engine_archives, error)
+    return built
+
+
+def _architecture() -> str:
+    return run(["dpkg", "--print-architecture"]).output.strip()
 
 
 @contextmanager
@@ -129,8 +169,7 @@ def _locked(cache: Path, console: Console | None) -> Iterator[None]:
 
 def _build(paths: Paths, definition: Definition, source: Path | None, console: Console | None) -> EngineRoot:
     began = time.monotonic()
-    for left_over in paths.engine_cache.glob("building-*"):
-        shutil.rmtree(left_over, ignore_errors=True)  # a killed build's mmdebstrap may still write to it
+    _remove_leftovers(paths)
     work = paths.engine_cache / f"building-{os.getpid()}"
     work.mkdir()
     try:
@@ -141,28 +180,32 @@ def _build(paths: Paths, definition: Definition, source: Path | None, console: C
             os.sync()
             place = paths.engine_cache / definition.name
             work.rename(place)
+            _remove_leftovers(paths)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
     return EngineRoot(place / "root", manifest)
 
 
+def _remove_leftovers(paths: Paths) -> None:
+    """What killed builds left; a dying mmdebstrap may still write to it, so before and after ours."""
+    for left_over in paths.engine_cache.glob("building-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+
+
 def _make(work: Path, definition: Definition, source: Path | None, steps: Steps, began: float) -> Manifest:
     root, packages = work / "root", work / "packages"
     if source is None:
-        sources, include = [find_mirror()], list(definition.packages)
+        where, include = find_mirror(), list(definition.packages)
     else:
         steps.step(f"Checking the archive {source.name}")
         include = archive.unpack(source, work / "archive", definition)
-        sources = [f"deb [trusted=yes] copy://{quote(str((work / 'archive').absolute()))} ./"]
-    _mmdebstrap(definition, root, sources, include, steps)
+        where = f"deb [trusted=yes] copy://{quote(str((work / 'archive').absolute()))} ./"
+    _mmdebstrap(definition, root, where, include, steps, look_first=source is None)
     steps.step("Checking versions")
     if source is None:
         release_file = next((root / "var/lib/apt/lists").glob("*Release"))
-        release = parse_release(release_file.read_text(errors="replace"))
-        limit = int(os.environ.get("CENTRALINO_MIRROR_MAX_OVERDUE_DAYS", definition.max_overdue_days))
-        check_release(release, datetime.now(UTC), limit)
-        release_date = release.date.isoformat()
+        release_date = _check_release(definition, release_file.read_text(errors="replace")).isoformat()
     else:
         release_date = archive.read_manifest(source).release_date
     (root / "var/cache/apt/archives").rename(packages)
@@ -193,34 +236,38 @@ def _make(work: Path, definition: Definition, source: Path | None, steps: Steps,
     )
 
 
-def _mmdebstrap(definition: Definition, root: Path, sources: list[str], include: list[str], steps: Steps) -> None:
+def _mmdebstrap(
+    definition: Definition, root: Path, source: str, include: list[str], steps: Steps, *, look_first: bool
+) -> None:
     """Unpack the packages and what they depend on; no script of theirs runs (variant ``extract``)."""
     as_root = os.geteuid() == 0
     target = root if as_root else root.with_suffix(".tar")
     installed = root.with_name("status")
-    installed.write_text(assumed_installed(definition, run(["dpkg", "--print-architecture"]).output.strip()))
+    installed.write_text(assumed_installed(definition, _architecture()))
+    secret = userinfo(source)
+    if shutil.which("mmdebstrap") is None:
+        raise UnavailableError("mmdebstrap is not installed", "apt install mmdebstrap", error_id="program_missing")
     argv = [
+        "setpriv", "--pdeathsig", "TERM",  # killed, we don't leave it at work
         "mmdebstrap",
-        f"--setup-hook=copy-in {shlex.quote(str(installed))} /var/lib/dpkg/", f"--mode={'root' if as_root else _user_mode()}", f"--format={'directory' if as_root else 'tar'}",
+        f"--setup-hook=copy-in {shlex.quote(str(installed))} /var/lib/dpkg/", *([f"--setup-hook={_LOOK_FIRST}"] if look_first else []),
+        f"--mode={'root' if as_root else _user_mode()}", f"--format={'directory' if as_root else 'tar'}",
         "--variant=extract", "--skip=cleanup/apt,output/dev", f"--include={','.join(include)}",
         f"--components={','.join(definition.components)}",
         '--aptopt=Acquire::Check-Valid-Until "false"', '--aptopt=Apt::Install-Recommends "false"',
         '--aptopt=Acquire::Languages "none"', '--aptopt=Acquire::Retries "2"',
         '--aptopt=Acquire::http::Timeout "20"', '--aptopt=Acquire::https::Timeout "20"',
-        *_apt_proxies(), definition.suite if len(sources) == 1 else "", str(target), *sources,
+        definition.suite, str(target), "-" if secret else source,
     ]  # fmt: skip
+    # A password on the command line could be read by anybody: such a mirror is told by standard input.
+    typed = f"deb {_SIGNED_BY} {source} {definition.suite} {' '.join(definition.components)}\n" if secret else None
     steps.step("Starting mmdebstrap")
-
-    def follow(line: str) -> None:
-        for sign, text in _STEPS.items():
-            if line.startswith(f"I: {sign}"):
-                steps.step(text)
-
     umask = os.umask(0o022)
     try:
-        run(argv, timeout_s=BUILD_TIMEOUT_S, on_line=follow)
+        environment = {**os.environ, **proxy_environment(source)}
+        run(argv, timeout_s=BUILD_TIMEOUT_S, env=environment, input_text=typed, on_line=_Follower(definition, steps))
     except CommandError as error:
-        raise _explain(error, sources) from error
+        raise _explain(error, source) from error
     finally:
         os.umask(umask)
     if not as_root:
@@ -230,6 +277,35 @@ def _mmdebstrap(definition: Definition, root: Path, sources: list[str], include:
             timeout_s=BUILD_TIMEOUT_S,
         )
         target.unlink()
+
+
+class _Follower:
+    """Reads mmdebstrap's output: shows its steps, and refuses a mirror by what :data:`_LOOK_FIRST` tells of it."""
+
+    def __init__(self, definition: Definition, steps: Steps) -> None:
+        self._definition, self._steps, self._release = definition, steps, ""
+        self._shown = ""
+
+    def __call__(self, line: str) -> None:
+        for sign, text in _STEPS.items():
+            if line.startswith(f"I: {sign}") and text != self._shown:
+                self._shown = text
+                self._steps.step(text)
+        if not line.startswith(_SAYS):
+            return
+        told = line.removeprefix(_SAYS)
+        if told.startswith("asterisk "):
+            _check_release(self._definition, self._release)
+            check_asterisk(told.split()[1], self._definition.accept_asterisk)
+        else:
+            self._release += told + "\n"
+
+
+def _check_release(definition: Definition, text: str) -> datetime:
+    release = parse_release(text)
+    limit = int(os.environ.get("CENTRALINO_MIRROR_MAX_OVERDUE_DAYS", definition.max_overdue_days))
+    check_release(release, datetime.now(UTC), limit)
+    return release.date
 
 
 def assumed_installed(definition: Definition, architecture: str) -> str:
@@ -255,20 +331,12 @@ def _user_mode() -> str:
     )
 
 
-def _apt_proxies() -> list[str]:
-    """The host's apt may need a proxy; mmdebstrap's own apt doesn't read the host's settings."""
-    config = run(["apt-config", "dump", "--format", "%F %V%n", "Acquire::http::Proxy"], check=False).output
-    config += run(["apt-config", "dump", "--format", "%F %V%n", "Acquire::https::Proxy"], check=False).output
-    pairs = [line.split(maxsplit=1) for line in config.splitlines()]
-    return [f'--aptopt={pair[0]} "{pair[1]}"' for pair in pairs if len(pair) == 2]
-
-
-def _explain(error: CommandError, sources: list[str]) -> CentralinoError:
-    output = error.completed.output
+def _explain(error: CommandError, source: str) -> CentralinoError:
+    output = redacted(error.completed.output)
     said = next((line for line in output.splitlines() if line.startswith(("E:", "Err:", "W: Failed"))), "")
     if any(sign in output for sign in _UNREACHABLE):
         return UnavailableError(
-            f"the Debian mirror {sources[0]} can't be reached: {said}",
+            f"the Debian mirror {redacted(source)} can't be reached: {said}",
             "check the network, take another mirror (CENTRALINO_MIRROR=URL), "
             "or build without one from an archive (make engine ARCHIVE=file)",
             error_id="mirror_unreachable",
@@ -281,7 +349,7 @@ def _explain(error: CommandError, sources: list[str]) -> CentralinoError:
             error_id="userns_missing",
         )
     return UnavailableError(
-        f"mmdebstrap couldn't build the engine root: {said or error.completed.tail}",
+        f"mmdebstrap couldn't build the engine root: {said or redacted(error.completed.tail)}",
         "the whole output is logged with --debug; an archive builds without a mirror (make engine ARCHIVE=file)",
         error_id="engine_build_failed",
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from appliance.core.errors import UnavailableError
-from appliance.engine.mirror import find_mirror, parse_sources
+from appliance.engine.mirror import find_mirror, parse_sources, proxy_environment, redacted, userinfo
 
 MIRROR = "http://mirror.example.com/debian"
 ONE_LINE = f"""\
@@ -66,3 +66,31 @@ def test_the_host_is_asked_unless_told(tmp_path: Path, monkeypatch: pytest.Monke
     assert find_mirror(tmp_path) == MIRROR
     monkeypatch.setenv("CENTRALINO_MIRROR", "http://127.0.0.1/debian")
     assert find_mirror(tmp_path) == "http://127.0.0.1/debian"
+
+
+def test_passwords_in_addresses_are_not_shown() -> None:
+    text = "Err:1 http://me:geheim@a.example.com/debian sid, http://b.example.com/x@y"
+    assert redacted(text) == "Err:1 http://•••@a.example.com/debian sid, http://b.example.com/x@y"
+    assert (userinfo(text), userinfo("http://b.example.com/x@y")) == ("me:geheim", "")
+
+
+@pytest.mark.parametrize(
+    ("mirror", "proxy"),
+    [
+        ("http://deb.example.com/debian", {"http_proxy": "http://me:geheim@proxy:3142"}),
+        ("http://near.example.com:80/debian", {}),
+        ("http://x:y@near.example.com/debian", {}),
+        ("deb [trusted=yes] copy:///somewhere ./", {"http_proxy": "http://me:geheim@proxy:3142"}),
+    ],
+)
+def test_the_proxy_is_apt_s_own_for_that_host(
+    mirror: str, proxy: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "apt-config").write_text(
+        '#!/bin/sh\n[ "$4" = Acquire::http::Proxy ] || exit 0\n'
+        'echo "Acquire::http::Proxy http://me:geheim@proxy:3142"\n'
+        'echo "Acquire::http::Proxy::near.example.com DIRECT"\n'
+    )
+    (tmp_path / "apt-config").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert proxy_environment(mirror) == proxy
