@@ -88,7 +88,7 @@ class Office:
             name = next(
                 e.get("ObjectName") for e in ami.list("PJSIPShowEndpoints") if e.get("ObjectName").startswith("201-1")
             )
-            return ami.getvar(f"PJSIP_ENDPOINT({name},language)")
+            return ami.getvar(f"AST_SORCERY(res_pjsip,endpoint,{name},language)")
 
     def tend_until_verified(self) -> None:
         def verified() -> bool:
