@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: run test lint bench engine engine-archive clean venv venv-test lock help
+# Steps print what they do as they do it, and wait for one another's locks: side by side they'd only be unreadable.
+.NOTPARALLEL:
 help: ; @sed -n 's/^## //p' Makefile
 
 ## make run      set everything up and start the appliance with a demo company
@@ -15,19 +17,20 @@ help: ; @sed -n 's/^## //p' Makefile
 ## make engine   build the engine root (cached); ARCHIVE=file builds it without a mirror
 ## make engine-archive  pack the engine root's packages into ARCHIVE (build/engine.tar)
 ## make lock     renew the locked dependencies
-## make clean    remove what was built; var/ (your data) stays
+## make clean    remove what was built; var/ (your data, and the engine's packages) stays
 
 CATALOGUES := $(wildcard appliance/locale/*/LC_MESSAGES/*.po)
 $(BIN)/.locked: requirements.lock pyproject.toml $(CATALOGUES)
 	@echo "== Python environment"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install -qq --require-hashes -r requirements.lock
+	@# Interrupted, venv leaves a python without pip: only one that has both is used.
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@tools/pip-install $(BIN)/python requirements.lock
 	@$(BIN)/pip install -qq --no-deps --no-build-isolation --editable .
 	@tools/translations compile
 	@touch $@
 $(BIN)/.locked-test: requirements-test.lock $(BIN)/.locked
 	@echo "== Python packages of the tests"
-	@$(BIN)/pip install -qq --require-hashes -r requirements-test.lock
+	@tools/pip-install $(BIN)/python requirements-test.lock
 	@touch $@
 # What the product needs; what its tests and developers need besides.
 venv: $(BIN)/.locked
@@ -61,7 +64,7 @@ run: host-run engine
 	@exec $(BIN)/centralino run $(if $(ADDRESS),--address $(ADDRESS))
 
 test: host-test venv-test engine lint
-	$(BIN)/python -m pytest
+	@tools/as-root "tests make networks of their own and read what is on the wire" $(BIN)/python -m pytest
 
 bench: host-test venv-test
 	@$(BIN)/python -m appliance.engine.root build >&2
