@@ -85,9 +85,23 @@ def rows(
 class Peer(Provider):
     """What lines and phones have in common."""
 
+    _over: frozenset[str] = frozenset()
+
+    def requests(self) -> list[Request]:
+        """All requests so far, but those of calls from before :meth:`begin_anew`."""
+        found = [message for message in list(self.received) if isinstance(message, Request)]
+        return [request for request in found if request.call_id not in self._over]
+
     def methods(self) -> list[str]:
         """Methods of all requests so far."""
-        return [message.method for message in list(self.received) if isinstance(message, Request)]
+        return [request.method for request in self.requests()]
+
+    def begin_anew(self) -> None:
+        """Forget all calls so far: what comes late of theirs (a BYE, something sent again) isn't the next test's."""
+        known = {request.call_id for request in self.requests()} | {dialog.call_id for dialog in self.dialogs}
+        self._over |= known
+        self.received.clear()
+        self.dialogs.clear()
 
 
 class Line(Peer):
@@ -161,9 +175,9 @@ class Line(Peer):
     def invites(self) -> list[Request]:
         """The INVITE of each call it got, in order."""
         found: dict[str, Request] = {}
-        for message in list(self.received):
-            if isinstance(message, Request) and message.method == "INVITE":
-                found.setdefault(message.call_id, message)
+        for request in self.requests():
+            if request.method == "INVITE":
+                found.setdefault(request.call_id, request)
         return list(found.values())
 
     @property

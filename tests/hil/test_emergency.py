@@ -44,18 +44,15 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
 def quiet(bed: Bed) -> Iterator[None]:
     exchange, *peers = bed
     for peer in peers:
-        peer.received.clear()
+        peer.begin_anew()
     for line in peers[:2]:
         line.does(*ANSWER)
         line.times.clear()
-        line.dialogs.clear()
     yield
     with exchange.ami() as ami:
         for channel in exchange.channels():
             with contextlib.suppress(AmiError):  # the other leg takes it along
                 ami.hangup(channel)
-    for peer in peers:
-        peer.dialogs.clear()
     eventually(lambda: not exchange.channels(), "no channel is left over")
 
 
