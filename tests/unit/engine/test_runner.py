@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.core.errors import UnavailableError
+from appliance.engine.processes import Interrupted, interruptible
 from appliance.engine.runner import CommandError, run
 
 
@@ -69,3 +71,11 @@ def test_every_command_is_logged_without_its_secrets(caplog: pytest.LogCaptureFi
         run([sys.executable, "-c", "pass", "hunter2"], redact=["hunter2"])
     assert "exit code 0" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def test_an_interruption_ends_the_command(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    code = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); print('up', flush=True); time.sleep(60)"
+    with interruptible(), pytest.raises(Interrupted):
+        run([sys.executable, "-c", code], on_line=lambda _: signal.raise_signal(signal.SIGTERM))
+    assert not Path(f"/proc/{pid.read_text()}").exists()
