@@ -54,7 +54,7 @@ class Bed:
         return callees.answering(trace=False)
 
     def load(self, calls: int, rate: float) -> tuple[float, float, int]:
-        """(CPU ms per call, calls per second, failed) of one round."""
+        """(CPU ms per call, calls that were set up per second, calls that failed) of one round."""
         assert self.engine.pid is not None
         before, began = cpu_seconds(self.engine.pid), time.monotonic()
         callers = Sipp(self.phones, self.work / f"load-{self.name}-{began:.0f}", self.address)
@@ -62,7 +62,7 @@ class Bed:
         callers.finish(calls / rate + 60)
         failed = callers.statistics().get("failed", calls)
         took = time.monotonic() - began
-        return 1000 * (cpu_seconds(self.engine.pid) - before) / calls, calls / took, failed
+        return 1000 * (cpu_seconds(self.engine.pid) - before) / calls, (calls - failed) / took, failed
 
 
 def run(smoke: bool, say: Say) -> Result:
@@ -109,9 +109,10 @@ def measure(ours: Bed, base: Bed, system: System, plan: tuple[int, int, float], 
     baseline = {"cpu_ms_per_call": round(other, 2)}
     if not smoke:
         for bed, where in ((ours, result), (base, baseline)):
-            _cpu, speed, _lost = bed.load(2000, 400.0)
+            _cpu, speed, lost = bed.load(2000, 400.0)
             where["calls_per_second_at_saturation"] = round(speed, 1)
-            say(f"saturation: {bed.name} {speed:.0f} calls/s")
+            where["failed_at_saturation"] = lost
+            say(f"saturation: {bed.name} {speed:.0f} calls/s, {lost} failed besides")
     return Result("call_setup", result, baseline, TARGETS)
 
 
