@@ -74,7 +74,8 @@ def plan(json: Json = False) -> None:
         proposed = opened.propose_staged(author(), _("plan"))
     client = ApplierClient(Paths.default().applier_socket)
     try:
-        found = client.plan(proposed.number)
+        with progress(quiet=json, what=_("Planning …")):
+            found = client.plan(proposed.number)
     finally:
         with store() as opened:
             opened.withdraw(proposed.number)
@@ -171,12 +172,12 @@ def rollback(
 
 
 @contextmanager
-def progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+def progress(*, quiet: bool, what: str = "") -> Iterator[Callable[[str], None]]:
     """A moving line on a terminal that says which step is under way."""
     if quiet or not err.is_terminal:
         yield lambda _text: None
         return
-    with err.status(_("Committing …")) as status:
+    with err.status(what or _("Committing …")) as status:
         yield lambda text: status.update(escape(translated(text)))
 
 
