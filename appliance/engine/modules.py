@@ -95,6 +95,8 @@ FUNCTIONS: Final = {
     "func_groupcount": "GROUP_COUNT: limits of trunks and between sites",
     "func_hangupcause": "HANGUPCAUSE: what a trunk answered, for failover",
     "func_logic": "IF, EXISTS, ISNULL",
+    "func_pjsip_aor": "PJSIP_AOR: the contacts of a device",
+    "func_pjsip_contact": "PJSIP_CONTACT: at which listener a phone registered",
     "func_sorcery": "AST_SORCERY: the applier reads changed objects back",
     "func_strings": "FILTER, LEN, FIELDQTY, REPLACE, PUSH",
 }
