@@ -36,6 +36,7 @@ class Upkeep:
         self._seen: Run | None = None
         self._ask_again = 0.0
         self._look_again = 0.0
+        self._restarted_for: Doors | None = None
 
     @property
     def engine_seen(self) -> Run | None:
@@ -81,8 +82,11 @@ class Upkeep:
             doors = link.doors(current.files)
             if not wrong and self._restart_mends(doors) and link.idle:
                 _log.warning("restarting_engine", reason=str(doors.mismatches[0]))
+                self._restarted_for = doors
                 link.restart()
                 return
+            if not doors.mismatches:
+                self._restarted_for = None
             wrong += doors.mismatches
             self._seen = run
             if wrong:
@@ -98,9 +102,9 @@ class Upkeep:
 
     def _restart_mends(self, doors: Doors) -> bool:
         """Only when it is started anew, the engine closes a listener of an apply that was undone, and opens one that it
-        has lost, if nobody else holds its port."""
+        has lost, if nobody else holds its port. If that didn't help, it isn't tried again."""
         link = self._service.applier.link
-        return bool(doors.mismatches) and not any(map(link.hindrance, doors.closed))
+        return bool(doors.mismatches) and doors != self._restarted_for and not any(map(link.hindrance, doors.closed))
 
     def _confirm(self) -> None:
         service = self._service

@@ -12,6 +12,7 @@ from appliance.applier.confirm import Pending
 from appliance.applier.journal import now
 from appliance.applier.options import Options
 from appliance.applier.service import Service
+from appliance.applier.sockets import Doors, Place
 from appliance.applier.upkeep import Upkeep
 from appliance.core.errors import ApplyError, InvalidError, NotFoundError, UnavailableError
 from appliance.core.model import Object
@@ -200,3 +201,39 @@ class TestSchedule:
         assert answer["state"] == "scheduled"
         service.schedule.cancel(answer["revision"])
         assert not store.candidate("test")
+
+
+class Deaf:
+    """An engine that listens somewhere that no listener says, whatever is done; it has taken everything else."""
+
+    def __init__(self) -> None:
+        self.run, self.answers, self.idle, self.restarts = (1, 1), True, True, 0
+
+    def doors(self, _: object) -> Doors:
+        return Doors({}, (Place("tcp", "192.0.2.1", 5099),))
+
+    def hindrance(self, _: object) -> str:
+        return ""
+
+    def restart(self) -> None:
+        self.restarts += 1
+        self.run = (1, self.run[1] + 1)
+
+
+def test_a_restart_that_mends_nothing_is_not_tried_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, upkeep = Deaf(), Upkeep(service)
+    for name in ("run", "answers", "idle"):
+        monkeypatch.setattr(type(service.applier.link), name, property(lambda _, name=name: getattr(engine, name)))
+    for name in ("doors", "hindrance", "restart"):
+        monkeypatch.setattr(service.applier.link, name, getattr(engine, name))
+    monkeypatch.setattr(type(service.applier), "verify", lambda *_, **__: [])
+    engine.idle = False
+    upkeep.tend()
+    assert engine.restarts == 0, "a call would have been dropped"
+    assert "5099" in service.state()["last_error"]["message"]
+    engine.idle = True
+    for _ in range(3):
+        upkeep._ask_again = 0
+        upkeep.tend()
+    assert engine.restarts == 1
+    assert service.state()["verified"] is False
