@@ -11,6 +11,7 @@ from appliance.applier import plan as plans
 from appliance.applier.apply import KEPT
 from appliance.applier.generations import Generation, Generations
 from appliance.applier.journal import LastError, Transaction
+from appliance.applier.journal import State as Journalled
 from appliance.applier.options import Configuration
 from appliance.applier.plan import Files
 from appliance.applier.schedule import without
@@ -37,10 +38,13 @@ def converged(service: Service, *, first: bool) -> Configuration:
     before = generations.current()
     lost = service.desired.unreadable(document)
     kept: frozenset[str] = frozenset()
-    if lost and before is not None and before.revision == head.number:
-        # Made when its secrets could still be opened: phones know these passwords, and none would know new ones.
-        generation = before
-        kept = frozenset(name for name, file in files.items() if not before.holds(name, plans.text_of(file)))
+    made = _made_of(generations, state, head.number) if lost else None
+    if made is not None:
+        # When its secrets could still be opened: phones know these passwords, and none would know new ones.
+        generation = made
+        kept = frozenset(name for name, file in files.items() if not made.holds(name, plans.text_of(file)))
+        if made != before:
+            generations.switch(made)
     else:
         generation = _generation_of(generations, files, head.number)
     untouched = state.transaction is None and before == generation
@@ -99,6 +103,13 @@ def _generation_of(generations: Generations, files: Files, revision: int) -> Gen
     if found != current:
         generations.switch(found)
     return found
+
+
+def _made_of(generations: Generations, state: Journalled, revision: int) -> Generation | None:
+    """The generation on the disk that was in force for a revision, or was written for it."""
+    there = generations.all()[::-1]
+    known = (each for each in there if (state.revision, state.generation) == (revision, each.number))
+    return next(known, None) or next((each for each in there if each.revision == revision), None)
 
 
 def _unreadable(revision: int, lost: list[str]) -> LastError:

@@ -67,6 +67,38 @@ def test_phones_keep_their_passwords_when_the_key_is_lost(
     assert {fault.severity for fault in told} == {"warning" if damage == "another" else "error"}
 
 
+@pytest.mark.parametrize("journal", ["kept", "lost"])
+def test_they_keep_them_also_when_an_apply_was_cut_short(
+    committed: Service, store: Store, paths: Paths, journal: str
+) -> None:
+    head, before = committed.journal.state, pjsip(paths)
+    listener = Listener(id="other", name="Other", transport=Transport.TCP, address="127.0.0.1", port=5070)
+    number = propose(store, listener)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "promote", lambda _: None)  # it comes as far as the commit, and no further
+        patch.setattr(committed, "_settle", lambda *_, **__: None)
+        committed.apply(number, OFFLINE)
+    assert pjsip(paths) != before
+    committed.journal.update(
+        revision=head.revision, generation=head.generation, transaction=committed.journal.state.transaction
+    )
+    if journal == "lost":
+        paths.applier_state.unlink()
+    paths.secret_key.unlink()
+    started(paths, store)
+    assert pjsip(paths) == before
+
+
+def test_they_keep_them_when_the_files_were_made_for_an_earlier_revision_of_the_same_content(
+    committed: Service, store: Store, paths: Paths
+) -> None:
+    before = pjsip(paths)
+    (paths.engine.current / ".revision").write_text("99")
+    paths.secret_key.unlink()
+    started(paths, store)
+    assert pjsip(paths) == before
+
+
 def spoil(key: Path, damage: str) -> None:
     if damage == "lost":
         key.unlink()
