@@ -129,9 +129,8 @@ class Server:
     def _take(self, connection: socket.socket) -> None:
         if not self._slots.acquire(blocking=False):
             busy = UnavailableError("too many connections to the applier", "try again", error_id="busy")
-            with connection, contextlib.suppress(OSError):
-                connection.settimeout(0.2)
-                connection.sendall(_line({"ok": False, "error": protocol.error_json(busy)}))
+            with connection:
+                _turn_away(connection, busy, 0.2)
             return
         thread = threading.Thread(target=self._converse, args=(connection,), name="request")
         self._busy.add(thread)
@@ -156,9 +155,7 @@ class Server:
         if uid in {0, os.geteuid()} or (self._group is not None and self._group in groups_of(pid, gid)):
             return
         error = CentralinoError("you may not use the applier", f"be a member of {GROUP}", error_id="forbidden")
-        with contextlib.suppress(OSError):
-            connection.settimeout(1)
-            connection.sendall(_line({"ok": False, "error": protocol.error_json(error)}))
+        _turn_away(connection, error, 1)
         raise error
 
     def _read(self, connection: socket.socket, buffer: bytearray) -> bytes | None:
@@ -237,6 +234,20 @@ class Server:
                 return service.state()
             case CheckRequest():
                 return {"mismatches": service.check()}
+
+
+def _turn_away(connection: socket.socket, error: CentralinoError, within_s: float) -> None:
+    """Say why, and wait until the peer has gone or the time is over: what it sent and nobody read would have the kernel
+    throw our answer away when we close."""
+    deadline = time.monotonic() + within_s
+    with contextlib.suppress(OSError):
+        connection.settimeout(within_s)
+        connection.sendall(_line({"ok": False, "error": protocol.error_json(error)}))
+        connection.shutdown(socket.SHUT_WR)
+        while (left := deadline - time.monotonic()) > 0:
+            connection.settimeout(left)
+            if not connection.recv(65536):
+                break
 
 
 def groups_of(pid: int, gid: int) -> set[int]:

@@ -147,10 +147,11 @@ def test_another_user_is_refused_even_if_the_socket_lets_them_in(service: Servic
 
 
 _ASK = """
-import socket, sys
+import select, socket, sys
 with socket.socket(socket.AF_UNIX) as s:
     s.settimeout(10)
     s.connect(sys.argv[1])
+    select.select([s], [], [], 10)  # the refusal is there before the question is sent
     s.sendall(b'{"op":"state"}\\n')
     print(s.makefile().readline())
 """
