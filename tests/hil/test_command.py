@@ -108,6 +108,16 @@ def test_status_counts_phones_and_calls(office: Office, run: As) -> None:
     office.quiet()
 
 
+def test_an_account_is_shown_again(office: Office, run: As) -> None:
+    password = office.password("201-1")
+    uri = f"sip:201-1:{password}@{office.address}:5060;transport=udp"
+    assert run.json("account", "201-1") == {"user": "201-1", "password": password, "uri": uri}
+    said = run("account", "201-1")
+    assert said.startswith(f"User 201-1, password {password}\n{uri}\n")
+    assert "▀" in said
+    assert "no device 'nobody'" in run.refused("account", "nobody")
+
+
 def test_verify_and_doctor_find_nothing(run: As) -> None:
     assert {item["error_id"] for item in run.json("verify")} == {"no_emergency_way_out"}  # the office has no trunk
     assert run("verify") == ""
