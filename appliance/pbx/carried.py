@@ -30,6 +30,9 @@ EXTENSION: Final = _field("extension")
 """Expression: id of that extension."""
 SITE: Final = _field("site")
 """Expression: id of the site: the device's own, else its extension's."""
+PLACE: Final = f"${{IF($[${{LEN(${{PLACE}})}} > 0]?${{PLACE}}:{SITE})}}"
+"""Expression: id of the site where the other party of the call is. That is ``SITE`` until a call is sent on: from then on
+``SITE`` is whose rights count, and the variable ``PLACE`` tells where the channel itself stands (``SENT_ON``)."""
 CLASS: Final = _field("class")
 """Expression: id of the class of service."""
 CALLER_NUMBER: Final = _field("caller_number")

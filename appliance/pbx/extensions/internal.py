@@ -54,9 +54,9 @@ REGISTERED: Final = "Gosub(registered,${EXTEN},1)"
 """Leave only those devices in ``TO`` that can be reached now, each by the door where it is registered: voice is bound to
 that door's address."""
 
-THROUGH_LINK: Final = f'"{TO_LINKED}" != "" & "{carried.SITE}" != "" & "{TO_LINKED}" != "{carried.SITE}"'
+THROUGH_LINK: Final = f'"{TO_LINKED}" != "" & "{carried.PLACE}" != "" & "{TO_LINKED}" != "{carried.PLACE}"'
 """Condition: the extension in ``TO`` is at another site than the caller, and a thin link may lie between."""
-_ELSEWHERE: Final = f'("{TO_LINKED}" != "" & "{TO_LINKED}" != "{carried.SITE}")'
+_ELSEWHERE: Final = f'("{TO_LINKED}" != "" & ("{TO_LINKED}" != "{carried.SITE}" | "${{PLACE}}" != ""))'
 _ABSENT: Final = " | ".join(f'"${{DEVICE_STATE({device}):0:2}}" = "UN"' for device in (TO_FIRST, TO_SECOND))
 """One of the first two devices seems not to be registered: its state is UNAVAILABLE or UNKNOWN. Seems: states follow
 registrations a moment later, so they only decide whether the contacts themselves are looked at, which takes longer."""
@@ -101,6 +101,7 @@ def ring() -> tuple[str, ...]:
         "unknown: Hangup(1)",
         f"forward: {first}",
         stop,
+        links.SENT_ON,
         "Set(REDIRECTING(from-num,i)=${EXTEN})",
         "Set(REDIRECTING(reason,i)=cfu)",
         "Set(REDIRECTING(count,i)=$[0${REDIRECTING(count)} + 1])",

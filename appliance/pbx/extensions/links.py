@@ -3,12 +3,15 @@
 ``link,s,1(<site>,<where>)`` is asked before a call between the caller's site and another one is placed. It returns
 ``full``, or nothing: then the call is counted on the caller's channel, or with *where* ``legs`` on the legs that are
 called; ``TO_OPTIONS`` are the options of Dial by which those legs offer the link's codecs only. ``link,free,1`` forgets
-what a call that wasn't answered has taken. Emergency calls don't ask.
+what a call that wasn't answered has taken; ``link,sent-on,1`` does the same for a call that is sent on, and notes in
+``PLACE`` where the party stands that stays in the call. Emergency calls don't ask.
 """
 
 from __future__ import annotations
 
-from appliance.core.asterisk import ConfFile, Section, dialplan
+from typing import Final
+
+from appliance.core.asterisk import ConfFile, Section, dialplan, lookup
 from appliance.core.document import Document
 from appliance.organisation.model import Site
 from appliance.pbx import carried
@@ -18,14 +21,14 @@ from appliance.pbx.media.model import CodecPolicy
 
 def context() -> Section:
     """The subroutines."""
-    found = f"${{AST_CONFIG(tables/links.conf,{carried.SITE},${{ARG1}})}}"
+    found = f"${{AST_CONFIG(tables/links.conf,{carried.PLACE},${{ARG1}})}}"
     return dialplan(
         "link",
         (
             "s",
             (
                 "Gosub(link,free,1)",
-                f'GotoIf($["{carried.SITE}" = ""]?none)',
+                f'GotoIf($["{carried.PLACE}" = ""]?none)',
                 f"Set(ARRAY(LINK,LINK_MAX,LINK_CODECS)={found})",
                 'GotoIf($["${LINK}" = ""]?none)',
                 'GotoIf($["${LINK_MAX}" != "" & ${GROUP_COUNT(${LINK}@link)} >= 0${LINK_MAX}]?full)',
@@ -41,6 +44,17 @@ def context() -> Section:
             ("Set(GROUP(link)=)", "Set(__LINK_LEGS=)", "Set(__LINK_CODECS=)", "Set(TO_OPTIONS=)", "Return()"),
         ),
         (
+            "sent-on",
+            (
+                # The channel's own name tells which device or trunk it is, whoever called and whoever sends the call on.
+                "Set(LOCAL(own)=${CHANNEL(name):6:-9})",
+                "Set(LOCAL(own)=${CUT(own,@,1)})",
+                f"Set(LOCAL(row)={lookup('devices', 'own')})",
+                "ExecIf($[${LEN(${row})} > 0]?Set(__PLACE=${CUT(row,|,4)}))",
+                "Goto(free,1)",
+            ),
+        ),
+        (
             "narrow",
             (
                 'ExecIf($["${LINK_LEGS}" != ""]?Set(GROUP(link)=${LINK_LEGS}))',
@@ -49,6 +63,10 @@ def context() -> Section:
             ),
         ),
     )
+
+
+SENT_ON: Final = "Gosub(link,sent-on,1)"
+"""Step for a call that is sent on: what it took of a link is given back, and who remains is known by its place."""
 
 
 def linked_sites(document: Document) -> frozenset[str]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from appliance.core.asterisk import Section, dialplan, lookup
 from appliance.pbx import carried
+from appliance.pbx.extensions.links import SENT_ON
 from appliance.pbx.routing.destinations import hop
 
 NO_NUMBER: Final = 28
@@ -36,6 +37,7 @@ def sent_on(context: str, channel_variable: str, reach: str, targets: tuple[str,
     steps = (
         numbers_only("invalid"),
         *hop(),
+        SENT_ON,
         f"Set(SENT_ON_BY=${{{channel_variable}:6:-9}})",
         "Set(SENT_ON_BY=${CUT(SENT_ON_BY,@,1)})",
         f"Set({carried.FROM}={lookup('devices', 'SENT_ON_BY')})",

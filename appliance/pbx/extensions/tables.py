@@ -16,6 +16,8 @@ from appliance.pbx.extensions.model import BusyPolicy, Device, Extension
 from appliance.pbx.extensions.resolve import display_name, identity
 from appliance.pbx.media.doors import doors
 from appliance.pbx.media.model import Listener
+from appliance.pbx.trunks.endpoint import endpoint_name
+from appliance.pbx.trunks.model import Trunk
 
 TO: Final = "TO"
 """The variable that holds a row of ``tables/extensions.conf``, its columns separated by ``|``: all that is known about
@@ -67,7 +69,7 @@ def tables(document: Document, installation: Installation) -> tuple[ConfFile, ..
         table("names", [(item.number, display_name(document, item)) for item in extensions]),
         table("extensions", rows),
         table("hints", [(item.number, _hint(dialled.get(item.id, []))) for item in extensions]),
-        table("devices", _devices(document)),
+        table("devices", (*_devices(document), *_trunks(document))),
         table("sites", [(site.id, site.time_zone) for site in document.all(Site).values()]),
         links(document),
     )
@@ -123,3 +125,10 @@ def _devices(document: Document) -> Iterator[tuple[str, str]]:
             device.id,
             carried.packed("", own.number, own.extension, own.site, own.class_of_service, own.caller_number),
         )
+
+
+def _trunks(document: Document) -> Iterator[tuple[str, str]]:
+    """The same of trunks at a site, by the name of their endpoint: only where they stand."""
+    for trunk in document.all(Trunk).values():
+        if trunk.site is not None:
+            yield endpoint_name(trunk.id), carried.packed(site=trunk.site)
