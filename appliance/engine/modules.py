@@ -93,8 +93,6 @@ FUNCTIONS: Final = {
     "func_devstate": "DEVICE_STATE: which phones may ring",
     "func_dialplan": "DIALPLAN_EXISTS",
     "func_groupcount": "GROUP_COUNT: limits of trunks and between sites",
-    "func_pjsip_aor": "the contact of a device",
-    "func_pjsip_contact": "by which listener a device is registered: it is called there",
     "func_hangupcause": "HANGUPCAUSE: what a trunk answered, for failover",
     "func_logic": "IF, EXISTS, ISNULL",
     "func_pjsip_aor": "PJSIP_AOR: the contacts of a device",

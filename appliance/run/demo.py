@@ -98,7 +98,6 @@ def _organisation() -> _Rows:
                 "class_of_service": "standard",
                 "emergency_number": MAIN_NUMBER,
                 "trunks": ["line-1"],
-                "links": [{"to": "torino", "codec_policy": "thin", "max_calls": 4}],
             },
         ),
         (
@@ -112,6 +111,7 @@ def _organisation() -> _Rows:
                 "caller_number": "+390110000300",
                 "emergency_number": "+390110000300",
                 "trunks": ["line-1"],
+                "links": [{"to": "milano", "codec_policy": "thin", "max_calls": 4}],
             },
         ),
         ("role", {"id": "administrator", "name": "Administrator", "permissions": ["*:edit"]}),

@@ -16,6 +16,7 @@ from appliance.core.model import Object
 from appliance.organisation.model import Company, Person, Site
 from appliance.pbx import carried
 from appliance.pbx.context import Installation
+from appliance.pbx.extensions.links import thin_codecs
 from appliance.pbx.extensions.model import Device, Extension
 from appliance.pbx.extensions.resolve import Identity, identity
 from appliance.pbx.media.codecs import STANDARD, allow
@@ -82,7 +83,7 @@ def sections(document: Document, installation: Installation) -> Iterator[Section
         yield from known[1]
 
 
-def _sources(document: Document, device: Device) -> tuple[Object | None, ...]:
+def _sources(document: Document, device: Device) -> tuple[object, ...]:
     """Every object that a device's sections are made of: kept in step with `identity` and `allow`."""
     extension = document.get(Extension, device.extension)
     site = document.get(Site, device.site or extension.site)
@@ -96,6 +97,7 @@ def _sources(document: Document, device: Device) -> tuple[Object | None, ...]:
         document.find(ClassOfService, class_of_service),
         document.find(CodecPolicy, device.codec_policy) or document.find(CodecPolicy, STANDARD),
         None if person is None or person.language is None else person,
+        thin_codecs(document, site),
     )
 
 
@@ -153,7 +155,12 @@ def _options(document: Document, device: Device, caller: Identity) -> Iterator[t
     yield "auth", device.id
     yield "identify_by", "username,auth_username"
     yield "aors", device.id
-    yield "allow", allow(document, device.codec_policy)
+    thin = thin_codecs(document, document.get(Site, caller.site))
+    yield "allow", allow(document, device.codec_policy, thin)
+    if thin:
+        # Its own calls are answered when they come in, before anybody knows where they go: the link's codecs come first
+        # in the answer, whatever the phone likes better, and phones speak the first one.
+        yield "codec_prefs_incoming_answer", "prefer: configured, operation: intersect, keep: all"
     yield "callerid", f"<{caller.number}>"
     yield "language", caller.language
     # Voice always passes through the engine: it knows when a leg is dead, and phones at two sites need no route.

@@ -7,8 +7,9 @@
 3. *Do not disturb* (``dnd/<extension id>``): busy (486).
 4. *Own number*: busy.
 5. *Busy policy*: with ``busy``, any channel of any of its devices, ringing ones included, makes it busy.
-6. *Thin link* between the sites: beyond its number of calls 503; its codecs only, towards the called devices. (The codec
-   towards the caller was agreed when its INVITE came in, before anybody knew where it goes.)
+6. *Thin link* between the sites: beyond its number of calls 503; its codecs only, towards the called devices. (Towards the
+   caller the codec was agreed when its INVITE came in, before anybody knew where it goes: devices at the site where the
+   link stands are answered with its codecs first.)
 7. All registered devices ring, first answer wins, the others are told that it was answered elsewhere (RFC 3326).
    Nobody answers: 480; all busy: 486; none registered: 480.
 8. A phone that *redirects* (302) is followed once none of the others has answered, with the rights of the class of that

@@ -16,7 +16,7 @@ from appliance.core.document import Document
 from appliance.organisation.model import Site
 from appliance.pbx import carried
 from appliance.pbx.media.codecs import codecs_line
-from appliance.pbx.media.model import CodecPolicy
+from appliance.pbx.media.model import Codec, CodecPolicy
 
 
 def context() -> Section:
@@ -67,6 +67,13 @@ def context() -> Section:
 
 SENT_ON: Final = "Gosub(link,sent-on,1)"
 """Step for a call that is sent on: what it took of a link is given back, and who remains is known by its place."""
+
+
+def thin_codecs(document: Document, site: Site) -> tuple[Codec, ...]:
+    """Codecs that devices at a site speak first: those of its own links. The site at which a link stands is the one behind
+    the thin line; a link that stands at the other one says nothing about it."""
+    policies = (document.find(CodecPolicy, link.codec_policy) for link in site.links)
+    return tuple(dict.fromkeys(codec for policy in policies if policy is not None for codec in policy.codecs))
 
 
 def linked_sites(document: Document) -> frozenset[str]:

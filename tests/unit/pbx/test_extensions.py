@@ -95,6 +95,22 @@ def test_a_device_whose_doors_differ_in_voice_is_dialled_where_it_is_registered(
     assert len(row(document(same, device(allowed_transports=udp)))) == 10
 
 
+def test_devices_behind_a_thin_line_speak_its_codecs_first() -> None:
+    thin = ("codec_policy", {"id": "thin", "name": "T", "codecs": ["ulaw"]})
+    linked = ("site", {"id": "branch", "name": "B", "company": "c", "links": [{"to": "hq", "codec_policy": "thin"}]})
+    (far,) = endpoints(document(thin, linked, device(site="branch"))).values()
+    assert far["allow"] == ["!all,ulaw,opus,g722,alaw"]
+    assert far["codec_prefs_incoming_answer"] == ["prefer: configured, operation: intersect, keep: all"]
+    (near,) = endpoints(document(thin, linked, device())).values()
+    assert near["allow"] == ["!all,opus,g722,alaw,ulaw"]
+    assert "codec_prefs_incoming_answer" not in near
+    before = document(thin, linked, device(site="branch"))
+    assert endpoints(before)
+    wider = make(KINDS, "codec_policy", {"id": "thin", "name": "T", "codecs": ["alaw"]})
+    (changed,) = endpoints(before.with_changes([wider])).values()
+    assert changed["allow"] == ["!all,alaw,opus,g722,ulaw"]
+
+
 def test_a_browser_has_its_bare_name_and_decoys_everywhere_else() -> None:
     found = endpoints(document(device(allowed_transports=["wss"], media_security="dtls")))
     assert found.pop("d")["webrtc"] == ["yes"]

@@ -1,13 +1,16 @@
-"""Calls that are sent on: a thin link counts those whose talking parties are at its two ends, and no others."""
+"""Thin links: both legs speak their codecs, and calls that are sent on count where the talking parties are."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
+from sipmessage import Response
 
 from tests.hil.agents.process import AgentError
 from tests.hil.agents.softphone import Call, SoftPhone
+from tests.hil.agents.tap import Tap
 from tests.hil.office import Office, Row, open_office
 
 BRANCH: list[Row] = [
@@ -96,3 +99,15 @@ def test_a_forward_back_to_the_branch_takes_nothing_of_the_link(office: Office) 
     call.established()
     assert is_free(office)
     at_home.hangup()
+
+
+def test_the_caller_behind_the_thin_line_speaks_its_codec_too(office: Office) -> None:
+    far, near = phone(office, "301-1"), phone(office, "201-1")  # both like A-law better
+    call, at_near = connected(far, near, "201")
+    answers = [m for m in far.messages(call.id) if isinstance(m, Response) and m.code == 200 and m.body]
+    assert re.search(rb"^m=audio \d+ \S+ 0 ", answers[0].body, re.M), answers[0].body
+    with Tap(office.desk, office.work / "codec.pcap") as tap:
+        assert near.hears(far.tone_hz).listen(far.tone_hz).good()
+        codecs = {codec for stream in tap.streams(to=office.address) for codec in stream.payload_types}
+    assert codecs == {0}
+    at_near.hangup()
