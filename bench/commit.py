@@ -61,6 +61,8 @@ def run(smoke: bool, say: Say) -> Result:
                 baseline = {"bare_pjsip_reload_s": bare_reload(system, ami)}
                 say(f"bare reload of {len(system.passwords)} devices: {baseline['bare_pjsip_reload_s']} s")
             figures["log_troubles"] = len(troubles(system.log()))
+            for line in troubles(system.log()):
+                say(f"the engine complained: {line}")
             figures["log_known"] = len(system.log()) - figures["log_troubles"]
             figures["export_s"] = clock(lambda: centralino(system, "export", str(Path(folder) / "export.yaml")))
             say(f"export: {figures['export_s']} s")
