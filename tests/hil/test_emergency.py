@@ -21,7 +21,7 @@ Bed = tuple[Exchange, Line, Line, Phone, Phone]
 @pytest.fixture(scope="module")
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     world = rows(
-        trunks={"a": {"max_calls": 1}},
+        trunks={"a": {"max_calls": 1}, "b": {"max_calls": 2}},
         more=[
             ("class_of_service", {"id": "nothing", "name": "Nothing", "allow": ["internal"], "deny_prefixes": ["+"]}),
             # A handset of the branch's extension that was carried to the head office: its place counts.
@@ -123,6 +123,21 @@ def test_an_emergency_call_never_ends_another(bed: Bed) -> None:
     assert [request.uri.user for request in a.invites] == ["112", "118"]
     assert "BYE" not in a.methods()
     assert not b.invites
+
+
+def test_a_call_back_is_the_last_that_is_given_up(bed: Bed) -> None:
+    exchange, _, b, _, branch = bed
+    assert branch.dial("112").code == 200
+    branch.hangup(branch.dialogs.pop())
+    eventually(lambda: not exchange.channels(), "the emergency call is over")
+    branch.register()
+    answering = b.call(BRANCH_MAIN, "+390200000112", "198.51.100.10")
+    assert branch.dial(OUTSIDE).code == 200
+    assert branch.dial("118").code == 200
+    assert [request.uri.user for request in b.invites] == ["112", "+390200000999", "118"]
+    ended = [m.call_id for m in b.received if getattr(m, "method", "") == "BYE"]
+    assert answering.call_id not in ended
+    assert b.invites[1].call_id in ended
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def _place() -> Section:
                 "Set(__DIVERTED=)",
                 # For whoever in the house must know: before anything can fail.
                 f"UserEvent(Emergency,Number: ${{EXTEN}},Site: {carried.SITE},Device: {carried.DEVICE})",
+                "Set(GLOBAL(EMERGENCY_AT)=${EPOCH})",
                 f"Set(__EMERGENCY_CLI={carried.EMERGENCY_NUMBER})",
                 f"GotoIf(${{DIALPLAN_EXISTS({own},${{EXTEN}},1)}}?{own},${{EXTEN}},1)",
                 "Goto(emergency-rest,${EXTEN},1)",

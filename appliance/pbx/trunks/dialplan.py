@@ -38,6 +38,8 @@ SILENCE_SECONDS: Final = 3.5
 RING_SECONDS: Final = 180
 """The longest that a called party may ring: networks give up before."""
 EMERGENCY_RING_SECONDS: Final = 120
+CALL_BACK_SECONDS: Final = 3600
+"""So long after an emergency call a call from outside may be an answer to it."""
 TRUNKS_OWN_REASONS: Final = "^SIP (3..|40[012378]|415|488|5..|606)"
 
 
@@ -74,16 +76,21 @@ def common() -> tuple[Section, ...]:
             ),
         ),
         dialplan(
-            "make-room",  # (trunk id): ends one call of a trunk that isn't an emergency call
+            "make-room",  # (trunk id): ends one call of a trunk that isn't an emergency call, a possible call-back last
             (
                 "s",
                 (
                     "Set(LOCAL(calls)=${CHANNELS(^PJSIP/trunk-${ARG1}-[0-9a-f]+$)})",
-                    "more: Set(LOCAL(one)=${SHIFT(calls, )})",
-                    'GotoIf($["${one}" = ""]?done)',
-                    'GotoIf($["${IMPORT(${one},CALL_KIND)}" = "emergency"]?more)',
-                    "SoftHangup(${one})",
+                    "Set(LOCAL(left)=${calls})",
+                    "more: Set(LOCAL(one)=${SHIFT(left, )})",
+                    'GotoIf($["${one}" = ""]?rest)',
+                    'GotoIf($["${IMPORT(${one},CALL_KIND)}${IMPORT(${one},CALL_BACK)}" != ""]?more)',
+                    "end: SoftHangup(${one})",
                     "Wait(0.3)",  # its BYE leaves before our INVITE
+                    "Return()",
+                    "rest: Set(LOCAL(one)=${SHIFT(calls, )})",
+                    'GotoIf($["${one}" = ""]?done)',
+                    'GotoIf($["${IMPORT(${one},CALL_KIND)}" = "emergency"]?rest:end)',
                     "done: Return()",
                 ),
             ),
@@ -200,6 +207,8 @@ def _inbound(trunk: Trunk, provider: Provider, country: str, outside_prefix: str
     steps = [
         f"Set(GROUP(trunk)={trunk.id})",
         f"Set(__FROM_TRUNK={trunk.id})",
+        # It may be the emergency services who call back: see make-room.
+        f"ExecIf($[${{EPOCH}} - 0${{EMERGENCY_AT}} < {CALL_BACK_SECONDS}]?Set(CALL_BACK=1))",
         *((f"Set({carried.FROM}={carried.packed(site=trunk.site)})",) if trunk.site else ()),
         "Set(CALLED=${FILTER(+0-9,${EXTEN})})",
         normalise(called_from_wire("CALLED", provider), provider.country),
