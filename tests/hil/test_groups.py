@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator, Sequence
 
 import pytest
+from sipmessage import Request
 
 from tests.hil.agents.process import eventually
-from tests.hil.agents.softphone import SoftPhone
+from tests.hil.agents.softphone import Call, SoftPhone
 from tests.hil.office import Office, Row, open_office, talk
 
 
@@ -32,6 +33,8 @@ GROUPS = [
     group("402", "round_robin", [("203", 0), ("204", 0), ("205", 0)], no_answer={"type": "extension", "extension": "ext-202"}),
     group("403", "all", [("203", 0), ("204", 3)], ring_seconds=20),
     group("405", "all", [("203", 0), ("301", 0)]),
+    group("406", "all", [("203", 0), ("205", 0), ("204", 1)], ring_seconds=20),
+    ("extension", {"id": "ext-205", "number": "205", "label": "Desk 205", "site": "hq", "busy_policy": "busy"}),
     group("404", "all", [("206", 0)], no_answer={"type": "hangup", "reason": "busy"}),
 ]  # fmt: skip
 
@@ -135,6 +138,58 @@ def test_a_delayed_member_rings_later_and_talks_as_well(office: Office) -> None:
     heard = one.hears(four.tone_hz).listen(four.tone_hz), four.hears(one.tone_hz).listen(one.tone_hz)
     assert all(report.good() for report in heard), heard
     assert all("Local/" not in channel["Channel"] for channel in office.ami.channels())
+    call.hangup()
+
+
+def test_who_lost_a_group_s_call_is_told_that_it_was_answered_elsewhere(office: Office) -> None:
+    """Also a member whose ringing began later: no phone shows a missed call (RFC 3326)."""
+    one, three, four = (office.phone(f"{number}-1") for number in (201, 203, 204))
+    call = one.call("403").ringing()
+    early, late = three.incoming(), four.incoming(10)
+    late.answer()
+    early.closed()
+    assert "cause=200" in cancelled(three, early)
+    call.hangup()
+    late.closed()
+    call = one.call("403").ringing()
+    early, late = three.incoming(), four.incoming(10)
+    early.answer()
+    late.closed()
+    assert "cause=200" in cancelled(four, late)
+    call.hangup()
+    early.closed()
+
+
+def cancelled(phone: SoftPhone, call: Call) -> str:
+    """The reason that a phone was given for the end of its ringing."""
+    return next(
+        m.headers.get("Reason") or ""
+        for m in phone.messages(call.id)
+        if isinstance(m, Request) and m.method == "CANCEL"
+    )
+
+
+def test_an_extension_that_takes_one_call_at_a_time(office: Office) -> None:
+    """Busy policy ``busy``: for its own calls, and as a member of a group."""
+    one, two, three, five = (office.phone(f"{number}-1") for number in (201, 202, 203, 205))
+    mine = five.call("202").ringing()
+    two.incoming().answer()
+    mine.established()
+    assert one.call("205").closed(20).startswith("486")
+    call = one.call("406").ringing()
+    incoming = three.incoming().answer()
+    call.established()
+    assert not ringing(five)
+    call.hangup()
+    incoming.closed()
+    mine.hangup()
+    office.quiet()
+    talk(one, five, one.call("205"))
+    call = one.call("406").ringing()
+    other = three.incoming()
+    five.incoming().answer()
+    call.established()
+    other.closed()
     call.hangup()
 
 

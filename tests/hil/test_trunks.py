@@ -13,12 +13,19 @@ from tests.hil.outside_world import MAIN, Exchange, Line, Phone, rows
 OUTSIDE = "00200000999"
 ANSWER = ((0, "180 Ringing"), (0.1, "200 OK"))
 
+ROUTES: list[tuple[str, dict[str, object]]] = [
+    ("trunk_group", {"id": "both", "name": "Both", "trunks": ["b", "a"]}),
+    ("outbound_route", {"id": "rome", "name": "Rome", "order": 2, "prefixes": ["+3906"], "trunks": ["both"]}),
+    ("outbound_route", {"id": "rome-from-the-branch", "name": "Rome from the branch", "order": 1, "prefixes": ["+3906"], "sites": ["branch"], "trunks": ["a"]}),
+]  # fmt: skip
+ROME = "00600000001"
+
 
 @pytest.fixture(scope="module")
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Exchange, Line, Line, Phone]]:
     with (
         Network() as net,
-        Exchange(net, tmp_path_factory.mktemp("trunks"), rows(trunks={"a": {"max_calls": 2}})) as exchange,
+        Exchange(net, tmp_path_factory.mktemp("trunks"), rows(trunks={"a": {"max_calls": 2}}, more=ROUTES)) as exchange,
         exchange.line("a") as a,
         exchange.line("b") as b,
         exchange.phone() as phone,
@@ -58,6 +65,25 @@ def test_a_trunk_that_refuses_for_its_own_reasons_is_left_at_once(
     assert phone.dial(OUTSIDE).code == 200
     assert b.at - a.at < 1
     assert b.first.uri.user == "+390200000999"
+
+
+def test_a_groups_trunks_are_taken_in_its_order(bed: tuple[Exchange, Line, Line, Phone]) -> None:
+    _, a, b, phone = bed
+    assert phone.dial(ROME).code == 200
+    assert b.first.uri.user == "+390600000001"
+    assert not a.invites
+    b.does((0, "503 Service Unavailable"))
+    assert phone.dial(ROME).code == 200
+    assert a.first.uri.user == "+390600000001"
+
+
+def test_the_callers_site_says_which_route_is_taken(bed: tuple[Exchange, Line, Line, Phone]) -> None:
+    exchange, a, b, _ = bed
+    with exchange.phone("301-1") as branch:
+        assert branch.dial(ROME).code == 200
+        assert a.first.uri.user == "+390600000001"
+        assert not b.invites
+        branch.hangup(branch.dialogs.pop())
 
 
 def test_a_silent_trunk_is_left_within_four_seconds(bed: tuple[Exchange, Line, Line, Phone]) -> None:
