@@ -240,9 +240,11 @@ def cdr_conf(_: EngineParams) -> ConfFile:
 
 
 def features_conf(_: EngineParams) -> ConfFile:
-    """No feature codes during a call: phones transfer by SIP, which the class of service can check."""
+    """No feature codes: phones transfer by SIP, which the class of service can check; ``*8`` would be the engine's own code
+    for picking up calls, before any service code of the document."""
     codes = ("blindxfer", "atxfer", "disconnect", "parkcall")
-    return _general("features.conf", *((code, "") for code in codes), section="featuremap")
+    general = Section("general", (("pickupexten", ""),))
+    return ConfFile("features.conf", (general, Section("featuremap", tuple((code, "") for code in codes))))
 
 
 def musiconhold_conf(_: EngineParams) -> ConfFile:

@@ -29,7 +29,8 @@ ROUND_TRIP_MAX_MS: Final = 10_000
 CONTEXT: Final = "leg-ended"
 """Context of the hangup handler."""
 REDIRECTED_CONTEXT: Final = "redirected"
-"""Where the handler goes on with a leg that may have been redirected (302): the extensions' dialplan has it."""
+"""Where the handler goes on with a leg that may have been redirected (302), or that ended by an attended transfer: the
+extensions' dialplan has it."""
 REDIRECTIONS: Final = "redirect"
 """Family of the engine's database by which a redirected leg tells its caller's, keyed by the call's linked id."""
 RUN_CONTEXT: Final = "engine-run"
@@ -54,7 +55,7 @@ def leg_ended() -> tuple[str, ...]:
     return (
         f"CELGenUserEvent({LEG_EVENT},{_ANSWER}|{_RTCP}|${{CHANNEL(audioreadformat)}}|${{CALL_KIND}})",
         # One step, not two: they count for every call.
-        f"ExecIf($[${{LEN(${{REDIRECTING(to-num)}})}}]?Goto({REDIRECTED_CONTEXT},s,1):Return())",
+        f"ExecIf($[${{LEN(${{REDIRECTING(to-num)}}${{ATTENDEDTRANSFER}})}}]?Goto({REDIRECTED_CONTEXT},s,1):Return())",
     )
 
 

@@ -151,7 +151,9 @@ def _media_bound(door: Door | None, *, fax: bool = False) -> tuple[tuple[str, st
 
 
 def _options(document: Document, device: Device, caller: Identity) -> Iterator[tuple[str, str]]:
-    yield "context", "from-device"
+    yield "context", "from-device" if caller.inside else "from-device-outside-only"
+    if not caller.inside:
+        yield "subscribe_context", "from-device"  # lamps
     yield "auth", device.id
     yield "identify_by", "username,auth_username"
     yield "aors", device.id

@@ -69,20 +69,33 @@ _DIAL: Final = f"Dial({TO_DEVICES},{TO_RING},Ii${{TO_OPTIONS}})"
 """I: name and number that the caller sees are those set before. i: Dial doesn't follow a phone's 302, for it takes the
 user part of the Contact literally, and ``sip:PJSIP%2Fnumber%40trunk@…`` would call anything past every check (app_dial.c,
 ``do_forward``). We follow it ourselves: see :func:`_redirection`."""
+_SHOWN_TO_DEVICE: Final = (
+    f"Set(ARRAY({TO},CONNECTEDLINE(num,i))={lookup('extensions', 'EXTEN')},${{EXTEN}})",
+    f"GotoIf({_SPECIAL}?decide)",
+    f"ring: Set(CONNECTEDLINE(name,i)={lookup('names', 'EXTEN')})",
+    _DIAL,
+)
+_SHOWN_TO_ANYBODY: Final = (
+    READ_EXTENSION,
+    f"GotoIf({_SPECIAL}?decide)",
+    'ring: GotoIf($["${FROM_TRUNK}" != ""]?dial)',  # whom its caller reached is no business of a provider's
+    "Set(CONNECTEDLINE(num,i)=${EXTEN})",
+    f"Set(CONNECTEDLINE(name,i)={lookup('names', 'EXTEN')})",
+    f"dial: {_DIAL}",
+)
+JOINED_WATCH: Final = "trunk-watch-joined"
+"""The history leaves out what watches trunks, by this name."""
 REDIRECT: Final = f"{legs.REDIRECTIONS}/${{CHANNEL(linkedid)}}"
 """Key in the engine's database by which the leg that was redirected tells the caller's, until that has read it. What a
 caller who hung up in the meantime left unread goes with the next start of the engine."""
 
 
-def ring() -> tuple[str, ...]:
-    """Ring extension ``${EXTEN}`` for a call from anywhere."""
+def ring(begin: tuple[str, ...]) -> tuple[str, ...]:
+    """Ring extension ``${EXTEN}``; ``begin``: the steps up to Dial."""
     first, stop = hop()
     sent_on_by = carried.packed("", "${EXTEN}", TO_ID, TO_SITE, TO_CLASS, TO_CALLER_NUMBER)
     return (
-        f"Set(ARRAY({TO},CONNECTEDLINE(num,i))={lookup('extensions', 'EXTEN')},${{EXTEN}})",
-        f"GotoIf({_SPECIAL}?decide)",
-        f"ring: Set(CONNECTEDLINE(name,i)={lookup('names', 'EXTEN')})",
-        _DIAL,
+        *begin,
         f"Set(REDIRECT=${{DB_DELETE({REDIRECT})}})",
         'GotoIf($["${REDIRECT}" != ""]?redirect)',
         "Goto(unanswered,${DIALSTATUS},1)",
@@ -100,7 +113,9 @@ def ring() -> tuple[str, ...]:
         "busy: Hangup(17)",
         "absent: Hangup(20)",
         "unknown: Hangup(1)",
-        f"forward: {first}",
+        # What the class allowed when the phone set it, or the number plan had, may be no more.
+        f"forward: GotoIf($[!${{DIALPLAN_EXISTS(sent-on-{TO_FORWARD},${{DB(forward/{TO_ID})}},1)}}]?busy)",
+        first,
         stop,
         links.SENT_ON,
         "Set(REDIRECTING(from-num,i)=${EXTEN})",
@@ -121,24 +136,58 @@ def ring() -> tuple[str, ...]:
 
 
 def _redirection() -> Section:
-    """A called phone answered 302: the end of its leg says where to, once nobody else has answered.
+    """What the end of a leg may lead to besides.
+
+    A called phone answered 302: the end of its leg says where to, once nobody else has answered.
 
     Runs in the leg's hangup handler, inside the caller's Dial. Nothing but digits and a plus is taken for a target, and
-    it is looked up in ``forwarded-…`` of the phone's own class, like the target of a transfer.
+    it is looked up in ``forwarded-…`` of the phone's own class, like the target of a transfer. A provider's 302 is no way.
     """
     target = "${REDIRECTING(to-num)}"
     number = f"${{FILTER(+0-9,{target})}}"
+    unlawful = '"${ATTENDEDTRANSFER:0:12}" = "PJSIP/trunk-" & "${TRANSFER_CONTEXT:0:16}" != "transfer-outside"'
+    watch = "v(JOINED=${ATTENDEDTRANSFER}^BY=${CHANNEL(name)})"
     return dialplan(
         legs.REDIRECTED_CONTEXT,
         (
             "s",
             (
+                f"GotoIf($[{unlawful}]?joined)",
                 # Who calls may have told of a diversion as well (Diversion, RFC 5806): that isn't what is meant here.
-                'GotoIf($["${HANGUPCAUSE_KEYS()}" = ""]?end)',
+                f'GotoIf($[${{LEN({target})}} = 0 | "${{HANGUPCAUSE_KEYS()}}" = ""]?end)',
+                'GotoIf($["${CHANNEL(name):0:12}" = "PJSIP/trunk-"]?end)',
                 'GotoIf($["${HANGUPCAUSE(${CHANNEL},tech):0:7}" != "SIP 302"]?end)',
                 f"GotoIf($[${{LEN({target})}} != ${{LEN({number})}}]?end)",
                 f"Set(DB({REDIRECT})=${{CHANNEL(name)}}|${{FORWARD_CONTEXT}}|{number})",
                 "end: Return()",
+                f"joined: Originate(Local/s@{JOINED_WATCH}/n,app,Wait,1,,10,a{watch})",
+                "Return()",
+            ),
+        ),
+    )
+
+
+def _joined_watch() -> Section:
+    """An outside party was handed on by an attended transfer of a phone that may not transfer outside: if it now talks to
+    another outside party, or is about to, both are hung up. See docs/decisions/0013-attended-transfers.md.
+    """
+    peer = "${IMPORT(${JOINED},BRIDGEPEER)}"
+    about_to = "${IMPORT(${JOINED},DIALEDPEERNAME):0:12}"
+    return dialplan(
+        JOINED_WATCH,
+        (
+            "s",
+            (
+                "Set(TRIES=0)",
+                "more: Wait(0.2)",
+                f"Set(PEER={peer})",
+                f'GotoIf($["${{PEER:0:12}}" = "PJSIP/trunk-" | "{about_to}" = "PJSIP/trunk-"]?both)',
+                'GotoIf($["${PEER}" != "" & "${PEER}" != "${BY}"]?done)',
+                "Set(TRIES=$[${TRIES} + 1])",
+                'GotoIf($["${IMPORT(${JOINED},CHANNEL)}" != "" & ${TRIES} < 900]?more)',
+                "done: Hangup()",
+                "both: SoftHangup(${JOINED})",
+                "Hangup()",
             ),
         ),
     )
@@ -147,10 +196,11 @@ def _redirection() -> Section:
 def contexts(patterns: Sequence[str]) -> Iterator[Section]:
     """The contexts of internal calls, for the patterns of the number plan's ranges."""
     hint = ("hint", f"{lookup('hints', 'EXTEN')}")
-    yield _context("internal", patterns, ring())
+    yield _context("internal", patterns, ring(_SHOWN_TO_ANYBODY))
     # The same once more with the caller's name before it: a jump between the two would be a step more.
-    yield _context("internal-from-device", patterns, (NAME_CALLER, *ring()), hint)
+    yield _context("internal-from-device", patterns, (NAME_CALLER, *ring(_SHOWN_TO_DEVICE)), hint)
     yield _redirection()
+    yield _joined_watch()
     yield dialplan(
         "registered",  # Dial would put two errors into the log for a device that isn't
         (

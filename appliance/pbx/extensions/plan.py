@@ -6,12 +6,16 @@ What other features may rely on (contexts; a call enters with its channel variab
     First context of every call from a device. Looks at ``emergency``, ``services``, ``groups``,
     ``internal-from-device`` (whose patterns cover the groups' numbers as well), ``site-prefixes``, ``outward``, and at
     last ``nobody``: 404, by a call that the history has, for numbers that aren't anywhere.
+``from-device-outside-only``
+    The same for devices whose class of service doesn't have the category ``internal``: 403 for extensions and groups. By the
+    endpoint's context, and not a step of each call.
 ``internal``
     Rings ``${EXTEN}`` for a call from anywhere: ``Goto(internal,<number>,1)``. Never returns.
-``sent-on-inside``, ``sent-on-outside``
-    Where a forwarded or transferred number is looked up: extensions and groups, and also outside numbers. Services and
-    emergency numbers aren't there: nobody can be sent to them.
-``transfer-inside``, ``transfer-outside``, ``forwarded-inside``, ``forwarded-outside``
+``sent-on-inside``, ``sent-on-outside``, ``sent-on-outside-only``, ``sent-on-nowhere``
+    Where a forwarded or transferred number is looked up: extensions (also behind a site's prefix) and groups; these and
+    outside numbers; outside numbers alone; nothing. Services and emergency numbers aren't there: nobody can be sent to
+    them.
+``transfer-inside``, ``forwarded-inside``…
     Targets of REFER (``TRANSFER_CONTEXT``) and of 302 (``FORWARD_CONTEXT``), as the device's class has it; a transfer to
     a target that isn't there is refused, and the call stays with the device; a 302 to it counts as busy. They take over ``FROM`` of the
     device that sends the call on.
@@ -40,7 +44,7 @@ from appliance.pbx.context import Installation
 from appliance.pbx.extensions import internal
 from appliance.pbx.extensions.endpoints import sections
 from appliance.pbx.extensions.patterns import patterns
-from appliance.pbx.extensions.steps import NO_NUMBER, digits, numbers_only, sent_on
+from appliance.pbx.extensions.steps import NO_NUMBER, digits, forwarded, numbers_only, transferred
 from appliance.pbx.extensions.tables import tables
 from appliance.pbx.feature import Contribution
 from appliance.pbx.groups.model import RingGroup
@@ -64,23 +68,32 @@ def contribute(document: Document, installation: Installation) -> Contribution:
 def _dialplan(plan: NumberPlan | None, groups: tuple[str, ...]) -> tuple[Section, ...]:
     ranges = patterns(plan.ranges) if plan else ()
     prefix = plan.outside_prefix if plan else ""
-    inside, outside = (*ranges, *groups), (f"_{prefix}X.", "_+X.")
+    prefixed = tuple(_site_prefixes(plan.site_prefixes if plan else (), ranges, "internal"))
+    inside = (*ranges, *groups, *(pattern for pattern, _ in prefixed))
+    outside = (f"_{prefix}X.", "_+X.")
+    ours, theirs = ("groups", "internal", "prefixed"), ("outward",)
+    reaches = {
+        "inside": (inside, ours),
+        "outside": ((*inside, *outside), ours + theirs),
+        "outside-only": (outside, theirs),
+        "nowhere": ((), ()),
+    }
     return (
         Section("globals", (("TRANSFER_CONTEXT", "transfer-inside"), ("FORWARD_CONTEXT", "forwarded-inside"))),
         dialplan(
             "from-device",
             includes=("emergency", "services", "groups", "internal-from-device", "site-prefixes", "outward", "nobody"),
         ),
+        dialplan("from-device-outside-only", includes=("emergency", "services", "not-inside", "outward", "nobody")),
+        dialplan("not-inside", *((pattern, ("Hangup(21)",)) for pattern in inside)),
         dialplan("nobody", ("_[+*#0-9]!", ("Hangup(1)",))),
         dialplan("refused"),
         *internal.contexts(ranges),
-        dialplan("site-prefixes", *_site_prefixes(plan.site_prefixes if plan else (), ranges)),
-        dialplan("sent-on-inside", includes=("groups", "internal")),
-        dialplan("sent-on-outside", includes=("groups", "internal", "outward")),
-        sent_on("transfer", "BLINDTRANSFER", "inside", inside),
-        sent_on("transfer", "BLINDTRANSFER", "outside", (*inside, *outside)),
-        sent_on("forwarded", "FORWARDERNAME", "inside", inside),
-        sent_on("forwarded", "FORWARDERNAME", "outside", (*inside, *outside)),
+        dialplan("site-prefixes", *_site_prefixes(plan.site_prefixes if plan else (), ranges, "internal-from-device")),
+        dialplan("prefixed", *prefixed),
+        *(dialplan(f"sent-on-{reach}", includes=includes) for reach, (_, includes) in reaches.items()),
+        *(transferred(reach, targets) for reach, (targets, _) in reaches.items()),
+        *(forwarded(reach, targets) for reach, (targets, _) in reaches.items()),
         _outward(prefix),
     )
 
@@ -95,8 +108,10 @@ def _outward(prefix: str) -> Section:
     return dialplan("outward", (f"_{prefix}X!", steps(len(prefix))), ("_+X.", steps(0)))
 
 
-def _site_prefixes(prefixes: tuple[SitePrefix, ...], ranges: Ranges) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _site_prefixes(
+    prefixes: tuple[SitePrefix, ...], ranges: Ranges, context: str
+) -> Iterator[tuple[str, tuple[str, ...]]]:
     """A site's prefix and then a number: the call goes to the number, numbers being unique in all of the appliance."""
     for item in prefixes:
         for pattern in ranges:
-            yield f"_{item.prefix}{pattern[1:]}", (f"Goto(internal-from-device,${{EXTEN:{len(item.prefix)}}},1)",)
+            yield f"_{item.prefix}{pattern[1:]}", (f"Goto({context},${{EXTEN:{len(item.prefix)}}},1)",)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from appliance.core.document import Document
 from appliance.organisation.model import Company, Person, Site
 from appliance.pbx.extensions.model import Device, Extension
-from appliance.pbx.numbers.model import ClassOfService
+from appliance.pbx.numbers.model import DEFAULT_CLASS, ClassOfService, NumberCategory
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Whoever calls: one extension as seen from one place (its own site, or that of one of its devices).
 
-    ``caller_number`` and ``emergency_number`` are E.164 or empty; ``class_of_service`` is an id or empty.
+    ``caller_number`` and ``emergency_number`` are E.164 or empty; ``class_of_service`` is an id or empty; ``inside``: its
+    class may call extensions and groups.
     """
 
     extension: str
@@ -25,6 +26,7 @@ class Identity:
     caller_number: str
     emergency_number: str
     language: str
+    inside: bool
     forward: str
     transfer: str
 
@@ -38,7 +40,8 @@ def identity(document: Document, extension: Extension, device: Device | None = N
     caller_number = next((item.caller_number for item in (*chain, company) if item and item.caller_number), "")
     person = document.find(Person, extension.person)
     language = next((item.language for item in (device, extension, person, site) if item and item.language), None)
-    found = document.find(ClassOfService, class_of_service) if class_of_service else None
+    found = (document.find(ClassOfService, class_of_service) if class_of_service else None) or DEFAULT_CLASS
+    inside = NumberCategory.INTERNAL in found.allow
     return Identity(
         extension.id,
         extension.number,
@@ -48,14 +51,17 @@ def identity(document: Document, extension: Extension, device: Device | None = N
         caller_number,
         site.emergency_number or "",
         language or company.language,
-        reach(found is not None and found.may_forward_outside),
-        reach(found is not None and found.may_transfer_outside),
+        inside,
+        reach(inside, found.may_forward_outside),
+        reach(inside, found.may_transfer_outside),
     )
 
 
-def reach(outside: bool) -> str:
+def reach(inside: bool, outside: bool) -> str:
     """How far a call may be sent on, as in the names of the contexts ``sent-on-<reach>``."""
-    return "outside" if outside else "inside"
+    if inside:
+        return "outside" if outside else "inside"
+    return "outside-only" if outside else "nowhere"
 
 
 def display_name(document: Document, extension: Extension) -> str:

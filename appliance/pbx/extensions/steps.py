@@ -28,7 +28,31 @@ def numbers_only(otherwise: str) -> str:
     return f'GotoIf($[${{REGEX("^[+*#0-9 ()./-]+$" ${{EXTEN}})}} = 0]?{otherwise})'
 
 
-def sent_on(context: str, channel_variable: str, reach: str, targets: tuple[str, ...]) -> Section:
+def transferred(reach: str, targets: tuple[str, ...]) -> Section:
+    """``transfer-<reach>``: where the engine looks up the target of a REFER (``TRANSFER_CONTEXT``).
+
+    Whoever diverted the call before has no part in where it goes now, and what the phone wrote into Referred-By (a name and
+    a number of ours) isn't sent to anybody.
+    """
+    forget = (
+        "Set(__SIPREFERREDBYHDR=)",
+        "Set(__DIVERTED=)",
+        "Set(REDIRECTING(count,i)=0)",
+        'GotoIf($["${GROUP_ID}" = ""]?named)',
+        "Set(CALLERID(name)=${GROUP_CALLER})",  # not the group's any more
+        "Set(GROUP_ID=)",
+    )
+    return _sent_on(f"transfer-{reach}", "BLINDTRANSFER", reach, targets, forget)
+
+
+def forwarded(reach: str, targets: tuple[str, ...]) -> Section:
+    """``forwarded-<reach>``: where the target of a 302 is looked up (``FORWARD_CONTEXT``)."""
+    return _sent_on(f"forwarded-{reach}", "FORWARDERNAME", reach, targets)
+
+
+def _sent_on(
+    context: str, channel_variable: str, reach: str, targets: tuple[str, ...], forget: tuple[str, ...] = ()
+) -> Section:
     """A context for calls that a device sends on to one of ``targets``: from here on the device's class counts.
 
     ``channel_variable`` holds the name of the device's channel, ``PJSIP/<device>@<door>.<token>-<8 digits>``: the engine
@@ -38,10 +62,11 @@ def sent_on(context: str, channel_variable: str, reach: str, targets: tuple[str,
         numbers_only("invalid"),
         *hop(),
         SENT_ON,
-        f"Set(SENT_ON_BY=${{{channel_variable}:6:-9}})",
+        *forget,
+        f"{'named: ' if forget else ''}Set(SENT_ON_BY=${{{channel_variable}:6:-9}})",
         "Set(SENT_ON_BY=${CUT(SENT_ON_BY,@,1)})",
         f"Set({carried.FROM}={lookup('devices', 'SENT_ON_BY')})",
         f"Goto(sent-on-{reach},{digits()},1)",
         f"invalid: Hangup({NO_NUMBER})",
     )
-    return dialplan(f"{context}-{reach}", *((target, steps) for target in targets))
+    return dialplan(context, *((target, steps) for target in targets))

@@ -59,7 +59,9 @@ def _group(document: Document, group: RingGroup) -> Section:
         f"Gosub(group-begin,s,1({group.number or ''}))",
     ]
     ring = _all(members) if group.strategy is Strategy.ALL else _in_turn(members, group)
-    last = steps(group.no_answer, document) if group.no_answer else [UNANSWERED]
+    # Whoever is called next is no member.
+    unnamed = ["Set(CALLERID(name)=${GROUP_CALLER})", "Set(GROUP_ID=)"]
+    last = [*unnamed, *steps(group.no_answer, document)] if group.no_answer else [UNANSWERED]
     return dialplan(f"group.{group.id}", ("s", (*first, *ring, *last)))
 
 
@@ -97,16 +99,17 @@ def _common() -> Iterator[Section]:
         (
             "s",
             (
-                f'GotoIf($["{carried.NUMBER}" = "" | ${{LEN(${{CALLERID(name)}})}} > 0]?named)',
+                f'GotoIf($["{carried.NUMBER}" = "" | ${{LEN(${{CALLERID(name)}})}} > 0 | ${{LEN(${{CALLERID(num)}})}} = 0]?named)',
                 NAME_CALLER,
                 "named: Set(GROUP_CALLER=${CALLERID(name)})",
                 f"Set(GROUP_NAME={lookup('groups', 'GROUP_ID')})",
                 "Set(CALLERID(name)=${GROUP_NAME})",
                 "GotoIf($[${LEN(${GROUP_CALLER})} = 0]?shown)",
                 "Set(CALLERID(name)=${GROUP_NAME} / ${GROUP_CALLER})",
-                "shown: Set(CONNECTEDLINE(num,i)=${ARG1})",
+                'shown: GotoIf($["${FROM_TRUNK}" != ""]?begin)',  # a provider needn't know
+                "Set(CONNECTEDLINE(num,i)=${ARG1})",
                 "Set(CONNECTEDLINE(name,i)=${GROUP_NAME})",
-                "Set(GROUP_DEVICES=)",
+                "begin: Set(GROUP_DEVICES=)",
                 "Set(DIALSTATUS=CHANUNAVAIL)",
                 "Ringing()",
                 "Return()",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, StringConstraints
 
@@ -94,6 +94,10 @@ class ClassOfService(Object):
     deny_prefixes: Annotated[tuple[E164Prefix, ...], ListField] = Field((), description="Denied in spite of all else")
     may_forward_outside: bool = False
     may_transfer_outside: bool = False
+
+
+DEFAULT_CLASS: Final = ClassOfService(id="default", name="default")
+"""What holds for who has no class."""
 
 
 class EmergencyPlan(Object):

@@ -28,7 +28,7 @@ from appliance.core.asterisk import Section, dialplan
 from appliance.core.document import Document
 from appliance.pbx.context import Installation
 from appliance.pbx.feature import Contribution
-from appliance.pbx.numbers.model import ClassOfService, NumberCategory, NumberPlan
+from appliance.pbx.numbers.model import DEFAULT_CLASS, ClassOfService, NumberCategory, NumberPlan
 from appliance.pbx.numbers.patterns import DIGITS, of_lengths, posix, starting_with
 from appliance.pbx.numbers.tables import FOREIGN_MATES, CallingCode, Country, calling_codes, country
 from appliance.pbx.trunks.model import Provider
@@ -36,7 +36,6 @@ from appliance.pbx.trunks.model import Provider
 SEPARATORS: Final = " ()./-"
 """Characters that people put between digits (RFC 3966 visual separators, space and slash)."""
 DIGITS_MAX: Final = 20
-DEFAULT_CLASS: Final = ClassOfService(id="default", name="default")
 _LADDER_MAX: Final = 3800
 """The engine expands a nested expression in a buffer of 4,096 bytes (VAR_BUF_SIZE)."""
 

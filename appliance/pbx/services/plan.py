@@ -6,7 +6,7 @@ services themselves, extension ``s``, for destinations. Prompts are in the langu
 =============  =========================================================================================================
 echo           sends back what it hears, to check audio both ways
 which_number   says the number of the extension that calls
-date_time      says date and time in the time zone of the caller's site
+date_time      says date and time in the time zone of the caller's site, or of the first one
 hold_music     plays the music on hold
 dnd_on, _off   ``dnd/<extension id>``: calls meet a busy extension
 forward_set    code and number in one, or the number after the prompt: ``forward/<extension id>``. Refused ("invalid")
@@ -27,6 +27,7 @@ from typing import Final
 
 from appliance.core.asterisk import Section, dialplan, lookup
 from appliance.core.document import Document
+from appliance.organisation.model import Site
 from appliance.pbx import carried
 from appliance.pbx.context import Installation
 from appliance.pbx.extensions.steps import digits
@@ -40,7 +41,7 @@ DIGIT_TIMEOUT_S: Final = 5
 def contribute(document: Document, installation: Installation) -> Contribution:  # noqa: ARG001
     """This feature's part of the engine's configuration."""
     codes = tuple(sorted(document.all(ServiceCode).values(), key=lambda item: item.code))
-    return Contribution(dialplan=(_codes(codes), *_services()))
+    return Contribution(dialplan=(_codes(codes), *_services(next(iter(document.all(Site)), ""))))
 
 
 @lru_cache(maxsize=2)
@@ -54,13 +55,22 @@ def _codes(codes: tuple[ServiceCode, ...]) -> Section:
     return dialplan("services", *extensions)
 
 
-@lru_cache(maxsize=1)
-def _services() -> tuple[Section, ...]:
+@lru_cache(maxsize=2)
+def _services(site: str) -> tuple[Section, ...]:
+    """``site``: whose time callers hear that are at none, calls from a trunk without a site."""
+    time = (
+        "Answer()",
+        f"Set(SITE={carried.SITE})",
+        f'ExecIf($["${{SITE}}" = ""]?Set(SITE={site}))',
+        f"Set(TIME_ZONE={lookup('sites', 'SITE')})",
+        'SayUnixTime(,${TIME_ZONE},${IF($["${CHANNEL(language)}" = "it"]?AdBkM:ABdIMp)})',
+        "Hangup(16)",
+    )
     return tuple(
         dialplan(f"service-{service}", ("s", steps))
         if service is not Service.FORWARD_SET
         else dialplan(f"service-{service}", ("s", steps), ("_[+*#0-9]!", _FORWARD))
-        for service, steps in _STEPS.items()
+        for service, steps in {**_STEPS, Service.DATE_TIME: time}.items()
     )
 
 
@@ -99,13 +109,6 @@ _FORWARD: Final = (
 _STEPS: Final[dict[Service, tuple[str, ...]]] = {
     Service.ECHO: ("Answer()", "Echo()", "Hangup(16)"),
     Service.WHICH_NUMBER: ("Answer()", "Playback(extension)", f"SayDigits({carried.NUMBER})", "Hangup(16)"),
-    Service.DATE_TIME: (
-        "Answer()",
-        f"Set(SITE={carried.SITE})",
-        f"Set(TIME_ZONE={lookup('sites', 'SITE')})",
-        'SayUnixTime(,${TIME_ZONE},${IF($["${CHANNEL(language)}" = "it"]?AdBkM:ABdIMp)})',
-        "Hangup(16)",
-    ),
     Service.HOLD_MUSIC: ("Answer()", "MusicOnHold()", "Hangup(16)"),
     Service.DND_ON: _set("dnd", "1", "do-not-disturb", "activated"),
     Service.DND_OFF: _clear("dnd", "do-not-disturb", "de-activated"),

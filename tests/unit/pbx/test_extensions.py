@@ -145,6 +145,25 @@ def test_what_a_device_is_resolves_from_near_to_far() -> None:
     assert near["TRANSFER_CONTEXT"] == "transfer-outside"
 
 
+@pytest.mark.parametrize(
+    ("fields", "context", "transfer"),
+    [
+        ({}, "from-device", None),
+        ({"may_transfer_outside": True}, "from-device", "transfer-outside"),
+        ({"allow": ["fixed"]}, "from-device-outside-only", "transfer-nowhere"),
+        ({"allow": ["fixed"], "may_transfer_outside": True}, "from-device-outside-only", "transfer-outside-only"),
+    ],
+)
+def test_the_class_says_where_calls_begin_and_may_be_sent(
+    fields: dict[str, Any], context: str, transfer: str | None
+) -> None:
+    (options,) = endpoints(document(("class_of_service", {"id": "site", "name": "S", **fields}))).values()
+    assert options["context"] == [context]
+    assert options.get("subscribe_context", ["from-device"]) == ["from-device"]
+    variables = dict(item.split("=", 1) for item in options["set_var"])
+    assert variables.get("TRANSFER_CONTEXT") == transfer
+
+
 def test_a_new_name_touches_the_names_and_nothing_else() -> None:
     before = document()
     other = desired(before, INSTALLATION)
