@@ -92,6 +92,7 @@ FUNCTIONS: Final = {
     "func_db": "DB: values that a phone can set",
     "func_devstate": "DEVICE_STATE: which phones may ring",
     "func_dialplan": "DIALPLAN_EXISTS",
+    "func_global": "GLOBAL: when the last emergency call was",
     "func_groupcount": "GROUP_COUNT: limits of trunks and between sites",
     "func_hangupcause": "HANGUPCAUSE: what a trunk answered, for failover",
     "func_logic": "IF, EXISTS, ISNULL",

@@ -35,6 +35,7 @@ GIVES: Final = {
     "func_db": {"DB", "DB_EXISTS", "DB_KEYS", "DB_DELETE"},
     "func_devstate": {"DEVICE_STATE"},
     "func_dialplan": {"DIALPLAN_EXISTS"},
+    "func_global": {"GLOBAL"},
     "func_groupcount": {"GROUP", "GROUP_COUNT"},
     "func_hangupcause": {"HANGUPCAUSE", "HANGUPCAUSE_KEYS", "HangupCauseClear"},
     "func_logic": {"IF", "IMPORT", "EXISTS", "ISNULL"},
