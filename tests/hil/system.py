@@ -184,7 +184,8 @@ class System:
 
     def sealed(self, secret: Secret) -> Secret:
         """A secret with a value: a new password, remembered in ``passwords``."""
-        password = self.passwords.setdefault(secret.id, secrets.token_urlsafe(12))
+        # Hexadecimal: SIPp would read a password that happens to begin with "0x" as bytes.
+        password = self.passwords.setdefault(secret.id, secrets.token_hex(12))
         with self.store() as store:
             return Secret(id=secret.id, value=store.keyring(self.paths.secret_key).seal(secret.id, password))
 

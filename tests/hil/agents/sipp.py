@@ -119,6 +119,7 @@ class Sipp:
         count = count or len(users)
         text = scenarios.caller(talk_ms, self._tone(tone_hz), headers, refer_to)
         more = ["-inf", str(self._csv(users)), "-m", str(count), "-r", f"{rate:g}", "-l", str(at_once)]
+        more += ["-aa"] if talk_ms is None else []
         return self._start(text, more, count <= 100 if trace is None else trace)
 
     def register(self, users: Sequence[User], *, expires_s: int = 3600) -> Self:

@@ -123,9 +123,11 @@ def register(contact_port: int, expires_s: int) -> str:
 def caller(talk_ms: int | None, tone: str = "", headers: str = "", refer_to: str = "") -> str:
     """Calls field2 as field0; digest when asked for; talks, hangs up. With `refer_to`, transfers blindly instead.
 
-    `talk_ms` None: talks until the other side hangs up.
+    `talk_ms` None: talks until the other side hangs up, and takes UPDATE, by which the engine may tell in between who is
+    connected: who doesn't is told by another INVITE.
     """
-    invite = "\n".join(part for part in (headers, _sdp(tone)) if part)
+    allow = "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE" if talk_ms is None else ""
+    invite = "\n".join(part for part in (allow, headers, _sdp(tone)) if part)
     finals = [
         recv(response=str(code), optional="true", next=str(code), action=log(f"refused {code}", FIELDS))
         for code in REFUSALS

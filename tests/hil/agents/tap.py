@@ -22,11 +22,17 @@ from tests.hil.agents.process import eventually
 
 
 class Tap:
-    """tcpdump on one leg of a host until the end of the `with`; can be read at any time."""
+    """tcpdump on one leg of a host until the end of the `with`; can be read at any time.
 
-    def __init__(self, host: Host, file: Path, *, leg: str = "eth0", bpf: str = "udp or tcp") -> None:
+    With `afterwards` it can only be read when it is stopped, but keeps up with thousands of packets a second.
+    """
+
+    def __init__(
+        self, host: Host, file: Path, *, leg: str = "eth0", bpf: str = "udp or tcp", afterwards: bool = False
+    ) -> None:
         self.host, self.file = host, file
-        self._argv = ["tcpdump", "-i", leg, "-n", "-U", "--immediate-mode", "-B", "16384", "-s", "0", "-Z", "root"]
+        self._argv = ["tcpdump", "-i", leg, "-n", "-B", "16384", "-s", "0", "-Z", "root"]
+        self._argv += [] if afterwards else ["-U", "--immediate-mode"]
         self._argv += ["-w", str(file), bpf]
         self._reader, self._streams = PcapReader(), Streams()
         self._packets: list[Packet] = []
