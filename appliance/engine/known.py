@@ -13,6 +13,7 @@ KNOWN: Final = {
     'Module "mod-invite" registered during operation': (
         "phones send to an engine that is still starting: its SIP stack answers before its last module is loaded"
     ),
+    "Asterisk is shutting down": "the applier was asking the engine something while it was being stopped: it asks again",
 }
 """Part of a line → why it is no trouble."""
 
