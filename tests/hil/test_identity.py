@@ -9,6 +9,7 @@ import pytest
 from sipmessage import Request
 
 from tests.hil.agents.network import Network
+from tests.hil.agents.process import eventually
 from tests.hil.outside_world import MAIN, PASSWORD, Exchange, Line, Phone, rows
 
 ABROAD = "000442079460999"
@@ -43,7 +44,12 @@ def world() -> list[tuple[str, dict[str, object]]]:
             ("provider", {"id": name, "name": name, "probe": False, "identity": identity, "prack": name == "quiet"}),
             ("outbound_route", {"id": name, "name": name, "order": 1, "prefixes": [PREFIXES[name]], "trunks": [name]}),
         ]
-    more.append(("class_of_service", {"id": "all", "name": "All", "allow": ["internal"], "allow_prefixes": ["+"]}))
+    more.append(
+        (
+            "class_of_service",
+            {"id": "all", "name": "All", "allow": ["internal"], "allow_prefixes": ["+"], "may_transfer_outside": True},
+        )
+    )
     trunks = {
         name: {**host, "port": 5060 + 2 * index, "provider": name, "auth": auth[name], "caller_number": MAIN}
         for index, name in enumerate(PROVIDERS)
@@ -129,6 +135,25 @@ def test_a_phone_that_hides_in_from_calls_without_its_number(phone: Phone, lines
     assert str(invite.from_address.uri) == "sip:anonymous@anonymous.invalid"
     # The next call of the same phone is shown again.
     assert f"sip:{MAIN}@" in sent(phone, lines["quiet"], "quiet").headers["P-Asserted-Identity"]
+
+
+def test_who_transferred_a_call_isnt_told(phone: Phone, lines: dict[str, Line]) -> None:
+    exchange: Exchange = phone.exchange  # type: ignore[attr-defined]
+    with exchange.phone("301-1") as other:
+        other.register()
+        assert phone.dial("301").code == 200
+        refer = phone.dialogs[-1].request("REFER")
+        refer.headers.set("Refer-To", f"<sip:{DIALLED['plain']}@192.0.2.10>")
+        refer.headers.set("Referred-By", '"Desk 201" <sip:201@192.0.2.10>')
+        assert phone.ask(refer).code == 202
+        invite = lines["plain"].first
+        assert invite.uri.user == "442079460999"
+        assert invite.headers.get("Referred-By") is None
+        assert "Desk 201" not in str(invite)
+        phone.dialogs.clear()  # the engine has ended it
+        eventually(lambda: "ACK" in lines["plain"].methods(), "the transferred call is answered")
+        other.hangup()
+    eventually(lambda: not exchange.channels(), "no channel is left over")
 
 
 def test_reliable_provisional_responses_are_asked_for_where_the_profile_says_so(

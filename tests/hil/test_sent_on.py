@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sipmessage import Request, Response
 
+from appliance.engine.ami import AmiError
 from tests.hil.agents.process import AgentError, eventually
 from tests.hil.agents.sip import Dialog
 from tests.hil.agents.softphone import Call, SoftPhone
@@ -58,7 +59,14 @@ def quiet(company: Company) -> Iterator[None]:
         for family in ("dnd", "forward", "lock"):
             ami.command(f"database deltree {family}")
     yield
-    company.quiet()
+    try:
+        company.quiet()
+    except AgentError:  # one test's failure is not the next one's
+        with company.system.ami() as ami:
+            for channel in ami.channels():
+                with contextlib.suppress(AmiError):
+                    ami.hangup(channel["Channel"])
+        raise
 
 
 @pytest.fixture
@@ -155,19 +163,6 @@ def test_a_transfer_to_the_outside_tells_nothing_from_inside(company: Company) -
     eventually(lambda: len(company.line.invites) == 2, "the second call")
     call.closed()
     at_one.hangup()
-
-
-def test_referred_by_of_a_phone_stays_inside(company: Company) -> None:
-    one, two = company.phone("201-1"), company.phone("202-1")
-    call, at_two = connected(one, two, "202")
-    with company.system.ami() as ami:  # as if the phone had written it: not every phone does
-        for channel in ami.channels():
-            name = channel["Channel"]
-            ami.action("Setvar", {"Channel": name, "Variable": "__SIPREFERREDBYHDR", "Value": "<sip:202@192.0.2.10>"})
-    at_two.transfer(DIALLED)
-    assert company.line.first.headers.get("Referred-By") is None
-    at_two.closed()
-    call.hangup()
 
 
 def test_a_forward_to_the_outside_leaves_with_its_number_and_who_diverted(company: Company) -> None:
