@@ -195,6 +195,11 @@ class SoftPhone:
     def __str__(self) -> str:
         return f"phone {self.user}"
 
+    @property
+    def voice_ports(self) -> range:
+        """Ports of its RTP."""
+        return self._rtp_ports
+
     def start(self) -> Self:
         """Start baresip and connect to it; nothing is registered yet."""
         self.work.mkdir(mode=0o700, parents=True)
