@@ -238,7 +238,8 @@ class Phone(Peer):
 class Exchange:
     """The engine in its namespace, with legs at the phones and at the providers."""
 
-    def __init__(self, net: Network, work: Path, rows: Rows) -> None:
+    def __init__(self, net: Network, work: Path, rows: Rows, *, pjsip: Mapping[str, str] | None = None) -> None:
+        """``pjsip``: lines of pjsip.conf that are written otherwise: shorter times than the product's, say."""
         self.net = net
         self.host = net.host("pbx", number=10)
         self.host.join("provider", 10)
@@ -246,6 +247,9 @@ class Exchange:
         assert not verify(document), verify(document)
         secrets = {secret.id: PASSWORD for secret in document.all(Secret).values()}
         files = {name: file.text for name, file in desired(document, Installation("token", secrets)).items()}
+        for line, other in (pjsip or {}).items():
+            assert f"\n{line}\n" in files["pjsip.conf"], line
+            files["pjsip.conf"] = files["pjsip.conf"].replace(f"\n{line}\n", f"\n{other}\n")
         self.launcher = EngineLauncher(
             find_root(Paths.default()), EnginePaths(work), network_namespace=self.host.namespace
         )
