@@ -158,9 +158,13 @@ class EngineLink:
             time.sleep(_POLL_S)
         return Doors(missing, tuple(sockets.strays(held or frozenset(), files, self._settings.port)))
 
-    def hindrance(self, place: Place) -> str:
-        """Why nobody could listen there now: what the kernel says; empty: nothing."""
-        return sockets.hindrance(place, self._settings.network_namespace)
+    def hindrances(self, places: Iterable[Place]) -> dict[Place, str]:
+        """Why the engine couldn't listen there, for those places where it couldn't: what the kernel says. Of a port that
+        it has itself, at another address, nobody can tell before it tries."""
+        own = {(held.protocol, held.port) for held in self._listening() or ()}
+        others = [place for place in places if (place.protocol, place.port) not in own]
+        found = {place: sockets.hindrance(place, self._settings.network_namespace) for place in others}
+        return {place: reason for place, reason in found.items() if reason}
 
     def _listening(self) -> frozenset[Place] | None:
         pid = sockets.process_behind(self._paths.control_socket)

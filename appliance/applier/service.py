@@ -314,12 +314,11 @@ class Service:
         """:raises InvalidError: a port that a listener is to move to is taken. Found out before the engine tries: it
         would close the old one first, and not open it again when the files go back."""
         places = sockets.wanted(new)
-        hindrances = {place: self.applier.link.hindrance(place) for place in places.keys() - sockets.wanted(old).keys()}
+        hindrances = self.applier.link.hindrances(places.keys() - sockets.wanted(old).keys())
         hint = "choose another port or address, or stop the program that holds it"
         faults = [
             Fault(f"listener/{places[place]}/port", f"{place} can't be opened: {reason}", hint, "port_taken")
             for place, reason in sorted(hindrances.items())
-            if reason
         ]
         if faults:
             raise InvalidError(faults)

@@ -104,7 +104,7 @@ class Upkeep:
         """Only when it is started anew, the engine closes a listener of an apply that was undone, and opens one that it
         has lost, if nobody else holds its port. If that didn't help, it isn't tried again."""
         link = self._service.applier.link
-        return bool(doors.mismatches) and doors != self._restarted_for and not any(map(link.hindrance, doors.closed))
+        return bool(doors.mismatches) and doors != self._restarted_for and not link.hindrances(doors.closed)
 
     def _confirm(self) -> None:
         service = self._service

@@ -82,6 +82,16 @@ def test_a_new_listener_on_a_taken_port_is_undone_by_name(office_: Office) -> No
         office_.commit(new)
 
 
+def test_a_listener_can_be_widened_to_every_address(office_: Office) -> None:
+    """It is in its own way: at the same port."""
+    there = office_.store.document().get(Listener, "tls")
+    wide = there.model_copy(update={"address": "0.0.0.0", "media_address": there.address})  # noqa: S104
+    office_.commit(wide, allow=DROPS)
+    assert Place("tcp", "0.0.0.0", 5061) in held(office_)  # noqa: S104
+    office_.commit(there, allow=DROPS)
+    assert Place("tcp", there.address, 5061) in held(office_)
+
+
 @pytest.mark.parametrize("transport", ["udp", "tls", "wss"])
 def test_a_port_that_is_taken_while_the_commit_is_under_way_is_named_and_the_former_one_opened_again(
     office_: Office, monkeypatch: pytest.MonkeyPatch, transport: str
@@ -132,7 +142,7 @@ def test_a_port_that_the_engine_lost_is_seen_by_the_full_check(office_: Office, 
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place = Place("tcp", office_.system.host.address, 5061)
         link = office_.service.applier.link
-        eventually(lambda: not link.hindrance(place), "the engine that was killed has let go of its port", 20)
+        eventually(lambda: not link.hindrances([place]), "the engine that was killed has let go of its port", 20)
         other.bind((place.address, place.port))
         other.listen()
         office_.system.start_engine()

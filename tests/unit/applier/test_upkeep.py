@@ -212,8 +212,8 @@ class Deaf:
     def doors(self, _: object) -> Doors:
         return Doors({}, (Place("tcp", "192.0.2.1", 5099),))
 
-    def hindrance(self, _: object) -> str:
-        return ""
+    def hindrances(self, _: object) -> dict[Place, str]:
+        return {}
 
     def restart(self) -> None:
         self.restarts += 1
@@ -224,7 +224,7 @@ def test_a_restart_that_mends_nothing_is_not_tried_again(service: Service, monke
     engine, upkeep = Deaf(), Upkeep(service)
     for name in ("run", "answers", "idle"):
         monkeypatch.setattr(type(service.applier.link), name, property(lambda _, name=name: getattr(engine, name)))
-    for name in ("doors", "hindrance", "restart"):
+    for name in ("doors", "hindrances", "restart"):
         monkeypatch.setattr(service.applier.link, name, getattr(engine, name))
     monkeypatch.setattr(type(service.applier), "verify", lambda *_, **__: [])
     engine.idle = False
