@@ -162,7 +162,7 @@ def _options(document: Document, device: Device, caller: Identity) -> Iterator[t
     if thin:
         # Its own calls are answered when they come in, before anybody knows where they go: the link's codecs come first
         # in the answer, whatever the phone likes better, and phones speak the first one.
-        yield "codec_prefs_incoming_answer", "prefer: configured, operation: intersect, keep: all"
+        yield "codec_prefs_incoming_answer", "prefer: configured, operation: intersect, keep: all, transcode: allow"
     yield "callerid", f"<{caller.number}>"
     yield "language", caller.language
     # Voice always passes through the engine: it knows when a leg is dead, and phones at two sites need no route.

@@ -100,7 +100,9 @@ def test_devices_behind_a_thin_line_speak_its_codecs_first() -> None:
     linked = ("site", {"id": "branch", "name": "B", "company": "c", "links": [{"to": "hq", "codec_policy": "thin"}]})
     (far,) = endpoints(document(thin, linked, device(site="branch"))).values()
     assert far["allow"] == ["!all,ulaw,opus,g722,alaw"]
-    assert far["codec_prefs_incoming_answer"] == ["prefer: configured, operation: intersect, keep: all"]
+    assert far["codec_prefs_incoming_answer"] == [
+        "prefer: configured, operation: intersect, keep: all, transcode: allow"
+    ]
     (near,) = endpoints(document(thin, linked, device())).values()
     assert near["allow"] == ["!all,opus,g722,alaw,ulaw"]
     assert "codec_prefs_incoming_answer" not in near
