@@ -89,12 +89,16 @@ def _in_turn(members: list[tuple[str, int]], group: RingGroup) -> Iterator[str]:
 
 
 def _common() -> Iterator[Section]:
-    """Subroutines of all groups.
+    """Subroutines of all groups."""
+    yield _begin()
+    yield _member()
+    yield from _late()
+    yield _ring()
 
-    ``group-begin`` (number): name the caller, tell him where he is, and let him hear ringing. ``group-member`` (delay):
-    add the devices of ``${EXTEN}`` to those to ring. ``group-ring``: ring them; returns when nobody answered.
-    """
-    yield dialplan(
+
+def _begin() -> Section:
+    """``group-begin`` (number): name the caller, tell him where he is, and let him hear ringing."""
+    return dialplan(
         "group-begin",
         (
             "s",
@@ -116,12 +120,16 @@ def _common() -> Iterator[Section]:
             ),
         ),
     )
+
+
+def _member() -> Section:
+    """``group-member`` (delay): add the devices of ``${EXTEN}`` to those to ring."""
     left_out = (
         f'$["{TO_DEVICES}" = "" | "{carried.NUMBER}" = "${{EXTEN}}" | "${{DB(dnd/{TO_ID})}}" != ""'
         f' | ("{TO_BUSY}" != "" & ${{GROUP_COUNT({TO_ID}@extension)}} > 0)]'
     )
     late = "Local/${EXTEN}~${ARG1}@group-late"
-    yield dialplan(
+    return dialplan(
         "group-member",
         (
             "_[0-9]!",
@@ -136,6 +144,10 @@ def _common() -> Iterator[Section]:
             ),
         ),
     )
+
+
+def _late() -> Iterator[Section]:
+    """Members that ring later, or through a thin link: each by a Local channel of its own."""
     yield dialplan(
         "group-late",
         (
@@ -165,7 +177,11 @@ def _common() -> Iterator[Section]:
             ),
         ),
     )
-    yield dialplan(
+
+
+def _ring() -> Section:
+    """``group-ring``: ring them; returns when nobody answered."""
+    return dialplan(
         "group-ring",
         (
             "s",
