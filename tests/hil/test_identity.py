@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from sipmessage import Request
+from sipmessage import Request, Response
 
 from tests.hil.agents.network import Network
 from tests.hil.agents.process import eventually
@@ -30,6 +30,8 @@ DIALLED = {
     "account": "00800000001",
     "open": "00900000001",
 }
+AWAY = {"open": "+390200000155", "quiet": "+390200000156"}
+"""Numbers of ours whose calls leave again, by the trunk they take."""
 Bed = tuple[Exchange, Line, Phone]
 
 
@@ -41,7 +43,17 @@ def world() -> list[tuple[str, dict[str, object]]]:
     more: list[tuple[str, dict[str, object]]] = [("secret", {"id": "trunk"})]
     for name, identity in PROVIDERS.items():
         more += [
-            ("provider", {"id": name, "name": name, "probe": False, "identity": identity, "prack": name == "quiet"}),
+            (
+                "provider",
+                {
+                    "id": name,
+                    "name": name,
+                    "probe": False,
+                    "identity": identity,
+                    "prack": name == "quiet",
+                    "early_media": name != "national",
+                },
+            ),
             ("outbound_route", {"id": name, "name": name, "order": 1, "prefixes": [PREFIXES[name]], "trunks": [name]}),
         ]
     more.append(
@@ -50,6 +62,9 @@ def world() -> list[tuple[str, dict[str, object]]]:
             {"id": "all", "name": "All", "allow": ["internal"], "allow_prefixes": ["+"], "may_transfer_outside": True},
         )
     )
+    for name, did in AWAY.items():
+        target = {"type": "number", "number": f"+39{DIALLED[name][1:]}", "site": "hq"}
+        more.append(("did", {"id": f"away-{name}", "number": did, "company": "demo", "destination": target}))
     trunks = {
         name: {**host, "port": 5060 + 2 * index, "provider": name, "auth": auth[name], "caller_number": MAIN}
         for index, name in enumerate(PROVIDERS)
@@ -142,6 +157,8 @@ def test_who_transferred_a_call_isnt_told(phone: Phone, lines: dict[str, Line]) 
     with exchange.phone("301-1") as other:
         other.register()
         assert phone.dial("301").code == 200
+        with exchange.ami() as ami:  # a REFER that comes before would lead nowhere
+            eventually(lambda: sum(bool(c.get("BridgeId")) for c in ami.channels()) == 2, "the two talk")
         refer = phone.dialogs[-1].request("REFER")
         refer.headers.set("Refer-To", f"<sip:{DIALLED['plain']}@192.0.2.10>")
         refer.headers.set("Referred-By", '"Desk 201" <sip:201@192.0.2.10>')
@@ -178,6 +195,35 @@ def test_the_account_in_from_and_its_authentication(phone: Phone, lines: dict[st
     invite = sent(phone, line, "account")
     assert str(invite.from_address.uri) == "sip:account-7@198.51.100.21"
     assert f"sip:{MAIN}@" in invite.headers["P-Asserted-Identity"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "diverted"), [("open", "+390211112222", False), ("quiet", AWAY["quiet"], True)]
+)
+def test_what_is_told_of_calls_that_leave_again(
+    phone: Phone, lines: dict[str, Line], name: str, shown: str, diverted: bool
+) -> None:
+    """Who screens gets a number of ours and who diverted; who doesn't may have the caller's own, and no Diversion."""
+    del phone  # the engine runs
+    before = len(lines[name].invites)
+    lines["plain"].call(AWAY[name][1:], caller="390211112222", to="198.51.100.10")
+    (invite,) = lines[name].invites[before:]
+    assert invite.from_address.uri.user == shown
+    assert (AWAY[name] in (invite.headers.get("Diversion") or "")) is diverted
+    lines["plain"].hangup()
+
+
+@pytest.mark.parametrize(("name", "passed"), [("plain", True), ("national", False)])
+def test_early_media_is_passed_or_rung_over(phone: Phone, lines: dict[str, Line], name: str, passed: bool) -> None:
+    line, since = lines[name], len(phone.received)
+    line.does((0, "183 Session Progress"), (1, "200 OK"))
+    try:
+        sent(phone, line, name)
+    finally:
+        line.does(*Line.script)
+    codes = [m.code for m in phone.received[since:] if isinstance(m, Response) and m.cseq.method == "INVITE"]
+    assert (183 in codes) is passed
+    assert (180 in codes) is not passed
 
 
 def test_fax_relay_is_passed_through(phone: Phone, lines: dict[str, Line]) -> None:
