@@ -153,15 +153,19 @@ class Line(Peer):
         known = self._pending.pop(request.call_id, None) if final else self._pending.get(request.call_id)
         if known is None or self._stopping:
             return  # cancelled meanwhile
-        self._status = status
+        response = self._said(request, status)
+        if response is not None:
+            self.send_raw(wire(response), (self.pbx, 5060))
+
+    def _said(self, request: Request, status: str) -> Response | None:
+        """The response of a status; 183 brings early media along."""
         if status[:3] == "183":
             response = answer(request, 183, "Session Progress", self.contact, tag="provider")
             response.headers.set("Content-Type", "application/sdp")
             response.body = self._sdp()
-        else:
-            response = super()._invite(request)
-        if response is not None:
-            self.send_raw(wire(response), (self.pbx, 5060))
+            return response
+        self._status = status
+        return super()._invite(request)
 
     def _cancel(self, request: Request) -> Response:
         invite = self._pending.pop(request.call_id, None)
