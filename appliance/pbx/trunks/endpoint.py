@@ -127,7 +127,7 @@ def _endpoint(
     if isinstance(trunk.auth, RegisterAuth):
         options += [("outbound_auth", name), ("contact_user", name)]
         if identity.from_user == "account":
-            options += [("from_user", trunk.auth.username), ("from_domain", trunk.host)]
+            options += [("from_user", trunk.auth.username), ("from_domain", uri_host(trunk.host))]
         else:  # unlike from_domain, it gives way to anonymous.invalid when the number is withheld
             options.append(("set_var", f"SIPFROMDOMAIN={uri_host(trunk.host)}"))
     return Section(name, tuple(options), "endpoint")

@@ -100,6 +100,21 @@ def test_a_registration_needs_its_password() -> None:
     assert sip(without, "auth", password="open sesame").get("password") == "open sesame"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("host", "domain"),
+    [("sip.example.com", "sip.example.com"), ("198.51.100.1", "198.51.100.1"), ("2001:db8:2::1", "[2001:db8:2::1]")],
+)
+def test_the_domain_of_from_is_written_as_in_a_uri(host: str, domain: str) -> None:
+    by_account, by_number = (
+        sip(document({"host": host, "auth": REGISTER}, provider={"identity": {"from_user": user}}), "endpoint")
+        for user in ("account", "number")
+    )
+    assert by_account is not None
+    assert by_account.get("from_domain") == domain
+    assert by_number is not None
+    assert ("set_var", f"SIPFROMDOMAIN={domain}") in by_number.options
+
+
 def test_unchanged_trunks_keep_their_sections() -> None:
     before = document({}, trunk("two"))
     after = before.with_changes([parse(KINDS, *trunk("two", max_calls=3))])
