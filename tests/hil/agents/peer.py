@@ -306,12 +306,14 @@ class Provider(SipPeer):
         return response
 
     def _sdp(self) -> bytes:
-        echo = self.host.socket()
+        v6 = ":" in self.address
+        echo = self.host.socket(socket.AF_INET6 if v6 else socket.AF_INET)
         echo.bind((self.address, 0))
         port = echo.getsockname()[1]
         self._echo.append(threading.Thread(target=self._send_back, args=(echo,), daemon=True))
         self._echo[-1].start()
-        lines = ["v=0", f"o=- 1 1 IN IP4 {self.address}", "s=-", f"c=IN IP4 {self.address}", "t=0 0"]
+        at = f"IN IP{6 if v6 else 4} {self.address}"
+        lines = ["v=0", f"o=- 1 1 {at}", "s=-", f"c={at}", "t=0 0"]
         lines += [f"m=audio {port} RTP/AVP 8", "a=rtpmap:8 PCMA/8000", ""]
         return "\r\n".join(lines).encode()
 
