@@ -103,6 +103,7 @@ def test_networks_leave_nothing_behind() -> None:
         with Network() as net:
             host = net.host("a")
             left.append((host, host.start(["sleep", "60"], Path("/dev/null"))))
+            eventually(lambda: command(["ip", "netns", "pids", host.namespace]).stdout, "the process is inside")
             raise RuntimeError("on purpose")
 
     with pytest.raises(RuntimeError, match="on purpose"):

@@ -130,7 +130,8 @@ def test_transferred_by_a_class_that_may_not(office: Office, number: str, tail: 
         )
         assert b" 404 " in told[0]
         call.hangup()
-    assert steps.contexts <= {"leg-ended"}
+    # A step of the call itself may still be told: where its caller is. Nothing looked the target up.
+    assert steps.contexts <= {"from-device", "leg-ended"}
 
 
 @pytest.mark.parametrize("tail", TAILS.values(), ids=TAILS)

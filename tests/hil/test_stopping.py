@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.engine.processes import command_of
 from appliance.paths import Paths
 from appliance.run.engine_service import running_engine
 from tests.hil.agents.network import Host, Network
@@ -44,13 +45,13 @@ class Start:
     def processes(self) -> dict[int, str]:
         """Everything that runs on the host."""
         pids = network(["ip", "netns", "pids", self.host.namespace]).stdout.split()
-        return {int(pid): Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")[:90] for pid in pids}
+        return {int(pid): " ".join(words)[:90] for pid in pids if (words := command_of(int(pid)))}
 
 
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
     with Network() as net:
-        yield Start(net.host("appliance"), tmp_path_factory.mktemp("stopping"))
+        yield Start(net.host("appliance"), tmp_path)
 
 
 @pytest.mark.parametrize(

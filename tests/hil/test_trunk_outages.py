@@ -65,7 +65,7 @@ def test_a_provider_that_isnt_there_yet_is_registered_with_once_it_is(bed: Bed) 
 
 def test_callers_at_the_same_instant_never_share_a_last_line(bed: Bed) -> None:
     exchange, a, b, _, _ = bed
-    call = {"Channel": "Local/+390200000999@route-hq/n", "Application": "Wait", "Data": "60", "Async": "true"}
+    call = {"Channel": "Local/+390200000999@route.hq/n", "Application": "Wait", "Data": "60", "Async": "true"}
     for _ in range(5):
         a.received.clear()
         b.received.clear()
