@@ -15,7 +15,7 @@ ROOT_SERVERS: Final = tuple(f"{letter}.ROOT-SERVERS.NET" for letter in "ABCDEFGH
 CONFIG_FILE: Final = "/etc/asterisk/current/asterisk.conf"
 PROGRAM: Final = "/usr/sbin/asterisk"
 ALLOCATOR: Final = {"LD_PRELOAD": "libjemalloc.so.2", "MALLOC_CONF": "narenas:4"}
-"""glibc's allocator keeps what a busy hour took; this one gives it back within a minute (docs/decisions/0038)."""
+"""glibc's allocator keeps what a busy hour took; this one gives it back within a minute (docs/decisions/0017)."""
 
 
 @dataclass(frozen=True, slots=True)
