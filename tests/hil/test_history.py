@@ -330,7 +330,9 @@ def test_quality_of_an_encrypted_call_that_loses_a_tenth(net: Network, tmp_path:
         for line in (
             "add table inet lossy",
             "add chain inet lossy out { type filter hook output priority 0 ; }",
-            f"add rule inet lossy out ip daddr {ADDRESS} udp dport 10000-19999 numgen random mod 10 < 1 drop",
+            # Voice only, which has the even ports: the reports are few, and all of them may not be lost.
+            f"add rule inet lossy out ip daddr {ADDRESS} udp dport 10000-19999 udp dport & 1 == 0 "
+            "numgen random mod 10 < 1 drop",
         ):
             host.run(["nft", line])
         one, two = (
