@@ -16,6 +16,7 @@ Works with baresip 1.0 (Debian 12) and 1.1 (Debian 13). Every wait has a deadlin
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import signal
@@ -63,6 +64,7 @@ class Call:
         self.id = event["id"] if event else ""
         self.peer = event.get("peeruri", "") if event else ""  # URI of the other side
         self.peer_name = event.get("peerdisplayname", "") if event else ""
+        self._established = 0.0
 
     def _wait(self, *types: str, deadline_s: float = DEADLINE_S) -> Event:
         """The event of this call; a call that closes instead is a failure that tells the reason."""
@@ -82,6 +84,7 @@ class Call:
 
     def established(self, deadline_s: float = DEADLINE_S) -> Self:
         self._wait("CALL_ESTABLISHED", deadline_s=deadline_s)
+        self._established = time.time()
         return self
 
     def closed(self, deadline_s: float = DEADLINE_S) -> str:
@@ -123,8 +126,15 @@ class Call:
         """Send digits by RFC 4733 events (SIP INFO when the other side takes no events)."""
         self._do("sndcode", digits)
 
+    def _talks(self) -> None:
+        """Wait until voice comes in, two seconds at most: the engine can't transfer a call that it is just about to put
+        through, and nobody presses keys that fast."""
+        with contextlib.suppress(AgentError):
+            eventually(lambda: self.phone.voice_since(self._established), "", 2.0)
+
     def transfer(self, target: str) -> None:
         """Blind transfer: REFER to a number or URI."""
+        self._talks()
         self._do("transfer", self.phone.uri(target))
 
     def transfer_to(self, consultation: Call) -> None:
@@ -132,6 +142,8 @@ class Call:
 
         baresip 1.x has no command for it, but sends any Refer-To: the dialog's tags come from the SIP trace.
         """
+        self._talks()
+        consultation._talks()
         call_id, local, remote = consultation.dialog()
         escaped = (
             f"{call_id};to-tag={remote};from-tag={local}".replace(";", "%3B").replace("=", "%3D").replace("@", "%40")
@@ -329,6 +341,13 @@ class SoftPhone:
             return analyse(silence(0), 8000, hz, expected_ms)
         samples, rate = read_wav(newest)
         return analyse(samples[mark.samples :] if newest == mark.recording else samples, rate, hz, expected_ms)
+
+    def voice_since(self, clock: float) -> bool:
+        """Whether any voice has come in since that time."""
+        if self._tap:
+            streams = self._tap.streams(to=self.address, ports=self._rtp_ports)
+            return any(packet.time > clock for stream in streams for packet in stream.packets[-1:])
+        return any(len(read_wav(path)[0]) > 0 for path in self.recordings() if path.stat().st_mtime > clock)
 
     def hears(self, hz: float, deadline_s: float = DEADLINE_S) -> Self:
         """Wait until half a second of the tone has come in."""
