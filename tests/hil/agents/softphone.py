@@ -42,9 +42,6 @@ MEDIA = {"none": "", "srtp": ";mediaenc=srtp-mand", "dtls_srtp": ";mediaenc=dtls
 TRACE = re.compile(
     rb"\x1b\[36;1m#\n(?P<transport>\S+) (?P<source>\S+) -> (?P<target>\S+)\n(?P<message>.*?)\x1b\[;m\n", re.S
 )
-SPANS = 3
-"""A span of listening that wasn't good is followed by another, so often at most: on a busy test machine a phone's own
-process pauses. What never has a good span is bad. Tests of whether something disturbs a call use `since`, which doesn't."""
 _slots = itertools.count()
 
 
@@ -376,14 +373,10 @@ class SoftPhone:
         return self
 
     def listen(self, hz: float, seconds: float = 2.0) -> ToneReport:
-        """Wait until the tone is there, then listen for so many seconds. See :data:`SPANS`."""
-        for _ in range(SPANS):
-            mark = self.hears(hz).mark()
-            time.sleep(seconds)  # the span that is measured
-            report = self.since(mark, hz)
-            if report.good():
-                break
-        return report
+        """Wait until the tone is there, then listen for so many seconds."""
+        mark = self.hears(hz).mark()
+        time.sleep(seconds)  # the span that is measured
+        return self.since(mark, hz)
 
     def stop(self) -> None:
         """End it: baresip hangs up and unregisters."""
@@ -404,13 +397,9 @@ class SoftPhone:
 
 
 def converse(one: SoftPhone, other: SoftPhone, seconds: float = 2.0) -> tuple[ToneReport, ToneReport]:
-    """Both listen to each other's tone for the same so many seconds; what each heard. See :data:`SPANS`."""
-    for _ in range(SPANS):
-        one.hears(other.tone_hz)
-        other.hears(one.tone_hz)
-        marks = one.mark(), other.mark()
-        time.sleep(seconds)  # the span that is measured
-        reports = one.since(marks[0], other.tone_hz), other.since(marks[1], one.tone_hz)
-        if all(report.good() for report in reports):
-            break
-    return reports
+    """Both listen to each other's tone for the same so many seconds; what each heard."""
+    one.hears(other.tone_hz)
+    other.hears(one.tone_hz)
+    marks = one.mark(), other.mark()
+    time.sleep(seconds)  # the span that is measured
+    return one.since(marks[0], other.tone_hz), other.since(marks[1], one.tone_hz)
