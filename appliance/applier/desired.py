@@ -17,12 +17,11 @@ from appliance.core.errors import CorruptError, Fault, UnavailableError
 from appliance.engine.plan import TLS_DIR, EngineParams, WebSocketServer, static_files
 from appliance.organisation.model import Secret
 from appliance.paths import Paths
-from appliance.pbx.context import Installation
+from appliance.pbx.context import TOKEN_LENGTH, Installation
 from appliance.pbx.media.plan import listeners, web_server
 from appliance.pbx.plan import desired
 from appliance.pbx.trunks.plan import unwritable
 
-TOKEN_BYTES: Final = 9
 _TOKEN_MIN: Final = 8
 _ONE_AT_A_TIME: Final = threading.Lock()
 """Features keep what they made in their modules: a plan and an apply at once would take it from under each other."""
@@ -138,7 +137,7 @@ def transport_token(path: Path) -> str:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         unfinished = path.with_suffix(".new")
         unfinished.unlink(missing_ok=True)
-        write_new(unfinished, secrets.token_hex(TOKEN_BYTES).encode(), 0o600)
+        write_new(unfinished, secrets.token_hex(TOKEN_LENGTH // 2).encode(), 0o600)
         unfinished.rename(path)
         token = path.read_text()
     if len(token) < _TOKEN_MIN or not token.isalnum():

@@ -39,7 +39,7 @@ STARTUP_COMMAND: Final = f"channel originate Local/started@{RUN_CONTEXT} applica
 """Command in cli.conf's ``[startup_commands]`` (value ``fully-booted``) that announces a new run of the engine."""
 
 # We called this leg (a caller's leg that was answered has DIALEDPEERNAME too), and its peer answered something.
-_CALLED: Final = "$[${LEN(${DIALEDPEERNUMBER})}&!${LEN(${DIALEDPEERNAME})}&${LEN(${HANGUPCAUSE_KEYS()})}]"
+_CALLED: Final = "$[${LEN(${DIALEDPEERNUMBER})}&!${LEN(${DIALEDPEERNAME})}&${LEN(${HANGUPCAUSE_KEYS():0:1})}]"
 _ANSWER: Final = f"${{${{IF({_CALLED}?HANGUPCAUSE(${{CHANNEL}},tech):CHANNEL(state))}}}}"
 # A call that a fax tried to take over (T.38) may have left RTP behind, and the engine can't be asked whether it has.
 # A leg that ended its call itself has its counts in RTPAUDIOQOS already: asking the engine again costs two round trips to

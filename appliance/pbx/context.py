@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+TOKEN_LENGTH: Final = 18
+"""Characters of an installation's token."""
 
 
 @dataclass(frozen=True, slots=True)

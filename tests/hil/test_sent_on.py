@@ -34,7 +34,7 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     extension(202, class_of_service="free"),
     extension(204, class_of_service="outside"),
     extension(205, class_of_service="nothing"),
-    ("device", {"id": "206-1", "extension": "ext-206", "secret": "206-1", "class_of_service": "free", "caller_number": ECHO}),
+    ("device", {"id": "206-1", "extension": "ext-206", "secret": "206-1", "class_of_service": "free", "caller_number": ECHO, "language": "en"}),
     ("did", {"id": "second", "number": SECOND, "company": "demo", "destination": {"type": "extension", "extension": "ext-202"}}),
     ("did", {"id": "time", "number": TIME, "company": "demo", "destination": {"type": "service", "service": "date_time"}}),
     ("ring_group", {"id": "one", "name": "Desk", "number": "401", "site": "hq", "members": [{"extension": "ext-202"}]}),
@@ -44,7 +44,7 @@ MORE: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.fixture(scope="module")
 def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
-    made = rows(more=MORE)
+    made = rows(7, more=MORE)
     with open_company(tmp_path_factory.mktemp("sent-on"), made, complaints=["but target does not exist"]) as company:
         yield company
 
@@ -108,6 +108,30 @@ def test_a_numbers_site_prefix_works_wherever_the_number_does(company: Company) 
     call = one.call("203").ringing()
     two.incoming().answer()
     call.established().hangup()
+
+
+def test_a_redirection_to_a_number_behind_its_sites_prefix(company: Company) -> None:
+    """302, as a phone's own forwarding sends it."""
+    one, two = company.phone("201-1"), company.phone("202-1")
+    elsewhere = company.sipp(company.net.host("elsewhere"), "elsewhere").register(company.users(["207-1"]))
+    with elsewhere.redirecting("88202"):
+        call = one.call("207").ringing()
+        incoming = two.incoming().answer()
+        assert incoming.invite().from_address.uri.user == "201"
+        call.established().hangup()
+        incoming.closed()
+
+
+def test_a_devices_language_is_what_it_hears(company: Company) -> None:
+    """Device before extension before site: the number is read out in it (and the engine has prompts for both)."""
+    spoken = {}
+    with company.system.ami() as ami:
+        for number in ("201", "206"):
+            call = company.phone(f"{number}-1").call("*65").established()
+            channel = next(c["Channel"] for c in ami.channels() if c["Channel"].startswith(f"PJSIP/{number}-1@"))
+            spoken[number] = ami.getvar("CHANNEL(language)", channel)
+            call.hangup()
+    assert spoken == {"201": "it", "206": "en"}
 
 
 def test_a_class_without_internal_calls_nobody_inside(company: Company) -> None:
@@ -320,3 +344,19 @@ def test_a_providers_redirection_leaves_nothing_behind(company: Company, monkeyp
         assert company.phone("201-1").call(DIALLED).closed().startswith("503")
     with company.system.ami() as ami:
         assert "0 results" in ami.command("database show redirect")
+
+
+def test_a_phone_hands_on_a_call_to_one_that_still_rings(company: Company) -> None:
+    """REFER with Replaces to a call that isn't answered yet: whoever answers talks to the one who was handed on."""
+    one, two, three = (company.phone(f"{number}-1") for number in (201, 202, 203))
+    call, at_two = connected(one, two, "202")
+    at_two.hold()
+    consultation = two.call("203").ringing()
+    at_three = three.incoming()
+    at_two.transfer_to(consultation)
+    at_two.closed()
+    at_three.answer()
+    one.hears(three.tone_hz)
+    three.hears(one.tone_hz)
+    call.hangup()
+    at_three.closed()

@@ -154,7 +154,7 @@ def _redirection() -> Section:
             (
                 f"GotoIf($[{unlawful}]?joined)",
                 # Who calls may have told of a diversion as well (Diversion, RFC 5806): that isn't what is meant here.
-                f'GotoIf($[${{LEN({target})}} = 0 | "${{HANGUPCAUSE_KEYS()}}" = ""]?end)',
+                f'GotoIf($[${{LEN({target})}} = 0 | "${{HANGUPCAUSE_KEYS():0:1}}" = ""]?end)',
                 'GotoIf($["${CHANNEL(name):0:12}" = "PJSIP/trunk-"]?end)',
                 'GotoIf($["${HANGUPCAUSE(${CHANNEL},tech):0:7}" != "SIP 302"]?end)',
                 f"GotoIf($[${{LEN({target})}} != ${{LEN({number})}}]?end)",

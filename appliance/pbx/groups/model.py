@@ -15,6 +15,8 @@ from appliance.pbx.routing.model import Destination
 
 MEMBERS_MAX: Final = 300
 """Numbers of all members stand in one line of the engine's, twice for *round robin*."""
+AT_ONCE_MAX: Final = 120
+"""Members who ring at once stand in one argument of the engine's: see :mod:`appliance.pbx.groups.plan`."""
 
 
 class Strategy(StrEnum):

@@ -19,6 +19,10 @@ end; a member sees the caller's number, and the group's name before the caller's
 Strategies: *all* rings everybody at once, each after its own delay; *sequential* one after the other, in the order of
 the document; *round robin* the same, beginning after the member where the last call began (``round-robin/<group id>``
 in the engine's database). A member that was left out or is busy costs no time.
+
+Many members that ring at once: the engine cuts a variable after 4,095 bytes and a step's argument after 8,191
+(``VAR_BUF_SIZE`` and ``EXT_DATA_SIZE`` of its pbx.c). Devices by name fill the first variable, ``GROUP_DEVICES``; whoever
+comes later gets a Local channel, whose short name goes into the second, ``GROUP_MORE``.
 """
 
 from __future__ import annotations
@@ -40,6 +44,9 @@ from appliance.pbx.routing.destinations import hop, steps
 UNANSWERED: Final = "Goto(unanswered,${DIALSTATUS},1)"
 _DIAL: Final = "Ii"
 """Options of Dial: the caller keeps seeing the group; a member's own redirection is ignored."""
+_BY_NAME_BYTES: Final = 2900
+"""Bytes in ``GROUP_DEVICES`` up to which members are rung by their devices' names: the next nine, of 106 bytes at most,
+still fit."""
 
 
 def contribute(document: Document, installation: Installation) -> Contribution:  # noqa: ARG001
@@ -113,7 +120,7 @@ def _begin() -> Section:
                 'shown: GotoIf($["${FROM_TRUNK}" != ""]?begin)',  # a provider needn't know
                 "Set(CONNECTEDLINE(num,i)=${ARG1})",
                 "Set(CONNECTEDLINE(name,i)=${GROUP_NAME})",
-                "begin: Set(GROUP_DEVICES=)",
+                "begin: Set(ARRAY(GROUP_DEVICES,GROUP_MORE)=)",
                 "Set(DIALSTATUS=CHANUNAVAIL)",
                 "Ringing()",
                 "Return()",
@@ -123,12 +130,12 @@ def _begin() -> Section:
 
 
 def _member() -> Section:
-    """``group-member`` (delay): add the devices of ``${EXTEN}`` to those to ring."""
+    """``group-member`` (delay): add the devices of ``${EXTEN}`` to those to ring, or a Local channel that rings them."""
     left_out = (
         f'$["{TO_DEVICES}" = "" | "{carried.NUMBER}" = "${{EXTEN}}" | "${{DB(dnd/{TO_ID})}}" != ""'
         f' | ("{TO_BUSY}" != "" & ${{GROUP_COUNT({TO_ID}@extension)}} > 0)]'
     )
-    late = "Local/${EXTEN}~${ARG1}@group-late"
+    late = f"${{ARG1}} > 0 | ({THROUGH_LINK}) | ${{LEN(${{GROUP_DEVICES}})}} > {_BY_NAME_BYTES}"
     return dialplan(
         "group-member",
         (
@@ -138,9 +145,11 @@ def _member() -> Section:
                 f"GotoIf({left_out}?out)",
                 REGISTERED,
                 f'GotoIf($["{TO_DEVICES}" = ""]?out)',
-                "Set(GROUP_DEVICES=${GROUP_DEVICES}${IF($[${LEN(${GROUP_DEVICES})} > 0]?&)}"
-                f"${{IF($[${{ARG1}} > 0 | ({THROUGH_LINK})]?{late}:{TO_DEVICES})}})",
+                f"GotoIf($[{late}]?late)",
+                f"Set(GROUP_DEVICES=${{GROUP_DEVICES}}&{TO_DEVICES})",
                 "out: Return()",
+                "late: Set(GROUP_MORE=${GROUP_MORE}&Local/${EXTEN}~${ARG1}@group-late)",
+                "Return()",
             ),
         ),
     )
@@ -186,10 +195,10 @@ def _ring() -> Section:
         (
             "s",
             (
-                "GotoIf($[${LEN(${GROUP_DEVICES})} = 0]?out)",
-                f"Dial(${{GROUP_DEVICES}},${{GROUP_SECONDS}},{_DIAL})",
+                'GotoIf($["${GROUP_DEVICES:0:1}${GROUP_MORE:0:1}" = ""]?out)',
+                f"Dial(${{GROUP_DEVICES}}${{GROUP_MORE}},${{GROUP_SECONDS}},{_DIAL})",
                 f"Set(IGNORED=${{DB_DELETE({REDIRECT})}})",  # a member's 302
-                "out: Set(GROUP_DEVICES=)",
+                "out: Set(ARRAY(GROUP_DEVICES,GROUP_MORE)=)",
                 "Return()",
             ),
         ),

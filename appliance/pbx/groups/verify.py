@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from appliance.core.document import Document
 from appliance.core.errors import Fault
-from appliance.pbx.groups.model import RingGroup, Strategy
+from appliance.pbx.groups.model import AT_ONCE_MAX, RingGroup, Strategy
 
 
 def verify(document: Document) -> Iterator[Fault]:
@@ -16,6 +16,13 @@ def verify(document: Document) -> Iterator[Fault]:
 
 
 def _members(group: RingGroup) -> Iterator[Fault]:
+    if group.strategy is Strategy.ALL and len(group.members) > AT_ONCE_MAX:
+        yield Fault(
+            group.path("members"),
+            f"are {len(group.members)}, and at most {AT_ONCE_MAX} can ring at once",
+            "choose sequential or round_robin, or make two groups of it",
+            "too_many_at_once",
+        )
     seen: dict[str, int] = {}
     for index, member in enumerate(group.members):
         first = seen.setdefault(member.extension, index)

@@ -140,7 +140,8 @@ class Call:
         baresip 1.x has no command for it, but sends any Refer-To: the dialog's tags come from the SIP trace.
         """
         self._talks()
-        consultation._talks()
+        if consultation.up:
+            consultation._talks()
         call_id, local, remote = consultation.dialog()
         escaped = (
             f"{call_id};to-tag={remote};from-tag={local}".replace(";", "%3B").replace("=", "%3D").replace("@", "%40")
@@ -148,13 +149,13 @@ class Call:
         self._do("transfer", f"<{consultation.peer.split('?')[0]}?Replaces={escaped}>")
 
     def dialog(self) -> tuple[str, str, str]:
-        """Call-ID, own tag and the other side's tag of the established dialog."""
+        """Call-ID, own tag and the other side's tag of the dialog, be it an early one (180) or established."""
         for message in self.phone.messages(self.id):
-            if isinstance(message, Response) and message.code == 200 and message.cseq.method == "INVITE":
+            if isinstance(message, Response) and 180 <= message.code < 300 and message.cseq.method == "INVITE":
                 tags = (message.from_address.parameters["tag"], message.to_address.parameters["tag"])
                 mine, theirs = tags if self.id in self.phone.placed else tags[::-1]
                 return self.id, str(mine), str(theirs)
-        raise AgentError(f"{self.phone}: call {self.id} was never answered")
+        raise AgentError(f"{self.phone}: call {self.id} has no dialog")
 
     def invite(self) -> Request:
         """The INVITE that began the call: what a callee reads From, P-Asserted-Identity, Diversion… from."""

@@ -239,3 +239,18 @@ def test_patterns_match_the_range_and_nothing_else(one: int, other: int) -> None
 )
 def test_faults_of_devices(fields: dict[str, Any], error_id: str) -> None:
     assert [fault.error_id for fault in verify(document(device(**fields)))] == [error_id]
+
+
+def test_names_of_an_extensions_devices_that_fill_more_than_a_lamp_can_follow() -> None:
+    """Nine devices with the longest ids there are, at as many listeners as are too many."""
+
+    def found(count: int) -> list[tuple[str, str]]:
+        ports = [listener(f"listener-{n}".ljust(40, "x"), 6000 + n, "udp") for n in range(count)]
+        ids = [f"device-{n}".ljust(40, "x") for n in range(1, 10)]
+        devices = [device(id=id, slot=n, allowed_transports=["udp"]) for n, id in enumerate(ids, 1)]
+        made = {(kind, data["id"]): make(KINDS, kind, data) for kind, data in (*ROWS, *ports, *devices)}
+        made = {key: item for key, item in made.items() if key not in {("device", "d"), ("listener", "tcp")}}
+        return [(fault.path, fault.error_id) for fault in verify(Document.of(made.values()))]
+
+    assert found(3) == []
+    assert found(4) == [(f"device/{'device-9'.ljust(40, 'x')}/allowed_transports", "too_many_names")]

@@ -12,7 +12,7 @@ from appliance.core.errors import InvalidError
 from appliance.kinds import KINDS
 from appliance.pbx.context import Installation
 from appliance.pbx.extensions.links import linked_sites, links
-from appliance.pbx.groups.model import MEMBERS_MAX
+from appliance.pbx.groups.model import AT_ONCE_MAX, MEMBERS_MAX
 from appliance.pbx.groups.plan import contribute
 from appliance.pbx.groups.verify import verify
 from appliance.pbx.numbers.model import Service
@@ -125,6 +125,20 @@ def test_members_that_would_ring_twice_or_never() -> None:
     ]
     assert [fault.error_id for fault in verify(document(group("sequential", members=members)))] == ["member_twice"]
     assert list(verify(document(group("all")))) == []
+
+
+def test_more_members_than_can_ring_at_once() -> None:
+    numbers = range(1000, 1001 + AT_ONCE_MAX)
+    extensions: list[Row] = [("extension", {"id": f"e{n}", "number": str(n), "site": "hq"}) for n in numbers]
+    members = [{"extension": f"e{n}"} for n in numbers]
+
+    def found(strategy: str, members: list[dict[str, str]]) -> list[tuple[str, str]]:
+        made = document(*extensions, group(strategy, members=members))
+        return [(fault.path, fault.error_id) for fault in verify(made)]
+
+    assert found("all", members) == [("ring_group/g/members", "too_many_at_once")]
+    assert found("all", members[1:]) == []
+    assert found("sequential", members) == []
 
 
 @pytest.mark.parametrize("strategy", ["sequential", "round_robin", "all"])
