@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from appliance.access import verify as _access
 from appliance.core.document import Document
 from appliance.core.errors import Fault
 from appliance.core.references import dangling
@@ -16,7 +17,7 @@ from appliance.pbx.routing import verify as _routing
 from appliance.pbx.services import verify as _services
 from appliance.pbx.trunks import verify as _trunks
 
-FEATURES: Final = (_media, _numbers, _extensions, _groups, _services, _trunks, _routing, _emergency)
+FEATURES: Final = (_media, _numbers, _extensions, _groups, _services, _trunks, _routing, _emergency, _access)
 
 
 def verify(document: Document) -> tuple[Fault, ...]:

@@ -119,12 +119,17 @@ ListField = BeforeValidator(_as_tuple)
 
 @dataclass(frozen=True, slots=True)
 class RefTo:
-    """Marks a field as the id of an object of one of the named kinds; the document checks that it exists."""
+    """Marks a field as the id of an object of one of the named kinds; the document checks that it exists.
+
+    ``built_in``: ids that need not be in the document.
+    """
 
     kinds: tuple[str, ...]
+    built_in: frozenset[str] = frozenset()
 
-    def __init__(self, *kinds: str) -> None:
+    def __init__(self, *kinds: str, built_in: frozenset[str] = frozenset()) -> None:
         object.__setattr__(self, "kinds", kinds)
+        object.__setattr__(self, "built_in", built_in)
 
 
 FORMS: Final = {
@@ -136,6 +141,7 @@ FORMS: Final = {
     r"^(it|en)$": "it or en",
     r"^[A-Z]{2}$": "country code of two letters (ISO 3166)",
     r"^[^@\s]{1,64}@[A-Za-z0-9.-]{1,189}$": "e-mail address",
+    r"^([a-z_]+|\*)(\.[a-z_]+)?:(view|edit)$": "permission such as extension:view, person.name:edit or *:edit",
 }
 """Patterns of field types, in words."""
 

@@ -41,8 +41,8 @@ def _finder(annotation: Any) -> Finder | None:
         inner, *metadata = get_args(annotation)
         for mark in metadata:
             if isinstance(mark, RefTo):
-                kinds = mark.kinds
-                return lambda value, path: iter(((path, value, kinds),))
+                kinds, built_in = mark.kinds, mark.built_in
+                return lambda value, path: iter(() if value in built_in else ((path, value, kinds),))
         return _finder(inner)
     if get_origin(annotation) is tuple:
         item = _finder(get_args(annotation)[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -19,10 +19,15 @@ from appliance.core.fields import (
 )
 from appliance.core.model import Object, Part
 
+BUILT_IN_ROLES: Final = frozenset(
+    {"administrator", "it-manager", "hr-manager", "site-manager", "operator", "user", "auditor"}
+)
+"""Ids of roles that need not be in the document: :mod:`appliance.access.roles` says what they allow."""
+
 CompanyRef = Annotated[ObjectId, RefTo("company")]
 SiteRef = Annotated[ObjectId, RefTo("site")]
 PersonRef = Annotated[ObjectId, RefTo("person")]
-RoleRef = Annotated[ObjectId, RefTo("role")]
+RoleRef = Annotated[ObjectId, RefTo("role", built_in=BUILT_IN_ROLES)]
 SecretRef = Annotated[ObjectId, RefTo("secret")]
 
 
@@ -78,17 +83,26 @@ class Person(Object):
     name: Label
     email: Email | None = None
     language: Language | None = None
-    roles: Annotated[tuple[RoleRef, ...], ListField] = ()
+    roles: Annotated[tuple[RoleRef, ...], ListField] = Field(
+        (), description="Built in: administrator, it-manager, hr-manager, site-manager, operator, user, auditor"
+    )
+    sites: Annotated[tuple[SiteRef, ...], ListField] = Field(
+        (), description="What the roles reach: these sites only; none: all"
+    )
 
 
 class Role(Object):
-    """A set of permissions, granted to people. Which permissions exist is the portal's business."""
+    """A set of permissions, granted to people: kinds, fields or areas that may be viewed or edited."""
 
     kind: ClassVar[str] = "role"
     name: Label
     permissions: Annotated[
-        tuple[Annotated[str, StringConstraints(pattern=r"^[a-z_*]+(\.[a-z_*]+)*:(view|edit)$")], ...], ListField
-    ] = ()
+        tuple[Annotated[str, StringConstraints(pattern=r"^([a-z_]+|\*)(\.[a-z_]+)?:(view|edit)$")], ...], ListField
+    ] = Field((), description="Such as extension:view, person.name:edit, history:view or *:edit")
+    sites: Annotated[tuple[SiteRef, ...], ListField] = Field(
+        (), description="Reaches these sites only; none: those of the person who has it"
+    )
+    own_only: bool = Field(False, description="Reaches only what is the person's own")
 
 
 class EmailEndpoint(Part):

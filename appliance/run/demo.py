@@ -114,7 +114,6 @@ def _organisation() -> _Rows:
                 "links": [{"to": "milano", "codec_policy": "thin", "max_calls": 4}],
             },
         ),
-        ("role", {"id": "administrator", "name": "Administrator", "permissions": ["*:edit"]}),
     ]
 
 

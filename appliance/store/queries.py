@@ -177,6 +177,11 @@ def drop_staged_as_proposed(connection: Connection, number: int, author: str) ->
     connection.execute(delete(staged).where(staged.c.author == author, held))
 
 
+def authors(connection: Connection) -> list[str]:
+    """Who has edits in preparation."""
+    return list(connection.execute(select(staged.c.author).distinct().order_by(staged.c.author)).scalars())
+
+
 def staged_edits(connection: Connection, author: str) -> list[Edit]:
     """An author's edits in preparation."""
     query = select(staged.c.kind, staged.c.id, staged.c.base, staged.c.body).where(staged.c.author == author)

@@ -248,6 +248,11 @@ class Store:
         with self._database.read() as connection:
             return self._candidate(connection, author)
 
+    def authors(self) -> list[str]:
+        """Who has staged changes."""
+        with self._database.read() as connection:
+            return queries.authors(connection)
+
     def stage(
         self, author: str, put: Iterable[Object] = (), remove: Iterable[Key] = (), *, anew: bool = False
     ) -> Candidate:

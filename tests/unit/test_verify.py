@@ -85,6 +85,8 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("did", {"id": "ext", "number": "+390200000777", "company": "demo", "destination": {"type": "extension", "extension": "full"}}),
     ("did", {"id": "number", "number": "+390200000778", "company": "demo", "destination": {"type": "number", "number": "+390200000999", **SITE}}),
     ("outbound_route", {"id": "full", "name": "F", "order": 99, "prefixes": ["+1"], "sites": ["hq"], **TRUNKS}),
+    ("role", {"id": "full", "name": "F", "sites": ["hq"]}),
+    ("person", {"id": "full", "name": "F", "sites": ["hq"]}),
     ("notification_endpoint", {"id": "hook", "name": "F", "target": {"type": "webhook", "url": "https://example.com", "secret": "dect"}}),
 ]  # fmt: skip
 """What ``everything`` leaves out: with these, every reference of every kind occurs."""

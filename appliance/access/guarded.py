@@ -1,0 +1,454 @@
+"""The document as one subject sees it: the one place where permissions are enforced, for portal, API and hub alike.
+
+What a subject may not see isn't there: `NotFoundError`, the same as for what doesn't exist; fields that it may not see are left
+out. What it sees and may not change is `RefusedError` (``forbidden``), naming the fields. Edits are collected as the author's
+pending changes (see :mod:`appliance.store`); every one is checked when it is made and once more when it is committed, for roles
+may have changed in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from appliance.access.permissions import Access, Subject
+from appliance.access.roles import ESCALATING
+from appliance.core.document import Change, Document, changes, parse
+from appliance.core.errors import ConflictError, Fault, InvalidError, NotFoundError, RefusedError
+from appliance.core.fields import valid_id
+from appliance.core.model import Object
+from appliance.core.references import references
+from appliance.kinds import KINDS
+from appliance.organisation.model import Person, Role, Secret
+from appliance.store import Store
+from appliance.store.encode import encode, plain
+
+HIDDEN: Final = "••••••"
+"""Stands for a secret's value."""
+LISTED_MAX: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object as its reader may see it.
+
+    :param fields: the visible ones as plain data, in the model's order, defaults included; secrets as :data:`HIDDEN` or None.
+    :param editable: names of those that may be changed.
+    :param pending: what the reader's own pending changes do to it: ``added``, ``changed``, ``removed``, or nothing.
+    :param etag: changes with the object.
+    """
+
+    item: Object
+    fields: Mapping[str, Any]
+    editable: frozenset[str]
+    pending: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Some of a kind's objects. ``total``: how many there are that match."""
+
+    entries: tuple[Entry, ...]
+    total: int
+
+
+@lru_cache(maxsize=64)
+def _access(subject: Subject, document: Document) -> Access:
+    return Access(subject, document)
+
+
+class GuardedDocument:
+    """The committed document with the subject's own pending changes on top.
+
+    :param seal: (secret id, clear text) → sealed text; needed to set secrets.
+    """
+
+    def __init__(self, store: Store, subject: Subject, seal: Callable[[str, str], str] | None = None) -> None:
+        self._store = store
+        self._seal = seal
+        self.subject = subject
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def committed(self) -> Document:
+        """The document in force. Whole: for those who enforce permissions themselves."""
+        return self._store.document()
+
+    def current(self) -> Document:
+        """The same with the subject's pending changes."""
+        return self._store.candidate(self.subject.id).on(self.committed())
+
+    def kinds(self) -> list[str]:
+        """Kinds of which the subject may see something, in the document's order."""
+        return [kind for kind in KINDS if self.subject.may(kind)]
+
+    def may_add(self, kind: str) -> bool:
+        """Whether there may be something of this kind that the subject can add."""
+        return any(grant.covers(kind, "", edit=True) and not grant.own for grant in self.subject.grants)
+
+    def search(
+        self,
+        kind: str,
+        *,
+        text: str = "",
+        where: Mapping[str, str] | None = None,
+        sort: str = "id",
+        descending: bool = False,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> Listing:
+        """Objects of a kind that the subject may see, removed ones (not yet committed) among them.
+
+        :param text: only those with this in one of their fields, whatever its case.
+        :param where: field → value that it must have, as text; a list must hold it.
+        :param sort: name of a field; numbers sort as numbers.
+        :raises InvalidError: an unknown field, or a limit that isn't 1 to :data:`LISTED_MAX`.
+        """
+        self._known(kind)
+        names = KINDS[kind].model_fields
+        for name in (sort, *(where or ())):
+            if name not in names:
+                raise InvalidError(
+                    [
+                        Fault(
+                            f"{kind}/?/{name}"[:120],
+                            "is not a field here",
+                            f"there are {', '.join(names)}",
+                            "unknown_field",
+                        )
+                    ]
+                )
+        if not 1 <= limit <= LISTED_MAX or offset < 0:
+            raise InvalidError(
+                [Fault("limit", "is no page size", f"1 to {LISTED_MAX}, from an offset of 0 on", "limit")]
+            )
+        found = [entry for entry in self._entries(kind) if _matches(entry, text, where or {})]
+        found.sort(key=lambda entry: (*_sort_key(entry.fields.get(sort)), entry.item.id), reverse=descending)
+        return Listing(tuple(found[offset : offset + limit]), len(found))
+
+    def get(self, kind: str, id: str) -> Entry:
+        """One object.
+
+        :raises NotFoundError: there is none, or none that the subject may see.
+        """
+        self._known(kind)
+        base, current = self.committed(), self.current()
+        before, after = base.objects.get(kind, {}).get(id), current.objects.get(kind, {}).get(id)
+        entry = self._entry(base, current, before, after)
+        if entry is None:
+            raise _missing(kind, id)
+        return entry
+
+    def choices(self, kinds: Iterable[str]) -> list[tuple[str, str, str]]:
+        """(kind, id, label) of everything of some kinds that the subject may see and refer to."""
+        current = self.current()
+        access = self._rights(current)
+        return [
+            (kind, item.id, label_of(item))
+            for kind in kinds
+            for item in current.objects.get(kind, {}).values()
+            if access.fields(item)
+        ]
+
+    def referrers(self, kind: str, id: str) -> list[Object]:
+        """Objects that refer to this one and that the subject may see."""
+        current = self.current()
+        access = self._rights(current)
+        return [
+            item
+            for item in current
+            if any(target == id and kind in kinds for _path, target, kinds in references(item)) and access.fields(item)
+        ]
+
+    def _entries(self, kind: str) -> list[Entry]:
+        base, current = self.committed(), self.current()
+        before, after = base.objects.get(kind, {}), current.objects.get(kind, {})
+        made = (self._entry(base, current, before.get(id), after.get(id)) for id in dict.fromkeys((*after, *before)))
+        return [entry for entry in made if entry is not None]
+
+    def _entry(self, base: Document, current: Document, before: Object | None, after: Object | None) -> Entry | None:
+        item = after or before
+        if item is None:
+            return None
+        access = self._rights(current if after is not None else base)
+        visible = access.fields(item)
+        if not visible:
+            return None
+        editable = access.fields(item, edit=True) - {"id"} if after is not None else frozenset()
+        if not self._may_give_rights():
+            editable -= {name for kind, name in ESCALATING if kind == item.kind}
+        pending = (
+            ""
+            if before is after or before == after
+            else "added"
+            if before is None
+            else "removed"
+            if after is None
+            else "changed"
+        )
+        fields = {name: value for name, value in shown(item).items() if name in visible}
+        return Entry(item, fields, frozenset(editable), pending, etag(item))
+
+    # -- changing -------------------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        kind: str,
+        id: str,
+        data: Mapping[str, Any],
+        *,
+        expected: str | None = None,
+        new: bool = False,
+        patch: bool = False,
+    ) -> Entry:
+        """Add or replace an object among the pending changes.
+
+        Fields that the subject can't see stay as they are, and so does a secret's value that isn't given.
+
+        :param expected: the object's etag as the editor last saw it.
+        :param new: there must be none yet; else there must be one.
+        :param patch: only the fields in ``data`` change; None takes one back to its default.
+        :raises ConflictError: it is another one by now.
+        :raises RefusedError: ``exists``, or ``forbidden``.
+        :raises InvalidError: with every fault of the object's own.
+        """
+        self._known(kind)
+        base = self.current()
+        before = base.objects.get(kind, {}).get(id)
+        if new:
+            self._unused(kind, id, before)
+        elif before is None or not self._rights(base).fields(before):
+            raise _missing(kind, id)
+        _check_etag(before, expected)
+        made = parse(KINDS, kind, self._sealed(kind, id, self._merged(base, before, data, patch=patch)))
+        if before is not None and made == before:
+            return self.get(kind, id)
+        after = base.with_changes([made])
+        self._check(base, after, Change(kind, id, before, made))
+        self._check_new_references(after, before, made)
+        self._store.stage(self.subject.id, [made])
+        return self.get(kind, id)
+
+    def remove(self, kind: str, id: str, *, expected: str | None = None) -> None:
+        """Take an object out, among the pending changes. Raises as `put` does."""
+        self._known(kind)
+        base = self.current()
+        before = base.objects.get(kind, {}).get(id)
+        if before is None or not self._rights(base).fields(before):
+            raise _missing(kind, id)
+        _check_etag(before, expected)
+        self._check(base, base.with_changes(remove=[(kind, id)]), Change(kind, id, before, None))
+        self._store.stage(self.subject.id, remove=[(kind, id)])
+
+    def pending(self) -> tuple[Change, ...]:
+        """The subject's pending changes."""
+        base = self.committed()
+        return changes(base, self._store.candidate(self.subject.id).on(base))
+
+    def check_pending(self) -> tuple[Change, ...]:
+        """The same, if the subject may still make them. Raises RefusedError (``forbidden``)."""
+        base = self.committed()
+        after = self._store.candidate(self.subject.id).on(base)
+        found = changes(base, after)
+        for change in found:
+            self._check(base, after, change)
+        return found
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _known(self, kind: str) -> None:
+        if kind not in KINDS or not self.subject.may(kind):
+            raise NotFoundError(
+                f"there is no kind {kind[:40]!r}", f"there are {', '.join(self.kinds())}", error_id="unknown_kind"
+            )
+
+    def _rights(self, document: Document) -> Access:
+        return _access(self.subject, document)
+
+    def _may_give_rights(self) -> bool:
+        return any(grant.everywhere and grant.covers(Role.kind, "", edit=True) for grant in self.subject.grants)
+
+    def _unused(self, kind: str, id: str, before: Object | None) -> None:
+        if not valid_id(id):
+            raise InvalidError(
+                [Fault(f"{kind}/{id[:40]}/id", "is not a valid id", "use a-z, 0-9 and inner hyphens, at most 40", "id")]
+            )
+        if before is not None:
+            raise RefusedError(
+                f"{kind} {id!r} exists already", "choose another id, or change that one", error_id="exists"
+            )
+
+    def _merged(self, base: Document, before: Object | None, data: Mapping[str, Any], *, patch: bool) -> dict[str, Any]:
+        """The whole object: what the editor sent, and what it can't see or didn't touch."""
+        known: dict[str, Any] = {} if before is None else plain(before)
+        if before is None:
+            kept: dict[str, Any] = {}
+        elif patch:
+            kept = known
+        else:
+            visible = self._rights(base).fields(before)
+            kept = {name: value for name, value in known.items() if name not in visible or name == "id"}
+        merged = {**kept, **data}
+        if patch:
+            merged = {name: value for name, value in merged.items() if value is not None or name not in data}
+        if before is not None and merged.get("id", before.id) != before.id:
+            raise InvalidError([Fault(before.path("id"), "never changes", "remove the object and add another", "id")])
+        return merged
+
+    def _sealed(self, kind: str, id: str, data: dict[str, Any]) -> dict[str, Any]:
+        """With a secret's value sealed; the one that it has, where none is given."""
+        data = {**data, "id": id}
+        if kind != Secret.kind:
+            return data
+        value = data.get("value", HIDDEN)
+        if value == HIDDEN or (isinstance(value, str) and value.startswith("sealed:")):
+            before = self.current().find(Secret, id)
+            return {**data, "value": None if before is None else before.value}
+        if value is None:
+            return data
+        fault = _fault_of_secret(value)
+        if fault is not None:
+            raise InvalidError([Fault(f"{kind}/{id}/value", *fault)])
+        if self._seal is None:
+            raise RefusedError("secrets can't be set here", "use centralino secret set", error_id="forbidden")
+        return {**data, "value": self._seal(id, value)}
+
+    def _check(self, base: Document, after: Document, change: Change) -> None:
+        """Refuse what the subject may not do to one object."""
+        denied: set[str] = set()
+        for document, item in ((base, change.before), (after, change.after)):
+            if item is not None:
+                denied |= _touched(change) - self._editable(document, item, whole=None in (change.before, change.after))
+        if not self._may_give_rights():
+            denied |= _rights_given(change)
+        if denied:
+            names = ", ".join(sorted(denied))
+            raise RefusedError(
+                f"{change.path}: you may not change {names}",
+                "ask an administrator, or leave it as it is",
+                error_id="forbidden",
+            )
+
+    def _editable(self, document: Document, item: Object, *, whole: bool) -> frozenset[str]:
+        """Fields that may be changed; ``whole``: none, unless all may."""
+        access = self._rights(document)
+        return access.fields(item, edit=True) if not whole or access.may(item, edit=True) else frozenset()
+
+    def _check_new_references(self, after: Document, before: Object | None, made: Object) -> None:
+        """What the subject can't see, it can't refer to anew: the same answer as for what isn't there."""
+        old = set() if before is None else {(path, id) for path, id, _kinds in references(before)}
+        access = self._rights(after)
+        faults = []
+        for path, id, kinds in references(made):
+            targets = [item for kind in kinds if (item := after.objects.get(kind, {}).get(id)) is not None]
+            if (path, id) not in old and targets and not any(access.fields(item) for item in targets):
+                faults.append(dangling_fault(made, path, kinds, id))
+        if faults:
+            raise InvalidError(faults)
+
+
+def dangling_fault(item: Object, path: str, kinds: tuple[str, ...], id: str) -> Fault:
+    """A reference to what isn't there."""
+    return Fault(item.path(path), f"refers to {' or '.join(kinds)} {id!r}, which does not exist",
+                 f"create it, or choose one of: centralino {kinds[0]} list", "dangling_reference")  # fmt: skip
+
+
+def etag(item: Object) -> str:
+    """Names the content of an object: 22 letters and digits. Says nothing about it."""
+    return hashlib.blake2s(encode(item).encode(), digest_size=11, person=b"etag").hexdigest()
+
+
+def shown(item: Object) -> dict[str, Any]:
+    """An object's fields as plain data, defaults included; a secret's value only as set or not."""
+    data = item.model_dump(mode="json")
+    if isinstance(item, Secret):
+        data["value"] = None if item.value is None else HIDDEN
+    return data
+
+
+def label_of(item: Object) -> str:
+    """What people call an object: its name, number and label, or its id."""
+    words = [getattr(item, name, None) for name in ("number", "code", "name", "label")]
+    found = " ".join(word for word in words if isinstance(word, str) and word)
+    return found or item.id
+
+
+def _missing(kind: str, id: str) -> NotFoundError:
+    return NotFoundError(f"there is no {kind} {id[:40]!r}", "look at the list of those there are")
+
+
+def _check_etag(before: Object | None, expected: str | None) -> None:
+    if expected is not None and before is not None and expected not in ("*", etag(before)):
+        raise ConflictError(
+            f"{before.path()} has changed since you looked at it", "look at it again, then repeat your change",
+            changed=[before.path()],
+        )  # fmt: skip
+
+
+def _touched(change: Change) -> frozenset[str]:
+    """Names of the fields that a change gives another value; all that are set when an object comes or goes."""
+    before = {} if change.before is None else plain(change.before)
+    after = {} if change.after is None else plain(change.after)
+    return frozenset(name for name in {*before, *after} - {"id"} if before.get(name) != after.get(name))
+
+
+def _rights_given(change: Change) -> set[str]:
+    """Fields of a change that give or take rights away: roles, who has them, and people who have any."""
+    if change.kind == Role.kind:
+        return {"permissions"}
+    before, after = change.before, change.after
+    if isinstance(before, Person) and after is None:
+        return {"roles"} if before.roles else set()
+    return {name for kind, name in ESCALATING if kind == change.kind and name in _touched(change)}
+
+
+def _fault_of_secret(value: object) -> tuple[str, str, str] | None:
+    if not isinstance(value, str) or not value:
+        return "is empty", "give it a value", "missing"
+    if len(value) > 4096 or not value.isprintable():
+        return "can't be typed", "one line of at most 4096 characters", "secret"
+    if value != value.strip():
+        return "starts or ends with white space", "leave the blanks out", "secret"
+    return None
+
+
+def _matches(entry: Entry, text: str, where: Mapping[str, str]) -> bool:
+    for name, wanted in where.items():
+        value = entry.fields.get(name)
+        if wanted not in map(_plain, value) if isinstance(value, list) else _plain(value) != wanted:
+            return False
+    wanted = text.casefold().strip()
+    return not wanted or any(wanted in word.casefold() for value in entry.fields.values() for word in _words(value))
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _words(value: Any) -> Iterable[str]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from _words(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _words(inner)
+    elif value is not None:
+        yield _plain(value)
+
+
+_DIGITS: Final = re.compile(r"\d+")
+
+
+def _sort_key(value: Any) -> tuple[int, int, str]:
+    """Nothing first, numbers in order of size (telephone numbers in order of length, then digits), then text."""
+    text = " ".join(_words(value)).casefold()
+    if not text:
+        return 0, 0, ""
+    if _DIGITS.fullmatch(text):
+        return 1, int(text), text
+    return 2, 0, text
