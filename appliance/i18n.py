@@ -11,6 +11,7 @@ from __future__ import annotations
 import gettext
 import os
 import re
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -23,8 +24,19 @@ WORDS: Final = frozenset({"added", "changed", "removed", "text", "number"})
 _VALUE: Final = re.compile(r"\{(\d)\}")
 
 
+_speaking: ContextVar[str] = ContextVar("language", default="")
+
+
+def speaking(lang: str) -> None:
+    """Speak this language from now on in this context (a request), whatever the process's is."""
+    _speaking.set(lang if lang in LANGUAGES else "")
+
+
 def language() -> str:
-    """Language of this process, from CENTRALINO_LANGUAGE, LC_ALL, LC_MESSAGES or LANG; English when none is ours."""
+    """Language of this context, else of this process: from CENTRALINO_LANGUAGE, LC_ALL, LC_MESSAGES or LANG; English when none
+    is ours."""
+    if chosen := _speaking.get():
+        return chosen
     for variable in ("CENTRALINO_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
         if value := os.environ.get(variable):
             found = value[:2].lower()

@@ -1,0 +1,253 @@
+"""The API's description (OpenAPI 3.1), made from the models of the document and of the requests."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import cache
+from typing import Any, Final
+
+from flask import Blueprint, Response, jsonify
+from pydantic import BaseModel
+
+from appliance.access.guarded import LISTED_MAX
+from appliance.console.api.changes import CommitBody, DiscardBody, RollbackBody
+from appliance.console.problems import MEDIA_TYPE
+from appliance.kinds import KINDS
+
+Schema = dict[str, Any]
+
+REF: Final = "#/components/schemas/"
+_TEXT: Final[Schema] = {"type": "string"}
+_NUMBER: Final[Schema] = {"type": "integer"}
+META: Final[Schema] = {
+    "type": "object",
+    "description": "What is to be known about the object besides",
+    "required": ["etag", "pending", "editable"],
+    "properties": {
+        "etag": {"type": "string", "description": "For If-Match, in double quotes"},
+        "pending": {
+            "enum": ["", "added", "changed", "removed"],
+            "description": "What your own pending changes do to it",
+        },
+        "editable": {"type": "array", "items": _TEXT, "description": "Names of the fields that you may change"},
+    },
+}
+PROBLEM: Final[Schema] = {
+    "type": "object",
+    "description": "RFC 9457; error_id is stable",
+    "required": ["type", "title", "status", "error_id", "detail", "hint"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"}, "title": _TEXT, "status": _NUMBER, "error_id": _TEXT, "detail": _TEXT,
+        "hint": _TEXT, "changed": {"type": "array", "items": _TEXT},
+        "faults": {"type": "array", "items": {"$ref": f"{REF}Fault"}},
+    },
+}  # fmt: skip
+_NULLABLE: Final[Schema] = {"type": ["string", "null"]}
+COMMON: Final[dict[str, Schema]] = {
+    "Meta": META,
+    "Problem": PROBLEM,
+    "Fault": {
+        "type": "object",
+        "description": "One thing that is wrong: where, what, and what would be right",
+        "required": ["path", "message", "hint", "error_id", "severity"],
+        "properties": {"path": _TEXT, "message": _TEXT, "hint": _TEXT, "error_id": _TEXT, "severity": {"enum": ["error", "warning"]}},
+    },
+    "Change": {
+        "type": "object",
+        "description": "One field; before and after as JSON text, null where there is none",
+        "required": ["path", "before", "after"],
+        "properties": {"path": _TEXT, "before": _NULLABLE, "after": _NULLABLE},
+    },
+    "Changes": {
+        "type": "object", "required": ["changes"],
+        "properties": {"changes": {"type": "array", "items": {"$ref": f"{REF}Change"}}},
+    },
+    "Revision": {
+        "type": "object",
+        "required": ["number", "parent", "author", "time", "message", "state", "reason"],
+        "properties": {
+            "number": _NUMBER, "parent": _NUMBER, "author": _TEXT, "time": _TEXT, "message": _TEXT,
+            "state": {"enum": ["proposed", "committed", "failed", "superseded"]}, "reason": _TEXT,
+        },
+    },
+    "Revisions": {
+        "type": "object", "required": ["items"],
+        "properties": {"items": {"type": "array", "items": {"$ref": f"{REF}Revision"}}},
+    },
+    "Outcome": {
+        "type": "object", "required": ["revision"],
+        "description": "What became of it, as the applier says: revision, state, effect, seconds left to confirm",
+        "properties": {"revision": _NUMBER, "state": _TEXT},
+    },
+    "Plan": {
+        "type": "object", "required": ["effect", "changes", "steps"],
+        "properties": {
+            "effect": {"enum": ["live", "drops_connections", "needs_restart"]},
+            "changes": {"type": "array", "items": {"type": "object"}},
+            "steps": {"type": "array", "items": {"type": "object"}},
+        },
+    },
+    "Others": {
+        "type": "object", "required": ["authors"],
+        "properties": {"authors": {"type": "array", "items": {
+            "type": "object", "required": ["author", "changes"],
+            "properties": {"author": _TEXT, "changes": {"type": "array", "items": {"$ref": f"{REF}Change"}}},
+        }}},
+    },
+    "Kinds": {"type": "object", "required": ["kinds"], "properties": {"kinds": {"type": "array", "items": _TEXT}}},
+    "State": {"type": "object", "description": "What is in force, and what waits; see the applier's protocol"},
+}  # fmt: skip
+
+
+def add_to(blueprint: Blueprint) -> None:
+    """Add this resource: open to everybody, since it says nothing about the installation."""
+    blueprint.get("/openapi.json")(describe)
+
+
+def describe() -> Response:
+    """The description."""
+    return jsonify(description())
+
+
+@cache
+def description() -> Schema:
+    """The whole OpenAPI document."""
+    schemas: dict[str, Schema] = dict(COMMON)
+    paths: dict[str, Any] = {}
+    for kind, model in KINDS.items():
+        schemas |= _schemas_of(kind, model)
+        paths |= _paths_of(kind)
+    for body in (CommitBody, RollbackBody, DiscardBody):
+        schemas[body.__name__] = _whole(body, schemas)
+    paths |= _changes()
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Centralino", "version": "1",
+            "description": "Configuration of the telephone system. Writes are collected as your pending changes; POST /commits puts them into force.",
+        },
+        "servers": [{"url": "/api/v1"}],
+        "security": [{"bearer": []}],
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a token made from one"}},
+            "schemas": schemas,
+            "responses": {"Problem": {"description": "It didn't work", "content": {MEDIA_TYPE: {"schema": {"$ref": f"{REF}Problem"}}}}},
+        },
+        "paths": paths,
+    }  # fmt: skip
+
+
+def _whole(model: type[BaseModel], schemas: dict[str, Schema]) -> Schema:
+    """A model's schema; the parts that it is made of are put beside it."""
+    made = model.model_json_schema(ref_template=REF + "{model}")
+    schemas |= made.pop("$defs", {})
+    return made
+
+
+def _schemas_of(kind: str, model: type[BaseModel]) -> dict[str, Schema]:
+    """``<kind>``: as it is read; ``<kind>.new``, ``.replace``, ``.patch``: as it is written."""
+    schemas: dict[str, Schema] = {}
+    whole = _whole(model, schemas)
+    fields = whole["properties"]
+    without_id = {name: schema for name, schema in fields.items() if name != "id"}
+    required = [name for name in whole.get("required", ()) if name != "id"]
+    read = {**whole, "required": ["id", "_meta"], "properties": {**deepcopy(fields), "_meta": {"$ref": f"{REF}Meta"}}}
+    if kind == "secret":
+        # It is written in the clear and comes back hidden.
+        value = {"type": ["string", "null"], "maxLength": 4096}
+        without_id["value"] = fields["value"] = value
+        read["properties"]["value"] = {"type": ["string", "null"]}
+        whole["properties"] = fields
+    patch = {name: _or_null(schema) for name, schema in without_id.items()}
+    return {
+        **schemas,
+        kind: read,
+        f"{kind}.new": whole,
+        f"{kind}.replace": {**whole, "required": required, "properties": without_id},
+        f"{kind}.patch": {**whole, "required": [], "properties": patch},
+        f"{kind}.page": {
+            "type": "object", "required": ["items", "total", "offset", "limit"],
+            "properties": {"items": {"type": "array", "items": {"$ref": REF + kind}}, "total": _NUMBER, "offset": _NUMBER, "limit": _NUMBER},
+        },
+    }  # fmt: skip
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _paths_of(kind: str) -> dict[str, Any]:
+    title = kind.replace("_", " ")
+    id = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    match = {
+        "name": "If-Match",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "The etag that you were given, in double quotes, or *",
+    }
+    query = [
+        {"name": "text", "in": "query", "schema": _TEXT, "description": "Only those with this in one of their fields"},
+        {"name": "sort", "in": "query", "schema": _TEXT, "description": "A field; with a hyphen before it: descending"},
+        {"name": "offset", "in": "query", "schema": {"type": "integer", "minimum": 0}},
+        {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": LISTED_MAX}},
+    ]
+    return {
+        f"/objects/{kind}": {
+            "get": operation(f"list_{kind}", f"List every {title}; other parameters are fields and the value they must have", f"{kind}.page", parameters=query),
+            "post": operation(f"create_{kind}", f"Add a {title}", kind, status=201, body=f"{kind}.new"),
+        },
+        f"/objects/{kind}/{{id}}": {
+            "parameters": [id],
+            "get": operation(f"get_{kind}", f"Show one {title}", kind),
+            "put": operation(f"replace_{kind}", f"Replace a {title}", kind, body=f"{kind}.replace", parameters=[{**match, "required": True}]),
+            "patch": operation(f"change_{kind}", f"Change some fields of a {title}", kind, body=f"{kind}.patch", parameters=[match]),
+            "delete": operation(f"remove_{kind}", f"Remove a {title}", "", status=204, parameters=[match]),
+        },
+    }  # fmt: skip
+
+
+def _changes() -> dict[str, Any]:
+    number = {
+        "name": "revision",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+    }
+    page = [
+        {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}},
+        {"name": "before", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}},
+    ]
+    return {
+        "/objects": {"get": operation("list_kinds", "Kinds of objects that you may see", "Kinds")},
+        "/changes": {"get": operation("pending_changes", "Your pending changes", "Changes")},
+        "/changes/discard": {"post": operation("discard_changes", "Forget pending changes", "Changes", body="DiscardBody")},
+        "/changes/others": {"get": operation("others_changes", "What other people have pending", "Others")},
+        "/plans": {"post": operation("plan", "What committing your pending changes would do", "Plan")},
+        "/commits": {"post": operation("commit", "Commit your pending changes", "Outcome", body="CommitBody")},
+        "/commits/confirm": {"post": operation("confirm", "Keep what was committed with a confirm window", "Outcome")},
+        "/commits/rollback": {"post": operation("rollback", "Make an old revision's content the newest", "Outcome", body="RollbackBody")},
+        "/schedule/{revision}": {"parameters": [number], "delete": operation("unschedule", "Take a revision off the schedule", "Outcome")},
+        "/state": {"get": operation("state", "What is in force, and what waits", "State")},
+        "/revisions": {"get": operation("list_revisions", "Revisions, newest first", "Revisions", parameters=page)},
+        "/revisions/{revision}/changes": {"parameters": [number], "get": operation("revision_changes", "What a revision changed", "Changes")},
+    }  # fmt: skip
+
+
+def operation(
+    id: str, summary: str, answer: str, *, status: int = 200, body: str = "", parameters: list[Schema] | None = None
+) -> Schema:
+    """One operation; every one may also answer with a problem."""
+    content = {"application/json": {"schema": {"$ref": REF + answer}}} if answer else None
+    made: Schema = {
+        "operationId": id,
+        "summary": summary,
+        "responses": {
+            str(status): {"description": "It worked", **({"content": content} if content else {})},
+            "default": {"$ref": "#/components/responses/Problem"},
+        },
+    }
+    if parameters:
+        made["parameters"] = parameters
+    if body:
+        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"$ref": REF + body}}}}
+    return made

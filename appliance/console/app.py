@@ -1,0 +1,149 @@
+"""The Flask application: who asks, in which language, how errors are answered, and headers that every answer has."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from typing import Final
+
+from flask import Flask, Request, Response, g, json, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, UnsupportedMediaType
+
+from appliance.console.api import blueprint as api
+from appliance.console.limits import Buckets
+from appliance.console.problems import MEDIA_TYPE, problem, status_of
+from appliance.console.services import Identity, Services
+from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError, RefusedError
+from appliance.i18n import LANGUAGES, language, speaking, translated
+
+_log = logging.getLogger("centralino.console")
+
+BODY_MAX: Final = 8 * 1024 * 1024
+"""Bytes of a request: an import of a whole document fits."""
+PER_SECOND: Final = 50.0
+BURST: Final = 200
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+CSP: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self';"
+    " frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS: Final = {
+    "Content-Security-Policy": CSP,
+    "Strict-Transport-Security": "max-age=31536000",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def create_app(services: Services) -> Flask:
+    """The application over one installation."""
+    app = Flask("appliance.console", static_folder=None, template_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=BODY_MAX, MAX_FORM_PARTS=5000, JSON_SORT_KEYS=False)
+    app.extensions["centralino"] = services
+    limits = Buckets(PER_SECOND, BURST)
+
+    @app.before_request
+    def begin() -> None:
+        g.trace = secrets.token_hex(8)
+        g.identity = None
+        speaking(_language_asked(request))
+        verdict = limits.take(f"address {request.remote_addr}", time.monotonic())
+        g.verdict = verdict
+        if verdict.wait_s:
+            raise RefusedError("too many requests", f"wait {verdict.wait_s} s", error_id="too_many_requests")
+        g.identity = services.identify(request)
+        _check_csrf(g.identity)
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers["Content-Language"] = language()
+        response.headers["X-Request-Id"] = g.trace
+        verdict = getattr(g, "verdict", None)
+        if verdict is not None:
+            response.headers["RateLimit-Limit"] = str(verdict.limit)
+            response.headers["RateLimit-Remaining"] = str(verdict.left)
+            response.headers["RateLimit-Reset"] = str(verdict.wait_s)
+            if verdict.wait_s:
+                response.headers["Retry-After"] = str(verdict.wait_s)
+        return response
+
+    @app.teardown_request
+    def over(_error: BaseException | None) -> None:
+        speaking("")  # the thread goes on to other work
+
+    app.register_error_handler(CentralinoError, _answer)
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(Exception, _answer_unknown)
+    app.register_blueprint(api, url_prefix="/api/v1")
+    return app
+
+
+def _language_asked(asked: Request) -> str:
+    """The one of the cookie, else of the browser; English when neither is ours."""
+    wanted = [asked.cookies.get("language", ""), *asked.accept_languages.values()]  # best first
+    return next((lang[:2].lower() for lang in wanted if lang[:2].lower() in LANGUAGES), "en")
+
+
+def _check_csrf(identity: Identity | None) -> None:
+    """What a browser sends by itself proves nothing about who wanted it: changes must bring the session's token."""
+    if identity is None or not identity.by_cookie or request.method in SAFE:
+        return
+    given = request.headers.get("X-CSRF-Token") or request.form.get("csrf_token", "")
+    if not identity.csrf_token or not secrets.compare_digest(given.encode(), identity.csrf_token.encode()):
+        raise RefusedError(
+            "this page is too old, or the request came from elsewhere", "load the page again", error_id="csrf"
+        )
+
+
+def _answer(error: CentralinoError) -> Response:
+    """A problem, in the reader's language."""
+    if status_of(error) >= 500:
+        _log.warning("%s %s: %s (%s)", request.method, request.path, error.error_id, g.trace)
+    body = problem(error)
+    for name in ("detail", "hint"):
+        body[name] = translated(body[name])
+    for fault in body.get("faults", ()):
+        fault["message"], fault["hint"] = translated(fault["message"]), translated(fault["hint"])
+    response = Response(json.dumps(body), status_of(error), mimetype=MEDIA_TYPE)
+    if status_of(error) == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _answer_http(error: HTTPException) -> Response:
+    """What the framework itself found wrong, in the same form."""
+    allow = error.get_response().headers.get("Allow") if error.code == 405 else None
+    response = _answer(_of_http(error))
+    response.status_code = error.code or 500
+    if allow:
+        response.headers["Allow"] = allow
+    return response
+
+
+def _of_http(error: HTTPException) -> CentralinoError:
+    if isinstance(error, RequestEntityTooLarge):
+        return RefusedError(
+            "the request is too large", f"send at most {BODY_MAX // 1024 // 1024} MiB", error_id="too_large"
+        )
+    if isinstance(error, UnsupportedMediaType):
+        return RefusedError(
+            "the request's body is not JSON", "send Content-Type: application/json", error_id="media_type"
+        )
+    if error.code == 404:
+        return NotFoundError("there is nothing at this address", "the API is described at /api/v1/openapi.json")
+    if error.code == 405:
+        return RefusedError("this can't be done here", "the Allow header says what can", error_id="method")
+    return InvalidError([Fault("request", error.description or error.name, "", "request")])
+
+
+def _answer_unknown(error: Exception) -> Response:
+    """A fault of ours: the details go into the log, its number to the reader."""
+    _log.error("%s %s failed (%s)", request.method, request.path, g.trace, exc_info=error)
+    return _answer(
+        CentralinoError("something went wrong inside", f"report it with this number: {g.trace}", error_id="internal")
+    )

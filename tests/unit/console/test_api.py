@@ -1,0 +1,262 @@
+"""The REST API over a real store: objects, pending changes, errors, headers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Request
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from appliance.access.permissions import subject_of
+from appliance.console.api.openapi import description
+from appliance.console.app import HEADERS, create_app
+from appliance.console.problems import MEDIA_TYPE
+from appliance.console.services import Identity, Services
+from appliance.core.errors import CentralinoError
+from appliance.kinds import KINDS
+from appliance.paths import Paths
+from appliance.store import Store
+from tests.unit.access.company import filled
+
+
+class Api:
+    """A client that signs in as a person by naming it: how people prove who they are is tested elsewhere."""
+
+    def __init__(self, client: FlaskClient, person: str) -> None:
+        self._client = client
+        self._headers = {"Authorization": f"Bearer {person}"}
+
+    def __call__(self, method: str, path: str, data: Any = None, **headers: str) -> TestResponse:
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
+        body = {} if data is None else {"data": json.dumps(data), "content_type": "application/json"}
+        return self._client.open(f"/api/v1{path}", method=method, headers={**self._headers, **more}, **body)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with filled(tmp_path) as store:
+        yield store
+
+
+@pytest.fixture
+def client(store: Store, tmp_path: Path) -> FlaskClient:
+    def identify(request: Request) -> Identity | None:
+        person = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        by_cookie = "session" in request.cookies
+        found = subject_of(store.document(), request.cookies["session"] if by_cookie else person)
+        return None if found is None else Identity(found, by_cookie, "the token" if by_cookie else "")
+
+    return create_app(Services(Paths(tmp_path, tmp_path), store, identify)).test_client()
+
+
+@pytest.fixture
+def api(client: FlaskClient) -> Api:
+    return Api(client, "administrator")
+
+
+def problem(response: TestResponse, status: int, error_id: str) -> dict[str, Any]:
+    assert (response.status_code, response.json["error_id"]) == (status, error_id), response.text  # type: ignore[index]
+    assert response.mimetype == MEDIA_TYPE
+    body: dict[str, Any] = response.json  # type: ignore[assignment]
+    assert body["type"] == f"urn:centralino:error:{error_id}"
+    assert body["status"] == status
+    return body
+
+
+def test_objects_are_listed_shown_added_changed_and_removed(api: Api) -> None:
+    page = api("GET", "/objects/extension?sort=-number&limit=1").json
+    assert (page["total"], [item["id"] for item in page["items"]]) == (2, ["e301"])
+    made = api("POST", "/objects/extension", {"id": "e202", "number": "202", "site": "milano"})
+    assert (made.status_code, made.headers["Location"]) == (201, "/api/v1/objects/extension/e202")
+    assert made.json["_meta"]["pending"] == "added"
+    etag = made.headers["ETag"]
+    changed = api("PATCH", "/objects/extension/e202", {"label": "Sales"}, If_Match=etag)
+    assert changed.json["label"] == "Sales"
+    assert changed.headers["ETag"] != etag
+    whole = {"id": "e202", "number": "203", "site": "milano"}
+    replaced = api("PUT", "/objects/extension/e202", whole, If_Match=changed.headers["ETag"])
+    assert (replaced.json["number"], replaced.json["label"]) == ("203", None)
+    assert api("DELETE", "/objects/extension/e202", If_Match="*").status_code == 204
+    problem(api("GET", "/objects/extension/e202"), 404, "not_found")
+
+
+def test_lost_updates_are_refused(api: Api) -> None:
+    etag = api("GET", "/objects/extension/e201").headers["ETag"]
+    assert api("PATCH", "/objects/extension/e201", {"label": "One"}, If_Match=etag).status_code == 200
+    for method, data in (("PATCH", {"label": "Two"}), ("PUT", {"number": "201", "site": "milano"}), ("DELETE", None)):
+        body = problem(api(method, "/objects/extension/e201", data, If_Match=etag), 412, "stale")
+        assert body["changed"] == ["extension/e201"]
+    problem(api("PUT", "/objects/extension/e201", {"number": "201", "site": "milano"}), 428, "precondition_required")
+    for bad in ("W/x", '"a", "b"', '"', "nonsense"):
+        problem(api("DELETE", "/objects/extension/e201", If_Match=bad), 422, "etag")
+
+
+def test_pending_changes_are_shown_and_forgotten(api: Api, client: FlaskClient) -> None:
+    api("PATCH", "/objects/extension/e201", {"label": "Front"})
+    api("PATCH", "/objects/site/milano", {"name": "Milano"})
+    [first, second] = api("GET", "/changes").json["changes"]
+    assert first == {"path": "site/milano/name", "before": '"milano"', "after": '"Milano"'}
+    assert second["path"] == "extension/e201/label"
+    others = Api(client, "auditor")("GET", "/changes/others").json["authors"]
+    assert [each["author"] for each in others] == ["administrator"]
+    assert len(others[0]["changes"]) == 2
+    seen = Api(client, "namer")("GET", "/changes/others").json["authors"]
+    assert [change["path"] for change in seen[0]["changes"]] == ["extension/e201/label"], "as far as it may see"
+    assert len(api("POST", "/changes/discard", {"objects": ["site/milano"]}).json["changes"]) == 1
+    assert api("POST", "/changes/discard").json == {"changes": []}
+    problem(api("POST", "/changes/discard", {"objects": ["../x"]}), 422, "string_pattern_mismatch")
+
+
+def test_nobody_gets_the_same_answer_everywhere(client: FlaskClient) -> None:
+    stranger = Api(client, "stranger")
+    bodies = set()
+    for method, path in (
+        ("GET", "/objects"), ("GET", "/objects/extension"), ("GET", "/objects/extension/e201"), ("GET", "/objects/nonsense"),
+        ("POST", "/objects/extension"), ("PUT", "/objects/extension/e201"), ("PATCH", "/objects/extension/e201"),
+        ("DELETE", "/objects/extension/e201"), ("GET", "/changes"), ("POST", "/changes/discard"), ("GET", "/changes/others"),
+        ("POST", "/plans"), ("POST", "/commits"), ("POST", "/commits/confirm"), ("POST", "/commits/rollback"),
+        ("DELETE", "/schedule/1"), ("GET", "/state"), ("GET", "/revisions"), ("GET", "/revisions/1/changes"),
+    ):  # fmt: skip
+        response = stranger(method, path)
+        problem(response, 401, "unauthenticated")
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+        bodies.add(response.data)
+    assert len(bodies) == 1
+
+
+def test_without_the_applier_reading_goes_on(api: Api) -> None:
+    api("PATCH", "/objects/extension/e201", {"label": "Front"})
+    for method, path in (("POST", "/plans"), ("POST", "/commits"), ("GET", "/state"), ("POST", "/commits/confirm")):
+        problem(api(method, path), 503, "applier_unreachable")
+    assert len(api("GET", "/changes").json["changes"]) == 1, "nothing is lost"
+    assert [each["number"] for each in api("GET", "/revisions").json["items"]] == [1], "and nothing is left behind"
+
+
+def test_revisions_are_shown_as_far_as_may_be_seen(api: Api, client: FlaskClient) -> None:
+    everything = api("GET", "/revisions/1/changes").json["changes"]
+    assert len(everything) > 50
+    assert not any("sealed:" in str(change) for change in everything)
+    problem(Api(client, "namer")("GET", "/revisions/1/changes"), 403, "forbidden")
+    assert Api(client, "namer")("GET", "/revisions").json["items"] == []
+    problem(api("GET", "/revisions/77/changes"), 404, "not_found")
+    problem(Api(client, "user")("POST", "/commits/rollback", {"revision": 1}), 403, "forbidden")
+    problem(Api(client, "torinese")("POST", "/commits", {"allow": ["needs_restart"]}), 403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type", "status", "error_id"),
+    [
+        (b"{", "application/json", 422, "json"),
+        (b"[]", "application/json", 422, "json"),
+        (b'"x"', "application/json", 422, "json"),
+        (b"[" * 100_000, "application/json", 422, "json"),
+        (b'{"label": "\\u0000"}', "application/json", 422, "json"),
+        (b'{"label": "\\ud800"}', "application/json", 422, "json"),
+        (b'{"label": NaN}', "application/json", 422, "string_type"),
+        (b"\xff\xfe", "application/json", 422, "json"),
+        (b"label=x", "application/x-www-form-urlencoded", 415, "media_type"),
+        (b"{}", "", 415, "media_type"),
+        (b"{" + b" " * (9 * 1024 * 1024) + b"}", "application/json", 413, "too_large"),
+    ],
+)  # fmt: skip
+def test_bodies_that_are_none(client: FlaskClient, data: bytes, content_type: str, status: int, error_id: str) -> None:
+    headers = {"Authorization": "Bearer administrator"}
+    response = client.patch(
+        "/api/v1/objects/extension/e201", data=data, content_type=content_type or None, headers=headers
+    )
+    problem(response, status, error_id)
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=x", "limit=-1", "limit=99999999999999999999", "sort=colour", "colour=red", "offset=-1"]
+)
+def test_queries_that_are_none(api: Api, query: str) -> None:
+    assert api("GET", f"/objects/extension?{query}").status_code == 422
+
+
+def test_every_answer_has_its_headers_and_language(client: FlaskClient, api: Api) -> None:
+    for response in (
+        api("GET", "/objects"),
+        client.get("/nowhere"),
+        client.post("/api/v1/objects"),
+        Api(client, "x")("GET", "/changes"),
+    ):
+        for name, value in HEADERS.items():
+            assert response.headers[name] == value
+        assert int(response.headers["RateLimit-Limit"]) > int(response.headers["RateLimit-Remaining"]) >= 0
+        assert response.headers["X-Request-Id"]
+    italian = api("GET", "/objects/extension/nowhere", Accept_Language="it-IT,en;q=0.5")
+    assert italian.headers["Content-Language"] == "it"
+    assert italian.json["detail"].startswith("non c'è") or "non esiste" in italian.json["detail"]
+    assert client.post("/api/v1/objects").headers["Allow"]
+
+
+def test_a_browsers_cookie_alone_changes_nothing(client: FlaskClient) -> None:
+    client.set_cookie("session", "administrator")
+    assert client.get("/api/v1/objects").status_code == 200
+    for token in ("", "wrong", "the tokem"):
+        response = client.patch("/api/v1/objects/extension/e201", json={"label": "x"}, headers={"X-CSRF-Token": token})
+        problem(response, 403, "csrf")
+    response = client.patch(
+        "/api/v1/objects/extension/e201", json={"label": "x"}, headers={"X-CSRF-Token": "the token"}
+    )
+    assert response.status_code == 200
+
+
+def test_who_asks_too_often_is_told_to_wait(client: FlaskClient) -> None:
+    responses = [client.get("/api/v1/openapi.json", environ_base={"REMOTE_ADDR": "192.0.2.7"}) for _ in range(600)]
+    late = [response for response in responses if response.status_code == 429]
+    assert late
+    assert int(late[0].headers["Retry-After"]) >= 1
+    problem(late[0], 429, "too_many_requests")
+    assert client.get("/api/v1/openapi.json", environ_base={"REMOTE_ADDR": "192.0.2.8"}).status_code == 200
+
+
+def test_a_fault_of_ours_tells_its_number_and_nothing_else(
+    client: FlaskClient, api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a secret detail")
+
+    monkeypatch.setattr("appliance.access.guarded.GuardedDocument.kinds", broken)
+    client.application.config["PROPAGATE_EXCEPTIONS"] = False
+    response = api("GET", "/objects")
+    body = problem(response, 500, "internal")
+    assert "secret" not in response.text
+    assert response.headers["X-Request-Id"] in body["hint"]
+    assert response.headers["X-Request-Id"] in caplog.text
+
+
+def test_a_locked_database_is_said_and_not_waited_for_by_everybody(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(*_: object) -> None:
+        from appliance.core.errors import UnavailableError
+
+        raise UnavailableError("another process keeps it locked", "try again", error_id="database_busy")
+
+    monkeypatch.setattr("appliance.store.Store.stage", locked)
+    problem(api("PATCH", "/objects/extension/e201", {"label": "x"}), 503, "database_busy")
+    assert api("GET", "/objects/extension/e201").status_code == 200
+
+
+def test_the_description_names_every_route_and_kind(client: FlaskClient) -> None:
+    found = client.get("/api/v1/openapi.json").json
+    assert found == json.loads(json.dumps(description()))
+    paths = found["paths"]
+    assert {f"/objects/{kind}" for kind in KINDS} | {f"/objects/{kind}/{{id}}" for kind in KINDS} <= paths.keys()
+    generic = {"/api/v1/objects/<kind>", "/api/v1/objects/<kind>/<id>", "/api/v1/openapi.json"}
+    for rule in client.application.url_map.iter_rules():
+        if rule.rule.startswith("/api/v1") and rule.rule not in generic:
+            path = rule.rule.removeprefix("/api/v1").replace("<int:", "{").replace(">", "}")
+            methods = {method.lower() for method in rule.methods or () if method not in ("HEAD", "OPTIONS")}
+            assert methods <= paths[path].keys(), rule.rule
+
+
+def test_errors_have_a_status_each() -> None:
+    from appliance.console.problems import status_of
+
+    assert status_of(CentralinoError("x")) == 502
