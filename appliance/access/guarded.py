@@ -323,21 +323,14 @@ class GuardedDocument:
         denied: set[str] = set()
         for document, item in ((base, change.before), (after, change.after)):
             if item is not None:
-                denied |= _touched(change) - self._editable(document, item, whole=None in (change.before, change.after))
+                access = self._rights(document)
+                if None in (change.before, change.after) and not access.may(item, edit=True):
+                    raise _forbidden(f"{change.path}: you may not add or remove it")
+                denied |= _touched(change) - access.fields(item, edit=True)
         if not self._may_give_rights():
             denied |= _rights_given(change)
         if denied:
-            names = ", ".join(sorted(denied))
-            raise RefusedError(
-                f"{change.path}: you may not change {names}",
-                "ask an administrator, or leave it as it is",
-                error_id="forbidden",
-            )
-
-    def _editable(self, document: Document, item: Object, *, whole: bool) -> frozenset[str]:
-        """Fields that may be changed; ``whole``: none, unless all may."""
-        access = self._rights(document)
-        return access.fields(item, edit=True) if not whole or access.may(item, edit=True) else frozenset()
+            raise _forbidden(f"{change.path}: you may not change {', '.join(sorted(denied))}")
 
     def _check_new_references(self, after: Document, before: Object | None, made: Object) -> None:
         """What the subject can't see, it can't refer to anew: the same answer as for what isn't there."""
@@ -376,6 +369,10 @@ def label_of(item: Object) -> str:
     words = [getattr(item, name, None) for name in ("number", "code", "name", "label")]
     found = " ".join(word for word in words if isinstance(word, str) and word)
     return found or item.id
+
+
+def _forbidden(message: str) -> RefusedError:
+    return RefusedError(message, "ask an administrator, or leave it as it is", error_id="forbidden")
 
 
 def _missing(kind: str, id: str) -> NotFoundError:

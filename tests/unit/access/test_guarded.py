@@ -95,6 +95,14 @@ def test_single_fields_are_all_that_may_be_changed(store: Store) -> None:
     refused("forbidden", namer.put, "extension", "new", {"number": "299", "site": "milano"}, new=True)
 
 
+def test_who_may_not_edit_adds_nothing_however_empty(store: Store) -> None:
+    auditor = guarded(store, "auditor")
+    for kind, data in (("secret", {}), ("person", {"name": "N"}), ("role", {"name": "R"})):
+        refused("forbidden", auditor.put, kind, "new", data, new=True)
+    refused("forbidden", auditor.remove, "secret", "line")
+    assert auditor.pending() == ()
+
+
 def test_things_are_not_moved_out_of_a_site_nor_into_another(store: Store) -> None:
     manager = guarded(store, "torinese")
     refused("forbidden", manager.put, "extension", "e301", {"site": "milano"}, patch=True)
