@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -24,12 +25,15 @@ from appliance.core.model import Object
 from appliance.core.references import references
 from appliance.kinds import KINDS
 from appliance.organisation.model import Person, Role, Secret
+from appliance.pbx.extensions.model import Device
 from appliance.store import Store
 from appliance.store.encode import encode, plain
 
 HIDDEN: Final = "••••••"
 """Stands for a secret's value."""
 LISTED_MAX: Final = 1000
+PASSWORD_BYTES: Final = 18
+"""Entropy of a generated password: 144 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Entry:
     :param editable: names of those that may be changed.
     :param pending: what the reader's own pending changes do to it: ``added``, ``changed``, ``removed``, or nothing.
     :param etag: changes with the object.
+    :param password: of a new device that none was given for: shown this once.
     """
 
     item: Object
@@ -47,6 +52,7 @@ class Entry:
     editable: frozenset[str]
     pending: str
     etag: str
+    password: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +214,8 @@ class GuardedDocument:
     ) -> Entry:
         """Add or replace an object among the pending changes.
 
-        Fields that the subject can't see stay as they are, and so does a secret's value that isn't given.
+        Fields that the subject can't see stay as they are, and so does a secret's value that isn't given. A new device without a
+        secret gets one of its own, with a password that the answer holds.
 
         :param expected: the object's etag as the editor last saw it.
         :param new: there must be none yet; else there must be one.
@@ -225,14 +232,20 @@ class GuardedDocument:
         elif before is None or not self._rights(base).fields(before):
             raise _missing(kind, id)
         _check_etag(before, expected)
-        made = parse(KINDS, kind, self._sealed(kind, id, self._merged(base, before, data, patch=patch)))
+        merged = self._merged(base, before, data, patch=patch)
+        own = self._own_secret(base, id) if new and kind == Device.kind and "secret" not in data else None
+        if own is not None:
+            merged["secret"] = id
+        made = parse(KINDS, kind, self._sealed(kind, id, merged))
         if before is not None and made == before:
             return self.get(kind, id)
-        after = base.with_changes([made])
-        self._check(base, after, Change(kind, id, before, made))
+        put = [made] if own is None else [made, own[0]]
+        after = base.with_changes(put)
+        for item in put:
+            self._check(base, after, Change(item.kind, item.id, before if item is made else None, item))
         self._check_new_references(after, before, made)
-        self._store.stage(self.subject.id, [made])
-        return self.get(kind, id)
+        self._store.stage(self.subject.id, put)
+        return replace(self.get(kind, id), password=None if own is None else own[1])
 
     def remove(self, kind: str, id: str, *, expected: str | None = None) -> None:
         """Take an object out, among the pending changes. Raises as `put` does."""
@@ -317,6 +330,13 @@ class GuardedDocument:
         if self._seal is None:
             raise RefusedError("secrets can't be set here", "use centralino secret set", error_id="forbidden")
         return {**data, "value": self._seal(id, value)}
+
+    def _own_secret(self, base: Document, id: str) -> tuple[Object, str] | None:
+        """A new secret and its password in the clear; None where there is a secret of that name, or nothing to seal it with."""
+        if self._seal is None or base.find(Secret, id) is not None:
+            return None
+        password = secrets.token_urlsafe(PASSWORD_BYTES)
+        return parse(KINDS, Secret.kind, {"id": id, "value": self._seal(id, password)}), password
 
     def _check(self, base: Document, after: Document, change: Change) -> None:
         """Refuse what the subject may not do to one object."""

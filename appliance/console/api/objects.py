@@ -120,4 +120,7 @@ def _answer(entry: Entry) -> Response:
 
 def as_json(entry: Entry) -> dict[str, Any]:
     """An object's visible fields, and what is to be known about it."""
-    return {**entry.fields, "_meta": {"etag": entry.etag, "pending": entry.pending, "editable": sorted(entry.editable)}}
+    meta: dict[str, Any] = {"etag": entry.etag, "pending": entry.pending, "editable": sorted(entry.editable)}
+    if entry.password is not None:
+        meta["password"] = entry.password
+    return {**entry.fields, "_meta": meta}

@@ -30,6 +30,7 @@ META: Final[Schema] = {
             "description": "What your own pending changes do to it",
         },
         "editable": {"type": "array", "items": _TEXT, "description": "Names of the fields that you may change"},
+        "password": {"type": "string", "description": "Of a new device that none was given for; shown this once"},
     },
 }
 PROBLEM: Final[Schema] = {
@@ -158,6 +159,8 @@ def _schemas_of(kind: str, model: type[BaseModel]) -> dict[str, Schema]:
         without_id["value"] = fields["value"] = value
         read["properties"]["value"] = {"type": ["string", "null"]}
         whole["properties"] = fields
+    if kind == "device":
+        whole = {**whole, "required": [name for name in whole["required"] if name != "secret"]}
     patch = {name: _or_null(schema) for name, schema in without_id.items()}
     return {
         **schemas,

@@ -203,3 +203,16 @@ def test_who_refers_to_it_as_far_as_may_be_seen(store: Store) -> None:
     assert guarded(store, "user").referrers("extension", "e301") == []
     choices = guarded(store, "torinese").choices(["extension", "class_of_service"])
     assert choices == [("extension", "e301", "301 Branch"), ("class_of_service", "standard", "Standard")]
+
+
+def test_a_new_device_gets_a_password_that_is_shown_once(store: Store) -> None:
+    manager = guarded(store, "torinese")
+    made = manager.put("device", "d302", {"extension": "e301", "slot": 2}, new=True)
+    assert made.password is not None
+    assert len(made.password) >= 24
+    assert made.password not in repr(made)
+    assert made.fields["secret"] == "d302"
+    assert manager.get("device", "d302").password is None
+    assert {change.path for change in manager.check_pending()} == {"device/d302", "secret/d302"}
+    given = manager.put("device", "d303", {"extension": "e301", "slot": 3, "secret": "d301"}, new=True)
+    assert given.password is None
