@@ -106,12 +106,27 @@ class Paths:
         )
 
     @property
+    def store(self) -> Path:
+        """Databases: document, history, credentials."""
+        return self.state / "store"
+
+    @property
     def document_db(self) -> Path:
-        return self.state / "store" / "document.db"
+        return self.store / "document.db"
 
     @property
     def history_db(self) -> Path:
-        return self.state / "store" / "history.db"
+        return self.store / "history.db"
+
+    @property
+    def console(self) -> Path:
+        """What the portal and the API have for themselves: certificate, keys of tokens and of second factors."""
+        return self.state / "console"
+
+    @property
+    def run(self) -> Path:
+        """Sockets and PID files."""
+        return self.state / "run"
 
     @property
     def secret_key(self) -> Path:
@@ -124,7 +139,7 @@ class Paths:
 
     @property
     def applier_socket(self) -> Path:
-        return self.state / "run" / "applier.sock"
+        return self.run / "applier.sock"
 
     @property
     def engine(self) -> EnginePaths:

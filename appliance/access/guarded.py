@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 
-from appliance.access.permissions import Access, Subject
+from appliance.access.permissions import Rights, Subject
 from appliance.access.roles import ESCALATING
 from appliance.core.document import Change, Document, changes, parse
 from appliance.core.errors import ConflictError, Fault, InvalidError, NotFoundError, RefusedError
@@ -64,8 +64,8 @@ class Listing:
 
 
 @lru_cache(maxsize=64)
-def _access(subject: Subject, document: Document) -> Access:
-    return Access(subject, document)
+def _rights(subject: Subject, document: Document) -> Rights:
+    return Rights(subject, document)
 
 
 class GuardedDocument:
@@ -153,22 +153,22 @@ class GuardedDocument:
     def choices(self, kinds: Iterable[str]) -> list[tuple[str, str, str]]:
         """(kind, id, label) of everything of some kinds that the subject may see and refer to."""
         current = self.current()
-        access = self._rights(current)
+        rights = self._rights(current)
         return [
             (kind, item.id, label_of(item))
             for kind in kinds
             for item in current.objects.get(kind, {}).values()
-            if access.fields(item)
+            if rights.fields(item)
         ]
 
     def referrers(self, kind: str, id: str) -> list[Object]:
         """Objects that refer to this one and that the subject may see."""
         current = self.current()
-        access = self._rights(current)
+        rights = self._rights(current)
         return [
             item
             for item in current
-            if any(target == id and kind in kinds for _path, target, kinds in references(item)) and access.fields(item)
+            if any(target == id and kind in kinds for _path, target, kinds in references(item)) and rights.fields(item)
         ]
 
     def _entries(self, kind: str) -> list[Entry]:
@@ -181,11 +181,11 @@ class GuardedDocument:
         item = after or before
         if item is None:
             return None
-        access = self._rights(current if after is not None else base)
-        visible = access.fields(item)
+        rights = self._rights(current if after is not None else base)
+        visible = rights.fields(item)
         if not visible:
             return None
-        editable = access.fields(item, edit=True) - {"id"} if after is not None else frozenset()
+        editable = rights.fields(item, edit=True) - {"id"} if after is not None else frozenset()
         if not self._may_give_rights():
             editable -= {name for kind, name in ESCALATING if kind == item.kind}
         pending = (
@@ -280,8 +280,8 @@ class GuardedDocument:
                 f"there is no kind {kind[:40]!r}", f"there are {', '.join(self.kinds())}", error_id="unknown_kind"
             )
 
-    def _rights(self, document: Document) -> Access:
-        return _access(self.subject, document)
+    def _rights(self, document: Document) -> Rights:
+        return _rights(self.subject, document)
 
     def _may_give_rights(self) -> bool:
         return any(grant.everywhere and grant.covers(Role.kind, "", edit=True) for grant in self.subject.grants)
@@ -343,10 +343,10 @@ class GuardedDocument:
         denied: set[str] = set()
         for document, item in ((base, change.before), (after, change.after)):
             if item is not None:
-                access = self._rights(document)
-                if None in (change.before, change.after) and not access.may(item, edit=True):
+                rights = self._rights(document)
+                if None in (change.before, change.after) and not rights.may(item, edit=True):
                     raise _forbidden(f"{change.path}: you may not add or remove it")
-                denied |= _touched(change) - access.fields(item, edit=True)
+                denied |= _touched(change) - rights.fields(item, edit=True)
         if not self._may_give_rights():
             denied |= _rights_given(change)
         if denied:
@@ -355,11 +355,11 @@ class GuardedDocument:
     def _check_new_references(self, after: Document, before: Object | None, made: Object) -> None:
         """What the subject can't see, it can't refer to anew: the same answer as for what isn't there."""
         old = set() if before is None else {(path, id) for path, id, _kinds in references(before)}
-        access = self._rights(after)
+        rights = self._rights(after)
         faults = []
         for path, id, kinds in references(made):
             targets = [item for kind in kinds if (item := after.objects.get(kind, {}).get(id)) is not None]
-            if (path, id) not in old and targets and not any(access.fields(item) for item in targets):
+            if (path, id) not in old and targets and not any(rights.fields(item) for item in targets):
                 faults.append(dangling_fault(made, path, kinds, id))
         if faults:
             raise InvalidError(faults)

@@ -52,7 +52,7 @@ class Subject:
     grants: tuple[Grant, ...] = field(default=())
 
     def may(self, area: str, *, edit: bool = False) -> bool:
-        """Whether an area, or some object of a kind, is open to it at all; see `Access` for single objects."""
+        """Whether an area, or some object of a kind, is open to it at all; see `Rights` for single objects."""
         return any(grant.touches(area, edit=edit) for grant in self.grants)
 
 
@@ -158,7 +158,7 @@ class Belongings:
         return found
 
 
-class Access:
+class Rights:
     """One subject's rights in one document."""
 
     def __init__(self, subject: Subject, document: Document) -> None:

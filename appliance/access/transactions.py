@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from appliance.access.guarded import GuardedDocument
-from appliance.access.permissions import Access
+from appliance.access.permissions import Rights
 from appliance.applier.client import ApplierClient
 from appliance.core.document import Change, Document, changes
 from appliance.core.errors import CentralinoError, RefusedError
@@ -152,12 +152,12 @@ class Transactions:
         return found
 
     def _visible(self, found: Sequence[Change], before: Document, after: Document) -> tuple[FieldChange, ...]:
-        old, new = Access(self._subject, before), Access(self._subject, after)
+        old, new = Rights(self._subject, before), Rights(self._subject, after)
         kept = []
         for change in found:
             fields: frozenset[str] = frozenset()
-            for access, item in ((old, change.before), (new, change.after)):
-                fields |= access.fields(item) if item is not None else frozenset()
+            for rights, item in ((old, change.before), (new, change.after)):
+                fields |= rights.fields(item) if item is not None else frozenset()
             kept += [each for each in field_changes(change) if _field(each, change) in fields]
         return tuple(kept)
 

@@ -93,6 +93,11 @@ class ApplierClient:
         found: list[str] = self._ask("check", CHANGE_S)["mismatches"]
         return found
 
+    def seal(self, id: str, clear: str) -> str:
+        """A secret's clear text as the document holds it: the key file stays with the applier."""
+        sealed: str = self._ask("seal", ASK_S, id=id, clear=clear)["sealed"]
+        return sealed
+
     def _ask(self, op: str, timeout_s: float, **fields: Any) -> dict[str, Any]:
         line = json.dumps(request_json(op, **fields)).encode() + b"\n"
         deadline = time.monotonic() + timeout_s

@@ -33,7 +33,7 @@ class Desired:
     def __init__(self, paths: Paths, settings: Settings, key: KeyFile) -> None:
         self._paths = paths
         self._settings = settings
-        self._key = key
+        self.key = key
         self._token = transport_token(paths.state / "keys" / "transport.token")
         self._opened: dict[str, tuple[Secret, str | None]] = {}
         self._static: tuple[EngineParams, dict[str, str]] | None = None
@@ -75,7 +75,7 @@ class Desired:
                 yield Fault(listener.path("authority"), missing, hint, "authority_missing")
         yield from unwritable(document, self.secrets(document))
         lost = self.unreadable(document)
-        problem = self._key.problem
+        problem = self.key.problem
         if lost and problem is not None:
             yield Fault(f"secret/{lost[0]}/value", f"can't be opened: {problem.message}", problem.hint, "bad_key")
         elif lost:
@@ -96,7 +96,7 @@ class Desired:
         return self._static[1]
 
     def _secrets(self, document: Document) -> dict[str, str]:
-        if self._key.look():
+        if self.key.look():
             self._opened = {}
         opened: dict[str, tuple[Secret, str | None]] = {}
         for id, secret in document.all(Secret).items():
@@ -109,7 +109,7 @@ class Desired:
 
     def _open(self, id: str, sealed: str) -> str | None:
         try:
-            return self._key.open(id, sealed)
+            return self.key.open(id, sealed)
         except CorruptError:
             return None
 

@@ -46,3 +46,10 @@ class KeyFile:
         if self._keyring is None:
             raise CorruptError(f"secret/{id} can't be opened", error_id="bad_key")
         return self._keyring.open(id, sealed)
+
+    def seal(self, id: str, clear: str) -> str:
+        """A secret's text as the document holds it. :raises CentralinoError: there is no key."""
+        self.look()
+        if self._keyring is None:
+            raise self.problem or CorruptError(f"secret/{id} can't be sealed", error_id="bad_key")
+        return self._keyring.seal(id, clear)

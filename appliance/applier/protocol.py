@@ -19,6 +19,7 @@ unschedule revision (one that was to be applied at a time)             revision,
 state      —                                                           revision, generation, verified, busy, applying,
                                                                        confirm, scheduled, last_error
 check      —                                                           mismatches (asks the engine for everything)
+seal       id (of a secret), clear                                     sealed: for whoever may not read the key file
 ========== =========================================================== =============================================
 """
 
@@ -32,6 +33,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, V
 from appliance.applier.confirm import LONGEST_S
 from appliance.core import errors
 from appliance.core.errors import CentralinoError, ConflictError, Fault, InvalidError
+from appliance.core.fields import ObjectId
 
 LINE_MAX: Final = 64 * 1024
 """Bytes of one request."""
@@ -97,6 +99,12 @@ class CheckRequest(_Request):
     op: Literal["check"]
 
 
+class SealRequest(_Request):
+    op: Literal["seal"]
+    id: ObjectId
+    clear: Annotated[str, Field(min_length=1, max_length=4096, repr=False)]
+
+
 Request = (
     PlanRequest
     | VerifyRequest
@@ -106,6 +114,7 @@ Request = (
     | UnscheduleRequest
     | StateRequest
     | CheckRequest
+    | SealRequest
 )
 _REQUEST: Final[TypeAdapter[Request]] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 

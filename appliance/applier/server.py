@@ -24,6 +24,7 @@ from appliance.applier.protocol import (
     PlanRequest,
     Request,
     RollbackRequest,
+    SealRequest,
     StateRequest,
     UnscheduleRequest,
     VerifyRequest,
@@ -48,7 +49,9 @@ _PEER = struct.Struct("3i")
 
 
 def group_id() -> int | None:
-    """The group's number on this machine, if there is such a group."""
+    """The group's number on this machine, if there is such a group; without systemd, the one that the supervisor names."""
+    if given := os.environ.get("CENTRALINO_GROUP"):
+        return int(given)
     try:
         return grp.getgrnam(GROUP).gr_gid
     except KeyError:
@@ -234,6 +237,8 @@ class Server:
                 return service.state()
             case CheckRequest():
                 return {"mismatches": service.check()}
+            case SealRequest():
+                return {"sealed": service.seal(request.id, request.clear)}
 
 
 def _turn_away(connection: socket.socket, error: CentralinoError, within_s: float) -> None:

@@ -147,6 +147,10 @@ class Service:
             "last_error": state.last_error.model_dump() if state.last_error else None,
         }
 
+    def seal(self, id: str, clear: str) -> str:
+        """A secret's text as the document holds it. :raises CentralinoError: there is no key to seal it with."""
+        return self.desired.key.seal(id, clear)
+
     def check(self) -> list[str]:
         """Ask the engine for everything; what it holds otherwise than it should."""
         with self.exclusively():

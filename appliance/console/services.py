@@ -42,7 +42,7 @@ class Services:
 
     def document(self, subject: Subject) -> GuardedDocument:
         """The document as somebody may see it."""
-        return GuardedDocument(self.store, subject, self._seal)
+        return GuardedDocument(self.store, subject, self.applier().seal)
 
     def transactions(self, subject: Subject) -> Transactions:
         """Somebody's way to change it."""
@@ -51,6 +51,3 @@ class Services:
     def applier(self, progress: Callable[[str], None] | None = None) -> ApplierClient:
         """A client of the applier."""
         return ApplierClient(self.paths.applier_socket, progress)
-
-    def _seal(self, id: str, clear: str) -> str:
-        return self.store.keyring(self.paths.secret_key).seal(id, clear)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.access.permissions import Access, narrowed, subject_of
+from appliance.access.permissions import Rights, narrowed, subject_of
 from appliance.access.roles import AREAS, BUILT_IN, permission
 from appliance.access.verify import verify
 from appliance.core.document import Document
@@ -21,7 +21,7 @@ def item(made: Document, kind: str, id: str) -> Object:
 
 def allowed(person: str, kind: str, id: str, *, edit: bool = False, made: Document | None = None) -> set[str]:
     made = made or document()
-    return set(Access(subject(person, made), made).fields(item(made, kind, id), edit=edit))
+    return set(Rights(subject(person, made), made).fields(item(made, kind, id), edit=edit))
 
 
 def with_row(kind: str, **fields: object) -> Document:
@@ -31,7 +31,7 @@ def with_row(kind: str, **fields: object) -> Document:
 
 def test_nobody_sees_anything_without_a_role() -> None:
     made = document()
-    access = Access(subject("nobody"), made)
+    access = Rights(subject("nobody"), made)
     assert not any(access.fields(each) for each in made)
     assert subject_of(made, "not there") is None
 
@@ -39,7 +39,7 @@ def test_nobody_sees_anything_without_a_role() -> None:
 def test_an_administrator_may_everything_and_an_auditor_see_it() -> None:
     made = document()
     for person, edit in (("administrator", True), ("auditor", False)):
-        access = Access(subject(person), made)
+        access = Rights(subject(person), made)
         for each in made:
             assert access.fields(each) == type(each).model_fields.keys()
             assert bool(access.fields(each, edit=True)) is edit
@@ -121,7 +121,7 @@ def test_a_key_may_what_its_owner_may_and_its_scopes_name(
 ) -> None:
     made = document()
     key = narrowed(subject(person), "key:x", scopes)
-    access = Access(key, made)
+    access = Rights(key, made)
     extension = item(made, "extension", "e201")
     assert (set(access.fields(extension, edit=True)), set(access.fields(extension))) == (edits, sees)
     assert (key.id, key.person) == ("key:x", person)

@@ -208,3 +208,11 @@ def test_a_listener_whose_authority_is_not_there_is_refused(service: Service, st
     paths.engine.tls.mkdir(parents=True, exist_ok=True)
     (paths.engine.tls / "lab.ca").write_text("of the test")
     assert service.apply(propose(store, listener), OFFLINE)["state"] == "committed"
+
+
+def test_secrets_are_sealed_for_whoever_may_not_read_the_key(committed: Service, store: Store, paths: Paths) -> None:
+    sealed = committed.seal("new", "a password")
+    assert store.keyring(paths.secret_key).open("new", sealed) == "a password"
+    paths.secret_key.unlink()
+    with pytest.raises(CorruptError):
+        committed.seal("new", "a password")

@@ -1,0 +1,66 @@
+"""How the web processes (console, hub) are confined when there is no systemd: their own user, and little to see.
+
+Started by root they become a user of their own; started by a user they stay that user. Either way they see the program, the system's
+libraries and of the state directory what they need: stores, the applier's socket, what is their own. The key file of the
+secrets isn't among it: the applier seals for them.
+
+They write the stores, and so does root: the directory belongs to their group, with the set-group-id bit, and SQLite gives
+its side files the owner of the database.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from appliance.paths import CHECKOUT, Paths
+
+WEB_UID: Final = 45061
+WEB_GID: Final = 45061
+"""Also the group that may speak to the applier, where there is no group of the system's for it."""
+SYSTEM: Final = ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
+
+
+def prepare(paths: Paths) -> None:
+    """Directories that the web processes share with root, or have for themselves. Safe to repeat."""
+    for place, mode in ((paths.store, 0o2770), (paths.console, 0o700), (paths.run, 0o755)):
+        place.mkdir(parents=True, exist_ok=True)
+        if os.geteuid() == 0 and place != paths.run:
+            os.chown(place, WEB_UID if place == paths.console else 0, WEB_GID)
+            for file in place.iterdir():
+                if file.is_file() and not file.is_symlink():
+                    os.chown(file, WEB_UID, WEB_GID)
+        place.chmod(mode)
+
+
+def confined(paths: Paths, argv: Sequence[str]) -> list[str]:
+    """The command line that runs ``argv`` confined. It ends when whoever started it does."""
+    made = ["bwrap", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent", "--new-session"]
+    made += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108
+    for place in dict.fromkeys((*SYSTEM, sys.base_prefix, sys.prefix, str(CHECKOUT))):
+        made += ["--ro-bind-try", place, place]
+    made += ["--tmpfs", str(paths.state)]
+    for place in (paths.store, paths.console):
+        made += ["--bind", str(place), str(place)]
+    made += ["--ro-bind", str(paths.run), str(paths.run)]
+    made += ["--setenv", "CENTRALINO_STATE", str(paths.state), "--setenv", "PYTHONDONTWRITEBYTECODE", "1"]
+    made += ["--setenv", "HOME", "/tmp", "--chdir", "/", "--cap-drop", "ALL"]  # noqa: S108
+    if os.geteuid() == 0:
+        made += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP", "--"]
+        made += ["setpriv", f"--reuid={WEB_UID}", f"--regid={WEB_GID}", "--clear-groups", "--no-new-privs"]
+        made += ["--inh-caps=-all", "--bounding-set=-all"]
+    return [*made, "--", *argv]
+
+
+def group_environment() -> dict[str, str]:
+    """What tells the applier which group may use its socket."""
+    return {"CENTRALINO_GROUP": str(WEB_GID)} if os.geteuid() == 0 else {}
+
+
+def own_place(path: Path) -> None:
+    """Give a file that root made for them to the web processes."""
+    if os.geteuid() == 0:
+        os.chown(path, WEB_UID, WEB_GID)
