@@ -114,6 +114,16 @@ class Paths:
         return self.state / "store" / "history.db"
 
     @property
+    def access_db(self) -> Path:
+        """Credentials of people and programs, their sessions, and the audit."""
+        return self.state / "store" / "access.db"
+
+    @property
+    def token_keys(self) -> Path:
+        """Keys that sign short-lived tokens; mode 0600."""
+        return self.state / "keys" / "tokens.json"
+
+    @property
     def secret_key(self) -> Path:
         """Key that encrypts secrets in store, export and backup; mode 0600."""
         return self.state / "keys" / "secret.key"
