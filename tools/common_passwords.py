@@ -99,7 +99,9 @@ supercalifragilistichespiralidoso trustnoone blahblah abracadabra simsalabim wha
 correcthorsebatterystaple
 """
 
-SMALL: Final = "the and for with you your my mio mia il la lo di da in un una new old nuovo nuova abc xyz asd qwe zxc aaa"
+SMALL: Final = (
+    "the and for with you your my mio mia il la lo di da in un una new old nuovo nuova abc xyz asd qwe zxc aaa"
+)
 
 ROWS: Final = (
     "1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm",  # most of the world

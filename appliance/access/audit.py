@@ -75,7 +75,14 @@ class Chain:
 
 
 def append(
-    connection: Connection, now: Moment, event: Event, person: str = "", *, author: str = "", address: str = "", **detail: Any
+    connection: Connection,
+    now: Moment,
+    event: Event,
+    person: str = "",
+    *,
+    author: str = "",
+    address: str = "",
+    **detail: Any,
 ) -> None:
     """Add an entry, in the transaction of what it tells of. Without ``author``, the person did it."""
     last = connection.execute(select(head)).one_or_none()
@@ -99,7 +106,16 @@ def append(
 
 
 def _hash(entry: Entry, before: str) -> str:
-    fields = [entry.number, entry.time, entry.event, entry.person, entry.author, entry.address, _json(entry.detail), before]
+    fields = [
+        entry.number,
+        entry.time,
+        entry.event,
+        entry.person,
+        entry.author,
+        entry.address,
+        _json(entry.detail),
+        before,
+    ]
     return hashlib.sha256(_json(fields).encode()).hexdigest()
 
 
@@ -161,6 +177,7 @@ def _entry(row: Any) -> Entry:
         detail = json.loads(row.detail)
     except ValueError:
         raise CorruptError(
-            f"entry {row.number} of the audit can't be read", "centralino access audit --verify tells where it is broken"
+            f"entry {row.number} of the audit can't be read",
+            "centralino access audit --verify tells where it is broken",
         ) from None
     return Entry(row.number, row.time, row.event, row.person, row.author, row.address, detail)

@@ -41,13 +41,17 @@ class Links:
         :param hours: how long it is good, more than 0 and at most 336.
         """
         if not 0 < hours <= LONGEST_H:
-            raise InvalidError([Fault("link/hours", f"{hours:g} is not a time that a link may last", f"1 to {LONGEST_H}")])
+            raise InvalidError(
+                [Fault("link/hours", f"{hours:g} is not a time that a link may last", f"1 to {LONGEST_H}")]
+            )
         token, now = new_token(), self._clock()
         row = {"hash": hashed(token), "person": person, "made": now.wall, "expires": now.wall + int(hours * HOUR)}
         with self._database.write() as connection:
             connection.execute(delete(table).where((table.c.person == person) | (table.c.expires < now.wall - DAY)))
             connection.execute(table.insert().values(row))
-            audit.append(connection, now, Event.LINK_MADE, person, author=author, address=address, hours=round(hours, 2))
+            audit.append(
+                connection, now, Event.LINK_MADE, person, author=author, address=address, hours=round(hours, 2)
+            )
         return token
 
 

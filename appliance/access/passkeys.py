@@ -12,7 +12,6 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -133,12 +132,9 @@ def begin_adding(
 
 
 def finish_adding(
-    connection: Connection, now: Moment, party: RelyingParty, person: str, ceremony: str, response: str, name: str
+    connection: Connection, now: Moment, party: RelyingParty, person: str, challenge: bytes, response: str, name: str
 ) -> Passkey:
     """Keep the passkey that the browser made. Raises InvalidError (``passkey_invalid``)."""
-    challenge = _take(connection, now, "add", ceremony, person)
-    if challenge is None:
-        raise _invalid("the time for it is over")
     try:
         made = verify_registration_response(
             credential=_parsed(response),
@@ -178,9 +174,16 @@ def begin_sign_in(connection: Connection, now: Moment, party: RelyingParty) -> C
     return Ceremony(options_to_json(options), _keep(connection, now, "sign_in", None, challenge))
 
 
-def take_challenge(connection: Connection, now: Moment, ceremony: str) -> bytes | None:
-    """The challenge of a sign-in, used up by this; None: there is none, or no longer."""
-    return _take(connection, now, "sign_in", ceremony, None)
+def take_challenge(connection: Connection, now: Moment, token: str, person: str | None = None) -> bytes:
+    """The challenge of a ceremony, used up by this: commit it before the answer is looked at, good or bad. ``person``: who
+    adds a passkey; None: somebody signs in. Raises InvalidError (``passkey_invalid``) if there is none, or no longer."""
+    row = connection.execute(select(challenges).where(challenges.c.id == hashed(token[:100]))).one_or_none()
+    if row is None or connection.execute(delete(challenges).where(challenges.c.id == row.id)).rowcount != 1:
+        raise _invalid("the time for it is over")
+    purpose = "sign_in" if person is None else "add"
+    if row.purpose != purpose or row.person != person or over(row.made, LASTS, now.wall):
+        raise _invalid("the time for it is over")
+    return bytes(row.challenge)
 
 
 def accept(connection: Connection, now: Moment, party: RelyingParty, challenge: bytes, response: str) -> str:
@@ -240,15 +243,7 @@ def _keep(connection: Connection, now: Moment, purpose: str, person: str | None,
     return token
 
 
-def _take(connection: Connection, now: Moment, purpose: str, token: str, person: str | None) -> bytes | None:
-    row = connection.execute(select(challenges).where(challenges.c.id == hashed(token[:100]))).one_or_none()
-    if row is None or connection.execute(delete(challenges).where(challenges.c.id == row.id)).rowcount != 1:
-        return None
-    good = row.purpose == purpose and row.person == person and not over(row.made, LASTS, now.wall)
-    return bytes(row.challenge) if good else None
-
-
-def _parsed(response: str) -> Mapping[str, Any]:
+def _parsed(response: str) -> dict[str, Any]:
     if len(response) > RESPONSE_MAX:
         msg = "the answer is too long"
         raise ValueError(msg)

@@ -15,7 +15,7 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -88,17 +88,18 @@ def create(
     wall = now.wall
     where, device = clean(address, ADDRESS_MAX), clean(agent, AGENT_MAX)
     made = Session(new_id(80), person, stage, where, device, wall, wall, wall, csrf_of(token))
-    row = {name: getattr(made, name) for name in table.c.keys() if name != "token"}
+    row = {name: value for name, value in asdict(made).items() if name != "csrf"}
     connection.execute(table.insert().values(row | {"token": hashed(token)}))
     return made, token
 
 
 def raise_to(connection: Connection, now: Moment, session: Session, stage: Stage) -> tuple[Session, str]:
-    """The same session with more proved, under a new token. Raises NotFoundError if it ended meanwhile."""
+    """The same session with more proved, under a new token. Raises NotFoundError if it ended meanwhile, or was raised by
+    another."""
     token = new_token()
     values = {"token": hashed(token), "stage": stage, "proved": now.wall, "seen": now.wall}
-    done = connection.execute(update(table).where(table.c.id == session.id).values(values))
-    if done.rowcount != 1:
+    same = (table.c.id == session.id) & (table.c.stage == session.stage) & (table.c.proved == session.proved)
+    if connection.execute(update(table).where(same).values(values)).rowcount != 1:
         raise NotFoundError("this session has ended", "sign in again", error_id="session_ended")
     return replace(session, stage=stage, proved=now.wall, seen=now.wall, csrf=csrf_of(token)), token
 
@@ -177,16 +178,16 @@ class Sessions:
             rows = connection.execute(query).all()
         return [found for row in rows if (found := _valid(row, now)) is not None]
 
-    def end(self, id: str, *, author: str = "", address: str = "") -> Session:
-        """End one. Raises NotFoundError."""
+    def end(self, id: str, *, author: str = "", address: str = "") -> str:
+        """End one: whose it was. Raises NotFoundError."""
         now = self._clock()
         with self._database.write() as connection:
-            row = connection.execute(select(table).where(table.c.id == id)).one_or_none()
-            if row is None:
+            person = connection.execute(select(table.c.person).where(table.c.id == id)).scalar()
+            if person is None:
                 raise NotFoundError(f"there is no session {id!r}", "centralino access sessions lists them")
             connection.execute(delete(table).where(table.c.id == id))
-            audit.append(connection, now, Event.SESSION_ENDED, row.person, author=author, address=address, session=id)
-        return Session(id, row.person, Stage(row.stage), row.address, row.agent, row.created, row.seen, row.proved)
+            audit.append(connection, now, Event.SESSION_ENDED, person, author=author, address=address, session=id)
+        return str(person)
 
     def end_all(self, person: str, *, but: str = "", author: str = "", address: str = "") -> int:
         """End all of a person's, perhaps but one (that with which it was asked). How many there were."""

@@ -86,15 +86,13 @@ def charge(connection: Connection, now: Moment, account: str, address: str, *, o
     """
     where = place(address)
     if owner is not None and _is_known(connection, owner, where):
-        buckets = ((hashed(f"owner {account} {where}"), OWNER),)
+        buckets: tuple[tuple[str, Rule], ...] = ((hashed(f"owner {account} {where}"), OWNER),)
     else:
         buckets = ((hashed(f"address {where}"), ADDRESS),)
         if account:
             buckets = ((hashed(f"account {account}"), STRANGERS), *buckets)
     found = [(bucket, rule, _read(connection, now, bucket)) for bucket, rule in buckets]
-    waiting = [
-        (bucket, told) for bucket, rule, (failures, elapsed, told) in found if elapsed < rule.wait(failures)
-    ]
+    waiting = [(bucket, told) for bucket, rule, (failures, elapsed, told) in found if elapsed < rule.wait(failures)]
     if waiting:
         for bucket, _ in waiting:
             connection.execute(update(table).where(table.c.bucket == bucket).values(told=True))
@@ -112,7 +110,9 @@ def give_back(connection: Connection, charged: Charge) -> None:
     for bucket, rule in charged.buckets:
         if rule is ADDRESS:
             failures = table.c.failures
-            connection.execute(update(table).where(table.c.bucket == bucket, failures >= 1).values(failures=failures - 1))
+            connection.execute(
+                update(table).where(table.c.bucket == bucket, failures >= 1).values(failures=failures - 1)
+            )
         else:
             connection.execute(delete(table).where(table.c.bucket == bucket))
 
@@ -164,4 +164,6 @@ def _sweep(connection: Connection, now: Moment) -> None:
     """Forget buckets that have forgotten everything."""
     here, old = table.c.boot == now.boot, table.c.uptime < now.uptime - _KEPT
     elsewhere = and_(table.c.boot != now.boot, table.c.wall < now.wall - _KEPT) if now.uptime > _KEPT else None
-    connection.execute(delete(table).where(or_(and_(here, old), elsewhere) if elsewhere is not None else and_(here, old)))
+    connection.execute(
+        delete(table).where(or_(and_(here, old), elsewhere) if elsewhere is not None else and_(here, old))
+    )

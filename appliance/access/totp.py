@@ -56,7 +56,7 @@ def begin(connection: Connection, now: Moment, keyring: Keyring, person: str, ac
     connection.execute(delete(table).where(pending))
     sealed = keyring.seal(_name(person), secret)
     connection.execute(table.insert().values(person=person, confirmed=False, sealed=sealed, created=now.wall))
-    return Seed(secret, pyotp.TOTP(secret).provisioning_uri(account, ISSUER))
+    return Seed(secret, pyotp.TOTP(secret).provisioning_uri(name=account, issuer_name=ISSUER))
 
 
 def confirm(connection: Connection, now: Moment, keyring: Keyring, person: str, code: str) -> bool:
@@ -76,7 +76,10 @@ def accept(connection: Connection, now: Moment, keyring: Keyring, person: str, c
 
 def has(connection: Connection, person: str) -> bool:
     """Whether the person uses an authenticator app."""
-    return connection.execute(select(table.c.person).where(table.c.person == person, table.c.confirmed)).first() is not None
+    return (
+        connection.execute(select(table.c.person).where(table.c.person == person, table.c.confirmed)).first()
+        is not None
+    )
 
 
 def remove(connection: Connection, person: str) -> bool:
@@ -86,9 +89,7 @@ def remove(connection: Connection, person: str) -> bool:
     return had
 
 
-def _take(
-    connection: Connection, now: Moment, keyring: Keyring, person: str, code: str, *, confirmed: bool
-) -> bool:
+def _take(connection: Connection, now: Moment, keyring: Keyring, person: str, code: str, *, confirmed: bool) -> bool:
     query = select(table.c.sealed).where(table.c.person == person, table.c.confirmed == confirmed)
     sealed = connection.execute(query).scalar()
     if sealed is None or not looks_like(code):
