@@ -8,9 +8,9 @@ person's id, so that a roll back never brings an old password back. The portal, 
     factors = Factors(access, people)
 
     # every request
-    access.sessions.find(cookie, address) -> Session | None       look at .stage: PASSWORD, ENROL or FULL; .csrf; .person
-    access.keys.find("ck_…") -> ApiKey | None                     .owner, .scopes
-    access.tokens.verify(jwt, audience) -> Claims                 .person, .scopes; RefusedError("token_invalid")
+    signin.session_of(cookie, address) -> (Session, Person) | None    look at .stage: PASSWORD, ENROL or FULL; .csrf
+    access.keys.find("ck_…") -> ApiKey | None                         .owner, .scopes
+    access.tokens.verify(jwt, audience) -> Claims                     .person, .scopes; RefusedError("token_invalid")
 
     # signing in: each gives Outcome(session, token, recovery_codes); put token into the cookie, in the place of the old one
     signin.password(name_or_email, password, address, agent)      RefusedError("sign_in_failed"), always the same

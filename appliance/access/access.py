@@ -104,12 +104,16 @@ class Access:
         self.sessions.end_unknown(known)
         if not known:
             return []
-        with self.database.read() as connection:
-            gone = sorted(_people(connection) - set(known))
+        gone = self.unknown(known)
         for person in gone:
             with self.database.write() as connection:
                 _forget(connection, self.clock(), person)
         return gone
+
+    def unknown(self, known: Collection[str]) -> list[str]:
+        """Who left something that :meth:`forget_unknown` would collect."""
+        with self.database.read() as connection:
+            return sorted(_people(connection) - set(known))
 
 
 def held(connection: Connection, person: str) -> Held:

@@ -15,7 +15,7 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -64,7 +64,7 @@ class Session:
     created: int
     seen: int
     proved: int
-    csrf: str = ""
+    csrf: str = field(default="", repr=False)
 
     def is_recent(self, now: Moment) -> bool:
         """Whether the last proof is recent enough for what matters."""
