@@ -100,7 +100,7 @@ def _read(path: Path) -> list[OKPKey]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise _unavailable(path, "read", error) from None
+        raise _unavailable(f"the key file {path} can't be read: {error.strerror}") from None
     with os.fdopen(descriptor, "rb") as file:
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
         if mode & 0o077:
@@ -149,7 +149,7 @@ def _write(path: Path, keys: list[OKPKey], *, replace: bool) -> None:
         finally:
             os.close(directory)
     except OSError as error:
-        raise _unavailable(path, "written", error) from None
+        raise _unavailable(f"the key file {path} can't be written: {error.strerror}") from None
 
 
 def _place(draft: Path, path: Path, *, replace: bool) -> None:
@@ -162,9 +162,5 @@ def _place(draft: Path, path: Path, *, replace: bool) -> None:
         return
 
 
-def _unavailable(path: Path, what: str, error: OSError) -> UnavailableError:
-    return UnavailableError(
-        f"the key file {path} can't be {what}: {error.strerror}",
-        "check the directory, its owner and the disk",
-        error_id="read_only",
-    )
+def _unavailable(message: str) -> UnavailableError:
+    return UnavailableError(message, "check the directory, its owner and the disk", error_id="read_only")
