@@ -129,6 +129,21 @@ class Paths:
         return self.state / "run"
 
     @property
+    def access_db(self) -> Path:
+        """Credentials of people and programs, their sessions, and the audit."""
+        return self.store / "access.db"
+
+    @property
+    def token_keys(self) -> Path:
+        """Keys that sign short-lived tokens; mode 0600."""
+        return self.console / "tokens.json"
+
+    @property
+    def factor_key(self) -> Path:
+        """Key that encrypts the seeds of authenticator apps; mode 0600. The web processes' own: they can't read the other."""
+        return self.console / "factors.key"
+
+    @property
     def secret_key(self) -> Path:
         """Key that encrypts secrets in store, export and backup; mode 0600."""
         return self.state / "keys" / "secret.key"

@@ -1,5 +1,5 @@
-"""``centralino doctor``: looks at host, processes, engine, DNS independence, clock, disk, keys, ports and history, and says
-how to mend each."""
+"""``centralino doctor``: looks at host, processes, engine, DNS independence, clock, disk, keys, ports, history and
+sign-in, and says how to mend each."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ def examine(paths: Paths, document: Document | None) -> Iterator[Finding]:
         "keys": lambda: keys(paths, document),
         "ports": lambda: ports(paths, document),
         "history": lambda: history(paths),
+        "sign-in": lambda: sign_in(paths, document),
     }
     for name, check in checks.items():
         try:
@@ -340,3 +341,30 @@ def history(paths: Paths) -> Iterator[Finding]:
                       _("its log says more: {log}").format(log=paths.state / "log" / "history.log"))  # fmt: skip
     elif not alarms and Spool(paths.engine.cel).is_read():
         yield Finding("history", Grade.OK, _("calls are being recorded"))
+
+
+def sign_in(paths: Paths, document: Document | None) -> Iterator[Finding]:
+    """Credentials are kept from others' eyes, the audit is whole, and nobody who is gone left any."""
+    from appliance.access import Access
+    from appliance.access.people import known_people
+
+    if "CENTRALINO_ACCESS_URL" not in os.environ and not paths.access_db.exists():
+        return
+    exposed = [(path, 0o007) for path in paths.access_db.parent.glob(f"{paths.access_db.name}*")]
+    for path, others in [*exposed, (paths.token_keys, 0o077)]:
+        if path.exists() and (mode := stat.S_IMODE(path.stat().st_mode)) & others:
+            yield Finding("sign-in", Grade.FAULT, f"{path}: {mode:04o}", f"chmod {mode & ~others:o} {path}")
+            return
+    with Access.open(paths) as opened:
+        opened.database.check()
+        opened.signing.all()
+        chain = opened.audit.verify()
+        gone = opened.unknown(known_people(document)) if document is not None and len(document) else []
+    if chain.broken is not None:
+        yield Finding("sign-in", Grade.FAULT, _("the audit was changed: entry {number} isn't what was written").format(number=chain.broken),
+                      _("find out who can write to the database; the entries before it are whole: centralino access audit"))  # fmt: skip
+    for person in gone:
+        yield Finding("sign-in", Grade.WARNING, _("{person} is gone from the document and left credentials").format(person=person),
+                      "centralino access forget")  # fmt: skip
+    if chain.broken is None and not gone:
+        yield Finding("sign-in", Grade.OK, _("the audit is whole, and only the appliance can read credentials"))

@@ -202,6 +202,7 @@ def check_text(check: str) -> str:
         "keys": _("keys"),
         "ports": _("ports"),
         "history": _("history"),
+        "sign-in": _("sign-in"),
     }.get(check, check)
 
 

@@ -11,9 +11,10 @@ from flask import Flask, Request, Response, g, json, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
 from appliance.console.api import blueprint as api
+from appliance.console.identify import Identity
 from appliance.console.limits import Buckets
 from appliance.console.problems import MEDIA_TYPE, problem, status_of
-from appliance.console.services import Identity, Services
+from appliance.console.services import Services
 from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError, RefusedError
 from appliance.i18n import LANGUAGES, language, speaking, translated
 
@@ -38,19 +39,22 @@ HEADERS: Final = {
 }
 
 
-def create_app(services: Services) -> Flask:
-    """The application over one installation."""
+def create_app(services: Services, limits: Buckets | None = None) -> Flask:
+    """The application over one installation.
+
+    :param limits: how often one address may ask.
+    """
     app = Flask("appliance.console", static_folder=None, template_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=BODY_MAX, MAX_FORM_PARTS=5000, JSON_SORT_KEYS=False)
     app.extensions["centralino"] = services
-    limits = Buckets(PER_SECOND, BURST)
+    buckets = limits or Buckets(PER_SECOND, BURST)
 
     @app.before_request
     def begin() -> None:
         g.trace = secrets.token_hex(8)
         g.identity = None
         speaking(_language_asked(request))
-        verdict = limits.take(f"address {request.remote_addr}", time.monotonic())
+        verdict = buckets.take(f"address {request.remote_addr}", time.monotonic())
         g.verdict = verdict
         if verdict.wait_s:
             raise RefusedError("too many requests", f"wait {verdict.wait_s} s", error_id="too_many_requests")

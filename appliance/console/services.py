@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from appliance.access import Access, SignIn
 from appliance.access.guarded import GuardedDocument
 from appliance.access.permissions import Subject
 from appliance.access.transactions import Transactions
 from appliance.applier.client import ApplierClient
+from appliance.console.identify import Identifier, Identity
+from appliance.organisation.model import Person
 from appliance.paths import Paths
 from appliance.store import Store
 
@@ -17,16 +20,9 @@ if TYPE_CHECKING:
     from flask import Request
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who sends a request, and how it proved so.
-
-    :param by_cookie: the browser sends the proof by itself, so that changes need the session's CSRF token besides.
-    """
-
-    subject: Subject
-    by_cookie: bool = False
-    csrf_token: str = ""
+def must_have_factor(person: Person) -> bool:
+    """Whoever may change anything about other people or the whole system signs in with a second factor besides the password."""
+    return bool(set(person.roles) - {"user", "operator", "auditor"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,22 @@ class Services:
 
     paths: Paths
     store: Store
+    access: Access
+    signin: SignIn
     identify: Callable[[Request], Identity | None]
+
+    @classmethod
+    def open(cls, paths: Paths) -> Self:
+        """Those of an installation. Databases are made or brought up to date."""
+        store = Store.default(paths)
+        access = Access.open(paths)
+        signin = SignIn(access, store.document, must_have_factor)
+        return cls(paths, store, access, signin, Identifier(store, access, signin))
+
+    def close(self) -> None:
+        """Close all databases."""
+        self.access.close()
+        self.store.close()
 
     def document(self, subject: Subject) -> GuardedDocument:
         """The document as somebody may see it."""

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from flask import Request
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
-from appliance.access.permissions import subject_of
 from appliance.console.app import create_app
-from appliance.console.services import Identity, Services
+from appliance.console.services import Services
 from tests.hil.office import Office, open_office
+from tests.unit.console.asking import Api, Askers
 
 PEOPLE = [
     *(("person", {"id": role, "name": role, "roles": [role]}) for role in ("administrator", "it-manager")),
     ("person", {"id": "branch", "name": "B", "roles": ["site-manager"], "sites": ["branch"]}),
 ]
-
-
-class Api:
-    """Somebody's requests."""
-
-    def __init__(self, client: FlaskClient, person: str) -> None:
-        self._client, self._person = client, person
-
-    def __call__(self, method: str, path: str, data: Any = None, **headers: str) -> TestResponse:
-        more = {"Authorization": f"Bearer {self._person}", **{k.replace("_", "-"): v for k, v in headers.items()}}
-        body = {} if data is None else {"data": json.dumps(data), "content_type": "application/json"}
-        return self._client.open(f"/api/v1{path}", method=method, headers=more, **body)
 
 
 @pytest.fixture(scope="module")
@@ -44,19 +27,15 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 
 
 @pytest.fixture(scope="module")
-def client(office: Office) -> Iterator[FlaskClient]:
-    with office.system.store() as store:
-
-        def identify(request: Request) -> Identity | None:
-            found = subject_of(store.document(), request.headers.get("Authorization", "").removeprefix("Bearer "))
-            return None if found is None else Identity(found)
-
-        yield create_app(Services(office.system.paths, store, identify)).test_client()
+def ask(office: Office) -> Iterator[Askers]:
+    services = Services.open(office.system.paths)
+    yield Askers(create_app(services))
+    services.close()
 
 
 @pytest.fixture
-def api(client: FlaskClient) -> Iterator[Api]:
-    api = Api(client, "administrator")
+def api(ask: Askers) -> Iterator[Api]:
+    api = ask("administrator")
     yield api
     api("POST", "/changes/discard")
 
@@ -87,19 +66,19 @@ def test_what_is_committed_is_what_phones_see(office: Office, api: Api) -> None:
     assert name_shown(office) == "Ufficio 🙂 acquisti"
     assert api("GET", "/changes").json == {"changes": []}
     newest = api("GET", "/revisions?limit=1").json["items"][0]
-    assert (newest["number"], newest["author"], newest["message"]) == (done["revision"], "administrator", "A name")
+    assert (newest["number"], newest["author"], newest["message"]) == (done["revision"], api.author, "A name")
     assert api("GET", f"/revisions/{done['revision']}/changes").json["changes"][0]["path"] == "extension/ext-203/label"
     back = api("POST", "/commits/rollback", {"revision": newest["parent"]}).json
     assert back["revision"] > done["revision"]
     assert name_shown(office) == "Desk 203"
 
 
-def test_a_commit_that_must_be_confirmed(office: Office, api: Api, client: FlaskClient) -> None:
+def test_a_commit_that_must_be_confirmed(office: Office, api: Api, ask: Askers) -> None:
     api("PATCH", "/objects/extension/ext-203", {"label": "For a while"})
     done = api("POST", "/commits", {"confirm_s": 300}).json
     assert 0 < done["confirm_left_s"] <= 300
     assert api("GET", "/state").json["confirm"]["revision"] == done["revision"]
-    stranger = Api(client, "branch")("POST", "/commits/confirm")
+    stranger = ask("branch")("POST", "/commits/confirm")
     assert (stranger.status_code, stranger.json["error_id"]) == (403, "forbidden")
     assert api("POST", "/commits/confirm").json["revision"] == done["revision"]
     assert api("GET", "/state").json["confirm"] is None
@@ -115,15 +94,15 @@ def test_a_fault_stops_a_commit_and_names_the_field(office: Office, api: Api) ->
     assert len(api("GET", "/changes").json["changes"]) == 1, "what was refused can be mended"
 
 
-def test_what_drops_connections_is_asked_for(office: Office, api: Api, client: FlaskClient) -> None:
+def test_what_drops_connections_is_asked_for(office: Office, api: Api, ask: Askers) -> None:
     api("PATCH", "/objects/listener/udp", {"port": 5070})
     assert api("POST", "/plans").json["effect"] == "drops_connections"
     refused = api("POST", "/commits")
     assert (refused.status_code, refused.json["error_id"]) == (409, "drops_connections")
 
 
-def test_two_people_change_the_same_object(office: Office, api: Api, client: FlaskClient) -> None:
-    other = Api(client, "it-manager")
+def test_two_people_change_the_same_object(office: Office, api: Api, ask: Askers) -> None:
+    other = ask("it-manager")
     api("PATCH", "/objects/extension/ext-206", {"label": "Mine"})
     other("PATCH", "/objects/extension/ext-206", {"label": "Theirs"})
     seen = api("GET", "/changes/others").json["authors"]
@@ -136,12 +115,12 @@ def test_two_people_change_the_same_object(office: Office, api: Api, client: Fla
     assert late.json["changed"] == ["extension/ext-206/label"]
 
 
-def test_a_branchs_manager_changes_the_branch(office: Office, client: FlaskClient) -> None:
-    manager = Api(client, "branch")
+def test_a_branchs_manager_changes_the_branch(office: Office, ask: Askers) -> None:
+    manager = ask("branch")
     assert manager("PATCH", "/objects/extension/ext-301", {"label": "Officina"}).status_code == 200
     assert manager("PATCH", "/objects/extension/ext-201", {"label": "x"}).status_code == 404
     assert manager("POST", "/commits", {"message": "Ours"}).status_code == 200
-    assert [each["author"] for each in manager("GET", "/revisions").json["items"]] == ["branch"]
+    assert [each["author"] for each in manager("GET", "/revisions").json["items"]] == [manager.author]
 
 
 def test_a_new_phone_gets_a_password_and_registers(office: Office, api: Api) -> None:

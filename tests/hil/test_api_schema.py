@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from flask import Flask, Request
+from flask import Flask
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.config import SchemathesisConfig
@@ -17,13 +17,13 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from appliance.access.permissions import subject_of
 from appliance.console import limits
 from appliance.console.app import create_app
-from appliance.console.services import Identity, Services
+from appliance.console.services import Services
 from appliance.store import Store
 from tests.hil.agents.network import Network
 from tests.hil.system import Rows, System, office
+from tests.unit.console.asking import Askers
 
 MARK = "only-of-hq"
 """In every text of the head office's objects: nobody who is tied to the branch may ever be shown it."""
@@ -77,18 +77,10 @@ def store(system: System) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module")
-def app(system: System, store: Store) -> Iterator[Flask]:
-    people = store.document()  # whatever requests do to the document, who asks stays who he is
-
-    def identify(request: Request) -> Identity | None:
-        found = subject_of(people, request.headers.get("Authorization", "").removeprefix("Bearer "))
-        return None if found is None else Identity(found)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(
-            limits.Buckets, "take", lambda *_: limits.Verdict(1, 1, 0)
-        )  # a thousand requests from one address
-        yield create_app(Services(system.paths, store, identify))
+def ask(system: System) -> Iterator[Askers]:
+    services = Services.open(system.paths)
+    yield Askers(create_app(services, limits.Buckets(1e6, 1_000_000)))
+    services.close()
 
 
 def operations(app: Flask) -> Iterator[Any]:
@@ -108,27 +100,27 @@ def aim(case: Any, store: Store) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_no_request_makes_it_fail_or_break_its_word(app: Flask, system: System, store: Store, role: str) -> None:
-    tried, first = 0, store.head().number
-    for operation in operations(app):
+def test_no_request_makes_it_fail_or_break_its_word(ask: Askers, system: System, store: Store, role: str) -> None:
+    asker, tried, first = ask(role), 0, store.head().number
+    for operation in operations(ask.app):
 
         @settings(
             max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         @given(case=operation.as_strategy())
-        def ask(case: Any) -> None:
+        def try_(case: Any) -> None:
             nonlocal tried
             if tried % 4:
                 aim(case, store)
-            response = case.call(headers={"Authorization": f"Bearer {role}"})
+            response = case.call(headers={"Authorization": f"Bearer {asker.key}"})
             case.validate_response(response, checks=CHECKS)
             assert role not in TIED or MARK not in response.text, case.formatted_path
             tried += 1
 
-        ask()
-        assert role not in READERS or not store.candidate(role), operation.label
-        store.discard(role)
+        try_()
+        assert role not in READERS or not store.candidate(asker.author), operation.label
+        store.discard(asker.author)
         if store.head().number != first:  # a commit or a roll back that went through
             system.client.rollback(first, author="test", allow=["drops_connections", "needs_restart"], offline=True)
             first = store.head().number

@@ -12,7 +12,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from appliance.access.guarded import GuardedDocument
 from appliance.access.permissions import Subject
 from appliance.access.transactions import Transactions
-from appliance.console.services import Identity, Services
+from appliance.console.identify import Identity
+from appliance.console.services import Services
 from appliance.core.errors import Fault, InvalidError, RefusedError
 
 JSON_TYPES: Final = frozenset({"application/json", "application/merge-patch+json"})

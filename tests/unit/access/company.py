@@ -48,6 +48,7 @@ def document(rows: Iterable[Row] = ROWS) -> Document:
 
 def filled(path: Path, rows: Iterable[Row] = ROWS) -> Store:
     """A store with the company committed (close it)."""
+    path.mkdir(parents=True, exist_ok=True)
     store = Store(f"sqlite:///{path}/document.db")
     store.promote(store.propose(objects(rows), base=0, author="test").number)
     return store

@@ -8,55 +8,39 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Request
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from appliance.access.permissions import subject_of
 from appliance.console.api.openapi import description
 from appliance.console.app import HEADERS, create_app
-from appliance.console.problems import MEDIA_TYPE
-from appliance.console.services import Identity, Services
+from appliance.console.identify import AUDIENCE, COOKIE
+from appliance.console.limits import Buckets
+from appliance.console.problems import MEDIA_TYPE, status_of
+from appliance.console.services import Services
 from appliance.core.errors import CentralinoError
 from appliance.kinds import KINDS
 from appliance.paths import Paths
-from appliance.store import Store
-from tests.unit.access.company import filled
-
-
-class Api:
-    """A client that signs in as a person by naming it: how people prove who they are is tested elsewhere."""
-
-    def __init__(self, client: FlaskClient, person: str) -> None:
-        self._client = client
-        self._headers = {"Authorization": f"Bearer {person}"}
-
-    def __call__(self, method: str, path: str, data: Any = None, **headers: str) -> TestResponse:
-        more = {name.replace("_", "-"): value for name, value in headers.items()}
-        body = {} if data is None else {"data": json.dumps(data), "content_type": "application/json"}
-        return self._client.open(f"/api/v1{path}", method=method, headers={**self._headers, **more}, **body)
+from tests.unit.access.company import filled, subject
+from tests.unit.console.asking import Api, Askers
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with filled(tmp_path) as store:
-        yield store
+def ask(tmp_path: Path) -> Iterator[Askers]:
+    paths = Paths(tmp_path, tmp_path)
+    filled(paths.store).close()
+    services = Services.open(paths)
+    yield Askers(create_app(services))
+    services.close()
 
 
 @pytest.fixture
-def client(store: Store, tmp_path: Path) -> FlaskClient:
-    def identify(request: Request) -> Identity | None:
-        person = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        by_cookie = "session" in request.cookies
-        found = subject_of(store.document(), request.cookies["session"] if by_cookie else person)
-        return None if found is None else Identity(found, by_cookie, "the token" if by_cookie else "")
-
-    return create_app(Services(Paths(tmp_path, tmp_path), store, identify)).test_client()
+def client(ask: Askers) -> FlaskClient:
+    return ask.client
 
 
 @pytest.fixture
-def api(client: FlaskClient) -> Api:
-    return Api(client, "administrator")
+def api(ask: Askers) -> Api:
+    return ask("administrator")
 
 
 def problem(response: TestResponse, status: int, error_id: str) -> dict[str, Any]:
@@ -96,24 +80,24 @@ def test_lost_updates_are_refused(api: Api) -> None:
         problem(api("DELETE", "/objects/extension/e201", If_Match=bad), 422, "etag")
 
 
-def test_pending_changes_are_shown_and_forgotten(api: Api, client: FlaskClient) -> None:
+def test_pending_changes_are_shown_and_forgotten(api: Api, ask: Askers) -> None:
     api("PATCH", "/objects/extension/e201", {"label": "Front"})
     api("PATCH", "/objects/site/milano", {"name": "Milano"})
     [first, second] = api("GET", "/changes").json["changes"]
     assert first == {"path": "site/milano/name", "before": '"milano"', "after": '"Milano"'}
     assert second["path"] == "extension/e201/label"
-    others = Api(client, "auditor")("GET", "/changes/others").json["authors"]
-    assert [each["author"] for each in others] == ["administrator"]
+    others = ask("auditor")("GET", "/changes/others").json["authors"]
+    assert [each["author"] for each in others] == [api.author]
     assert len(others[0]["changes"]) == 2
-    seen = Api(client, "namer")("GET", "/changes/others").json["authors"]
+    seen = ask("namer")("GET", "/changes/others").json["authors"]
     assert [change["path"] for change in seen[0]["changes"]] == ["extension/e201/label"], "as far as it may see"
     assert len(api("POST", "/changes/discard", {"objects": ["site/milano"]}).json["changes"]) == 1
     assert api("POST", "/changes/discard").json == {"changes": []}
     problem(api("POST", "/changes/discard", {"objects": ["../x"]}), 422, "string_pattern_mismatch")
 
 
-def test_nobody_gets_the_same_answer_everywhere(client: FlaskClient) -> None:
-    stranger = Api(client, "stranger")
+def test_nobody_gets_the_same_answer_everywhere(ask: Askers) -> None:
+    stranger = ask("stranger")
     bodies = set()
     for method, path in (
         ("GET", "/objects"), ("GET", "/objects/extension"), ("GET", "/objects/extension/e201"), ("GET", "/objects/nonsense"),
@@ -137,15 +121,15 @@ def test_without_the_applier_reading_goes_on(api: Api) -> None:
     assert [each["number"] for each in api("GET", "/revisions").json["items"]] == [1], "and nothing is left behind"
 
 
-def test_revisions_are_shown_as_far_as_may_be_seen(api: Api, client: FlaskClient) -> None:
+def test_revisions_are_shown_as_far_as_may_be_seen(api: Api, ask: Askers) -> None:
     everything = api("GET", "/revisions/1/changes").json["changes"]
     assert len(everything) > 50
     assert not any("sealed:" in str(change) for change in everything)
-    problem(Api(client, "namer")("GET", "/revisions/1/changes"), 403, "forbidden")
-    assert Api(client, "namer")("GET", "/revisions").json["items"] == []
+    problem(ask("namer")("GET", "/revisions/1/changes"), 403, "forbidden")
+    assert ask("namer")("GET", "/revisions").json["items"] == []
     problem(api("GET", "/revisions/77/changes"), 404, "not_found")
-    problem(Api(client, "user")("POST", "/commits/rollback", {"revision": 1}), 403, "forbidden")
-    problem(Api(client, "torinese")("POST", "/commits", {"allow": ["needs_restart"]}), 403, "forbidden")
+    problem(ask("user")("POST", "/commits/rollback", {"revision": 1}), 403, "forbidden")
+    problem(ask("torinese")("POST", "/commits", {"allow": ["needs_restart"]}), 403, "forbidden")
 
 
 @pytest.mark.parametrize(
@@ -164,8 +148,10 @@ def test_revisions_are_shown_as_far_as_may_be_seen(api: Api, client: FlaskClient
         (b"{" + b" " * (9 * 1024 * 1024) + b"}", "application/json", 413, "too_large"),
     ],
 )  # fmt: skip
-def test_bodies_that_are_none(client: FlaskClient, data: bytes, content_type: str, status: int, error_id: str) -> None:
-    headers = {"Authorization": "Bearer administrator"}
+def test_bodies_that_are_none(
+    client: FlaskClient, api: Api, data: bytes, content_type: str, status: int, error_id: str
+) -> None:
+    headers = {"Authorization": f"Bearer {api.key}"}
     response = client.patch(
         "/api/v1/objects/extension/e201", data=data, content_type=content_type or None, headers=headers
     )
@@ -179,12 +165,12 @@ def test_queries_that_are_none(api: Api, query: str) -> None:
     assert api("GET", f"/objects/extension?{query}").status_code == 422
 
 
-def test_every_answer_has_its_headers_and_language(client: FlaskClient, api: Api) -> None:
+def test_every_answer_has_its_headers_and_language(client: FlaskClient, api: Api, ask: Askers) -> None:
     for response in (
         api("GET", "/objects"),
         client.get("/nowhere"),
         client.post("/api/v1/objects"),
-        Api(client, "x")("GET", "/changes"),
+        ask("stranger")("GET", "/changes"),
     ):
         for name, value in HEADERS.items():
             assert response.headers[name] == value
@@ -196,25 +182,64 @@ def test_every_answer_has_its_headers_and_language(client: FlaskClient, api: Api
     assert client.post("/api/v1/objects").headers["Allow"]
 
 
-def test_a_browsers_cookie_alone_changes_nothing(client: FlaskClient) -> None:
-    client.set_cookie("session", "administrator")
-    assert client.get("/api/v1/objects").status_code == 200
-    for token in ("", "wrong", "the tokem"):
-        response = client.patch("/api/v1/objects/extension/e201", json={"label": "x"}, headers={"X-CSRF-Token": token})
-        problem(response, 403, "csrf")
-    response = client.patch(
-        "/api/v1/objects/extension/e201", json={"label": "x"}, headers={"X-CSRF-Token": "the token"}
+def signed_in(ask: Askers, person: str) -> tuple[str, str]:
+    """A session by a one-time link: its cookie and its CSRF token."""
+    services = ask.services
+    outcome = services.signin.link(
+        services.access.links.make(person), "lampione torinese sotto la pioggia", "192.0.2.1", "test"
     )
-    assert response.status_code == 200
+    return outcome.token, outcome.session.csrf
 
 
-def test_who_asks_too_often_is_told_to_wait(client: FlaskClient) -> None:
-    responses = [client.get("/api/v1/openapi.json", environ_base={"REMOTE_ADDR": "192.0.2.7"}) for _ in range(600)]
-    late = [response for response in responses if response.status_code == 429]
-    assert late
-    assert int(late[0].headers["Retry-After"]) >= 1
-    problem(late[0], 429, "too_many_requests")
-    assert client.get("/api/v1/openapi.json", environ_base={"REMOTE_ADDR": "192.0.2.8"}).status_code == 200
+def test_a_browsers_cookie_alone_changes_nothing(ask: Askers) -> None:
+    cookie, csrf = signed_in(ask, "user")
+    client = ask.client
+    client.set_cookie(COOKIE, cookie, secure=True)
+    options: dict[str, Any] = {"base_url": "https://localhost"}
+    assert client.get("/api/v1/objects", **options).status_code == 200
+    path, data = "/api/v1/objects/extension/e201", {"ring_seconds": 20}
+    for token in ("", "wrong", csrf[:-1] + ("a" if csrf[-1] != "a" else "b")):
+        problem(client.patch(path, json=data, headers={"X-CSRF-Token": token}, **options), 403, "csrf")
+    assert client.patch(path, json=data, headers={"X-CSRF-Token": csrf}, **options).status_code == 200
+    assert [change.path for change in ask.services.transactions(subject("user")).pending()] == [
+        "extension/e201/ring_seconds"
+    ]
+
+
+def test_a_session_that_must_still_prove_more_opens_nothing(ask: Askers) -> None:
+    cookie, _ = signed_in(ask, "administrator")  # a second factor is due
+    ask.client.set_cookie(COOKIE, cookie, secure=True)
+    problem(ask.client.get("/api/v1/objects", base_url="https://localhost"), 401, "unauthenticated")
+
+
+def test_keys_and_tokens_open_what_they_name_as_long_as_they_stand(ask: Askers) -> None:
+    access = ask.services.access
+    reader = ask("administrator", ("extension:view",))
+    assert reader("GET", "/objects/extension").status_code == 200
+    problem(reader("PATCH", "/objects/extension/e201", {"label": "x"}), 403, "forbidden")
+    problem(reader("GET", "/objects/device"), 404, "unknown_kind")
+    key = access.keys.find(reader.key)
+    assert key is not None
+    token = Api(ask.client, access.tokens.of_key(key, AUDIENCE))
+    other = Api(ask.client, access.tokens.of_key(key, "elsewhere"))
+    assert token("GET", "/objects/extension").status_code == 200
+    problem(other("GET", "/objects/extension"), 401, "unauthenticated")
+    access.keys.revoke(key.id)
+    for gone in (reader, token):
+        problem(gone("GET", "/objects/extension"), 401, "unauthenticated")
+
+
+def test_who_asks_too_often_is_told_to_wait(ask: Askers) -> None:
+    client = create_app(ask.services, Buckets(0.001, 3)).test_client()
+
+    def get(address: str) -> TestResponse:
+        return client.get("/api/v1/openapi.json", environ_base={"REMOTE_ADDR": address})
+
+    assert [get("192.0.2.7").headers["RateLimit-Remaining"] for _ in range(3)] == ["2", "1", "0"]
+    late = get("192.0.2.7")
+    problem(late, 429, "too_many_requests")
+    assert 900 < int(late.headers["Retry-After"]) <= 1000
+    assert get("192.0.2.8").status_code == 200
 
 
 def test_a_fault_of_ours_tells_its_number_and_nothing_else(
@@ -257,6 +282,4 @@ def test_the_description_names_every_route_and_kind(client: FlaskClient) -> None
 
 
 def test_errors_have_a_status_each() -> None:
-    from appliance.console.problems import status_of
-
     assert status_of(CentralinoError("x")) == 502

@@ -1,0 +1,64 @@
+"""Who sends a request: a browser by its session's cookie, a program by an API key or a token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Request
+
+from appliance.access import Access, SignIn, Stage
+from appliance.access.permissions import Subject, narrowed, subject_of
+from appliance.core.errors import RefusedError
+from appliance.store import Store
+
+COOKIE = "__Host-session"
+"""The prefix has browsers take it only from HTTPS, for this host alone and the whole of it (RFC 6265bis section 4.1.3.2)."""
+AUDIENCE = "api"
+"""What tokens for the API are made out to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who sends a request, and how it proved so.
+
+    :param by_cookie: the browser sends the proof by itself, so that changes need the session's CSRF token besides.
+    """
+
+    subject: Subject
+    by_cookie: bool = False
+    csrf_token: str = ""
+
+
+class Identifier:
+    """Looks at what a request brings. What proves nothing is as good as nothing: why, isn't told."""
+
+    def __init__(self, store: Store, access: Access, signin: SignIn) -> None:
+        self._store, self._access, self._signin = store, access, signin
+
+    def __call__(self, request: Request) -> Identity | None:
+        kind, _, proof = request.headers.get("Authorization", "").partition(" ")
+        if kind:
+            return self._of_program(proof.strip()) if kind.lower() == "bearer" else None
+        return self._of_browser(request.cookies.get(COOKIE, ""), request.remote_addr or "")
+
+    def _of_browser(self, token: str, address: str) -> Identity | None:
+        found = self._signin.session_of(token, address) if token else None
+        if found is None or found[0].stage is not Stage.FULL:
+            return None
+        session, person = found
+        subject = subject_of(self._store.document(), person.id)
+        return None if subject is None else Identity(subject, by_cookie=True, csrf_token=session.csrf)
+
+    def _of_program(self, proof: str) -> Identity | None:
+        key = self._access.keys.find(proof)
+        if key is not None:
+            return self._narrowed(key.owner, f"key:{key.id}", key.scopes)
+        try:
+            claims = self._access.tokens.verify(proof, AUDIENCE)
+        except RefusedError:
+            return None
+        return self._narrowed(claims.person, f"key:{claims.key}" if claims.key else claims.person, claims.scopes)
+
+    def _narrowed(self, owner: str, id: str, scopes: tuple[str, ...]) -> Identity | None:
+        subject = subject_of(self._store.document(), owner)
+        return None if subject is None else Identity(narrowed(subject, id, scopes))
