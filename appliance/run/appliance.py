@@ -20,7 +20,11 @@ from typing import IO, Final
 
 from rich.console import Console
 
+from appliance.access import Access
+from appliance.access.links import path_of
+from appliance.access.passkeys import portal_url
 from appliance.applier.client import ApplierClient
+from appliance.console.portal_address import portal_address, portal_port
 from appliance.core.document import Document
 from appliance.core.errors import CentralinoError, RefusedError
 from appliance.core.plan import Effect
@@ -30,12 +34,13 @@ from appliance.engine.processes import Interrupted, end, interruptible, note, no
 from appliance.engine.progress import Steps
 from appliance.engine.root import EngineRoot, ensure_root
 from appliance.i18n import _
-from appliance.organisation.model import Secret
+from appliance.organisation.model import Person, Secret
 from appliance.paths import EnginePaths, Paths
+from appliance.run import web
 from appliance.run.address import LOOPBACK, checked, propose_move
 from appliance.run.card import show_card
 from appliance.run.certificate import ensure_certificate
-from appliance.run.demo import PROVIDER_SECRET, demo
+from appliance.run.demo import ADMINISTRATOR, PROVIDER_SECRET, demo
 from appliance.run.engine_service import STOP_S, EngineService, running_engine
 from appliance.run.provider import PROVIDER_AMI_PORT, provider_files
 from appliance.run.supervisor import Program, Supervisor
@@ -67,6 +72,7 @@ def start_and_watch(paths: Paths, address: str | None = None, console: Console |
                 console,
                 document,
                 clear,
+                sign_in=_first_link(paths, document),
                 seconds=time.monotonic() - began,
                 stop=_("Ctrl-C stops everything; what you configured stays in {place}.").format(place=paths.state),
             )
@@ -89,6 +95,7 @@ def _start(
         launcher.prepare()
         ensure_certificate(paths.engine.tls, "appliance", ("localhost", LOOPBACK, address or LOOPBACK))
         launcher.grant(paths.engine.tls)
+        web.prepare(paths)
         steps.step(_("Configuration applier"))
         supervisor.start(_program(paths, "applier", ready=paths.applier_socket))
         first = _propose_demo(paths, address or LOOPBACK)
@@ -106,7 +113,31 @@ def _start(
         supervisor.start(EngineService("engine", launcher))
         steps.step(_("Call history"))
         supervisor.start(_program(paths, "history"))
+        steps.step(_("Portal"))
+        ensure_certificate(paths.console, "portal", ("localhost", LOOPBACK, address or LOOPBACK))
+        web.prepare(paths)  # also what the steps before have made
+        supervisor.start(_console(paths))
     return document, clear
+
+
+def _first_link(paths: Paths, document: Document) -> str:
+    """A one-time link for the administrator, as long as that has no password."""
+    if document.find(Person, ADMINISTRATOR) is None:
+        return ""
+    with Access.open(paths) as access:
+        if access.held(ADMINISTRATOR).password:
+            return ""
+        return portal_url() + path_of(access.links.make(ADMINISTRATOR, author="centralino"))
+
+
+def _console(paths: Paths) -> Program:
+    return Program(
+        "console",
+        web.confined(paths, [sys.executable, "-m", "appliance.console"]),
+        log=paths.state / "log" / "console.log",
+        pid_file=paths.run / "console.pid",
+        ready=lambda: web.listens(portal_address(), portal_port()),
+    )
 
 
 def _program(paths: Paths, name: str, ready: Path | None = None) -> Program:
@@ -114,8 +145,9 @@ def _program(paths: Paths, name: str, ready: Path | None = None) -> Program:
         name,
         [sys.executable, "-m", f"appliance.{name}"],
         log=paths.state / "log" / f"{name}.log",
-        pid_file=paths.state / "run" / f"{name}.pid",
+        pid_file=paths.run / f"{name}.pid",
         ready=None if ready is None else lambda: _accepts(ready),
+        env=web.group_environment() if name == "applier" else {},
     )
 
 
@@ -233,11 +265,10 @@ def end_leftovers(paths: Paths) -> list[str]:
     if not (paths.state / "run").is_dir():
         return ended
     with _only_one(paths):
-        for name in ("history", "applier"):
-            program = _program(paths, name)
+        for program in (_console(paths), _program(paths, "history"), _program(paths, "applier")):
             if program.leftover() is not None:
                 program.stop()
-                ended.append(name)
+                ended.append(program.name)
         for name, place in (("engine", paths.engine), ("provider", _provider_paths(paths))):
             pid = running_engine(place.control_socket)
             if pid is not None:

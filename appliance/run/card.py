@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from appliance.access.passkeys import portal_url
 from appliance.core.document import Document
 from appliance.i18n import _, translated
 from appliance.pbx.extensions.model import Device, Extension
@@ -20,8 +21,14 @@ from appliance.run.address import lan_address, phone_addresses
 from appliance.run.demo import CALL_BACK_NUMBER, SERVICES
 
 
-def show_card(console: Console, document: Document, passwords: Mapping[str, str], *, seconds: float, stop: str) -> None:
-    """Print the card, below the accounts' QR codes on a terminal. ``passwords``: secret id → clear text."""
+def show_card(
+    console: Console, document: Document, passwords: Mapping[str, str], *, seconds: float, stop: str, sign_in: str = ""
+) -> None:
+    """Print the card, below the accounts' QR codes on a terminal.
+
+    :param passwords: secret id → clear text.
+    :param sign_in: the one-time link by which the first person signs in; empty: somebody has done so.
+    """
     console.print()
     if console.is_terminal:
         console.print(_pictures(document, passwords))
@@ -31,6 +38,8 @@ def show_card(console: Console, document: Document, passwords: Mapping[str, str]
             Group(
                 _addresses(document),
                 _lan(document),
+                Text(),
+                _portal(sign_in),
                 Text(),
                 _accounts(document, passwords),
                 Text(),
@@ -63,6 +72,17 @@ def _lan(document: Document) -> RenderableType:
             address=lan_address() or "…"
         )
     )
+
+
+def _portal(sign_in: str) -> RenderableType:
+    """Where the portal is, and how the first person gets in. The browser warns of the certificate: it is our own."""
+    table = Table(title=_("Portal"), title_justify="left", box=None, show_header=False)
+    table.add_column(overflow="fold")
+    table.add_row(portal_url())
+    if sign_in:
+        table.add_row(_("First sign-in, once, within 24 hours:"))
+        table.add_row(sign_in)
+    return table
 
 
 def _accounts(document: Document, passwords: Mapping[str, str]) -> RenderableType:

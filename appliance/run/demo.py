@@ -14,6 +14,8 @@ from appliance.core.model import Object
 from appliance.i18n import later
 from appliance.kinds import KINDS
 
+ADMINISTRATOR: Final = "admin"
+"""The person who signs in first."""
 PROVIDER_PORT: Final = 5090
 """UDP port of the simulated provider, on loopback."""
 PROVIDER_ACCOUNT: Final = "demo-srl"
@@ -114,6 +116,7 @@ def _organisation() -> _Rows:
                 "links": [{"to": "milano", "codec_policy": "thin", "max_calls": 4}],
             },
         ),
+        ("person", {"id": ADMINISTRATOR, "name": "Administrator", "roles": ["administrator"]}),
     ]
 
 

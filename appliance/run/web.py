@@ -4,13 +4,13 @@ Started by root they become a user of their own; started by a user they stay tha
 libraries and of the state directory what they need: stores, the applier's socket, what is their own. The key file of the
 secrets isn't among it: the applier seals for them.
 
-They write the stores, and so does root: the directory belongs to their group, with the set-group-id bit, and SQLite gives
-its side files the owner of the database.
+They write the stores, and so does root, whom no mode keeps out: so the databases are theirs.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,15 +25,23 @@ SYSTEM: Final = ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 
 
 def prepare(paths: Paths) -> None:
-    """Directories that the web processes share with root, or have for themselves. Safe to repeat."""
+    """Directories and databases that the web processes share with root, or have for themselves. Safe to repeat.
+
+    Empty files are databases to SQLite; its side files get the owner and the mode of the database, whoever makes them.
+    """
     for place, mode in ((paths.store, 0o2770), (paths.console, 0o700), (paths.run, 0o755)):
         place.mkdir(parents=True, exist_ok=True)
-        if os.geteuid() == 0 and place != paths.run:
-            os.chown(place, WEB_UID if place == paths.console else 0, WEB_GID)
-            for file in place.iterdir():
-                if file.is_file() and not file.is_symlink():
-                    os.chown(file, WEB_UID, WEB_GID)
         place.chmod(mode)
+    if os.geteuid() != 0:
+        return
+    for database in (paths.document_db, paths.history_db, paths.access_db):
+        database.touch()
+    os.chown(paths.store, 0, WEB_GID)
+    os.chown(paths.console, WEB_UID, WEB_GID)
+    for file in (*paths.store.iterdir(), *paths.console.iterdir()):
+        if file.is_file() and not file.is_symlink():
+            os.chown(file, WEB_UID, WEB_GID)
+            file.chmod(0o660 if file.parent == paths.store else 0o600)
 
 
 def confined(paths: Paths, argv: Sequence[str]) -> list[str]:
@@ -47,10 +55,14 @@ def confined(paths: Paths, argv: Sequence[str]) -> list[str]:
         "--die-with-parent",
         "--new-session",
     ]
-    made += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108
+    made += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108
+    for place in dict.fromkeys((sys.base_prefix, sys.prefix, str(CHECKOUT), str(paths.state))):
+        for parent in reversed(Path(place).parents[:-1]):  # bubblewrap would make them for root alone
+            if str(parent) not in (*SYSTEM, "/tmp"):  # noqa: S108
+                made += ["--perms", "0755", "--dir", str(parent)]
     for place in dict.fromkeys((*SYSTEM, sys.base_prefix, sys.prefix, str(CHECKOUT))):
         made += ["--ro-bind-try", place, place]
-    made += ["--tmpfs", str(paths.state)]
+    made += ["--perms", "0755", "--tmpfs", str(paths.state)]
     for writable in (paths.store, paths.console):
         made += ["--bind", str(writable), str(writable)]
     made += ["--ro-bind", str(paths.run), str(paths.run)]
@@ -68,7 +80,10 @@ def group_environment() -> dict[str, str]:
     return {"CENTRALINO_GROUP": str(WEB_GID)} if os.geteuid() == 0 else {}
 
 
-def own_place(path: Path) -> None:
-    """Give a file that root made for them to the web processes."""
-    if os.geteuid() == 0:
-        os.chown(path, WEB_UID, WEB_GID)
+def listens(host: str, port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    try:
+        with socket.create_connection((host, port), timeout=1.0):
+            return True
+    except OSError:
+        return False

@@ -107,7 +107,7 @@ def test_two_people_change_the_same_object(office: Office, api: Api, ask: Askers
     other("PATCH", "/objects/extension/ext-206", {"label": "Theirs"})
     seen = api("GET", "/changes/others").json["authors"]
     assert [(each["author"], each["changes"][0]["path"]) for each in seen] == [
-        ("it-manager", "extension/ext-206/label")
+        (other.author, "extension/ext-206/label")
     ]
     assert other("POST", "/commits").status_code == 200
     late = api("POST", "/commits")

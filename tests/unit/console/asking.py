@@ -17,7 +17,7 @@ class Api:
 
     def __init__(self, client: FlaskClient, key: str) -> None:
         self._client, self.key = client, key
-        self.author = f"key:{(key.split('_') + [''])[1]}"
+        self.author = f"key:{key.partition('_')[2].partition('_')[0]}"
 
     def __call__(self, method: str, path: str, data: Any = None, **headers: str) -> TestResponse:
         more = {
