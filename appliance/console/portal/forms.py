@@ -73,6 +73,7 @@ class FormField:
     input_mode: str = "text"
     choices: tuple[tuple[str, str], ...] = ()
     kinds: tuple[str, ...] = ()
+    built_in: tuple[str, ...] = ()
     ordered: bool = True
     fewest: int = 0
     most: int | None = None
@@ -183,7 +184,8 @@ def _described(place: str, annotation: Any) -> FormField:
         return _list(place, get_args(inner)[0], marks, base)
     for mark in marks:
         if isinstance(mark, RefTo):
-            return replace(base, widget=Widget.REFERENCE, kinds=mark.kinds)
+            built_in = tuple(sorted(getattr(mark, "built_in", ())))
+            return replace(base, widget=Widget.REFERENCE, kinds=mark.kinds, built_in=built_in)
     if origin in (Union, types.UnionType):
         options = tuple(_option(part) for part in get_args(inner))
         return replace(base, widget=Widget.UNION, options=options)
@@ -377,10 +379,17 @@ def title_of(data: Mapping[str, Any]) -> str:
 
 
 def columns(form: Form, most: int = COLUMNS_MAX) -> tuple[FormField, ...]:
-    """The fields that a list shows: required ones and names first, in the model's order."""
-    simple = [one for one in form.fields if one.widget in SIMPLE]
-    wanted = sorted(simple, key=lambda one: (not (one.required or one.name in _TITLES), simple.index(one)))[:most]
-    return tuple(one for one in form.fields if one in wanted)
+    """The fields that a list shows: required ones before others, in the model's order."""
+    shown = [one for one in form.fields if one.widget is not Widget.GROUP]
+    wanted = sorted(shown, key=lambda one: (not one.required, shown.index(one)))[:most]
+    return tuple(one for one in shown if one in wanted)
+
+
+def control_of(one: FormField, name: str) -> str:
+    """The name of the first control inside a field, to which the keyboard goes."""
+    if one.widget is Widget.GROUP and one.fields:
+        return control_of(one.fields[0], f"{name}-{one.fields[0].name}")
+    return f"{name}-type" if one.widget is Widget.UNION else name
 
 
 def refers(fields: Sequence[FormField], data: Mapping[str, Any]) -> Iterator[tuple[FormField, str]]:

@@ -156,7 +156,9 @@ def _move(entries: list[Any], index: int, name: str, verb: str) -> Done:
     if not 0 <= other < len(entries):
         return Done()
     entries[index], entries[other] = entries[other], entries[index]
-    return Done(f"{name.rpartition('-')[0]}-{other}-{verb}", MOVED, other + 1, len(entries))
+    # At an end the arrow that was used is out of use: the other one is there.
+    arrow = "down" if other == 0 else "up" if other == len(entries) - 1 else verb
+    return Done(f"{name.rpartition('-')[0]}-{other}-{arrow}", MOVED, other + 1, len(entries))
 
 
 def set_value(form: Form, data: dict[str, Any], name: str, value: Any) -> None:
