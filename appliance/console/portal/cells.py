@@ -51,7 +51,9 @@ def _list(item: FormField, values: list[Any], names: Names) -> str:
         if first is None:
             return str(len(values))
         if item.fields[:2] == item.fields and all(field.required for field in item.fields):
-            return _several(["–".join(words(field, each.get(field.name), names) for field in item.fields) for each in values])
+            return _several(
+                ["–".join(words(field, each.get(field.name), names) for field in item.fields) for each in values]
+            )
         return _several([words(first, each.get(first.name), names) for each in values])
     return _several([words(item, each, names) for each in values])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import types
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from functools import cache
@@ -40,10 +40,6 @@ class Widget(StrEnum):
     LIST = "list"
     GROUP = "group"
     UNION = "union"
-
-
-SIMPLE: Final = frozenset({Widget.TEXT, Widget.NUMBER, Widget.SWITCH, Widget.CHOICE, Widget.REFERENCE, Widget.TIME_ZONE})
-"""Widgets with one value, which a table can show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +127,7 @@ def _field(model: type[Part], name: str, info: FieldInfo) -> FormField:
         required=info.is_required(),
         default=default,
         placeholder=labels.INHERITED.get(f"{model.__name__}.{name}", ""),
-        empty_is_text=found.widget is Widget.TEXT and _takes_empty(annotation),
+        empty_is_text=found.widget is Widget.TEXT and not found.nullable and _takes_empty(annotation),
     )
 
 
@@ -311,7 +307,10 @@ class Filled:
         ticked = [value for value in self.value or () if value in known]
         if ticked == [value for value in known if value in ticked]:
             return self.field.choices
-        return (*((value, known[value]) for value in ticked), *(pair for pair in known.items() if pair[0] not in ticked))
+        return (
+            *((value, known[value]) for value in ticked),
+            *(pair for pair in known.items() if pair[0] not in ticked),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,38 +389,6 @@ def control_of(one: FormField, name: str) -> str:
     if one.widget is Widget.GROUP and one.fields:
         return control_of(one.fields[0], f"{name}-{one.fields[0].name}")
     return f"{name}-type" if one.widget is Widget.UNION else name
-
-
-def refers(fields: Sequence[FormField], data: Mapping[str, Any]) -> Iterator[tuple[FormField, str]]:
-    """Every reference in plain data: the field that it stands in, and the id."""
-    for one in fields:
-        yield from _refers(one, data.get(one.name))
-
-
-def _refers(one: FormField, value: Any) -> Iterator[tuple[FormField, str]]:
-    if value in (None, "", [], {}):
-        return
-    if one.widget is Widget.REFERENCE:
-        yield one, str(value)
-    elif one.widget is Widget.LIST and one.item is not None:
-        for entry in value:
-            yield from ((one, id) for _field, id in _refers(one.item, entry))
-    elif one.widget is Widget.GROUP:
-        yield from refers(one.fields, value)
-    elif one.widget is Widget.UNION:
-        for option in one.options:
-            if option.name == value.get("type"):
-                yield from refers(option.fields, value)
-
-
-def kinds_in(fields: Sequence[FormField]) -> frozenset[str]:
-    """Every kind that a form can refer to."""
-    found: set[str] = set()
-    for one in fields:
-        found |= {*one.kinds, *kinds_in(one.fields), *kinds_in(one.options)}
-        if one.item is not None:
-            found |= kinds_in((one.item,))
-    return frozenset(found)
 
 
 def suggested_id(data: Mapping[str, Any], taken: frozenset[str] | set[str]) -> str:

@@ -18,7 +18,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from appliance import labels
 from appliance.access.guarded import Entry, GuardedDocument
-from appliance.console.portal.context import Offer, add_context, safe_next
+from appliance.console.portal.page_context import Offer, add_context, safe_next
 from appliance.console.portal.forms import Form, columns, control_of, filled, form_of, initial, suggested_id, title_of
 from appliance.console.portal.submission import act, field_at, placed, read, set_value
 from appliance.core.errors import CentralinoError, ConflictError, Fault, InvalidError, NotFoundError, RefusedError
@@ -109,9 +109,7 @@ def _add_lists(pages: Blueprint, document: Callable[[], GuardedDocument]) -> Non
         sort = request.args.get("sort", "").removeprefix("-")
         sort = sort if sort == "id" or form.field(sort) else "id"
         descending = request.args.get("sort", "").startswith("-")
-        found = guarded.search(
-            kind, text=text, sort=sort, descending=descending, offset=(page - 1) * PAGE, limit=PAGE
-        )
+        found = guarded.search(kind, text=text, sort=sort, descending=descending, offset=(page - 1) * PAGE, limit=PAGE)
         last = max(1, -(-found.total // PAGE))
         return render_template(
             "portal/list.html",
@@ -241,9 +239,7 @@ class _Posted:
         data = draft.data
         id = draft.id or data.get("id") or suggested_id(data, self.taken())
         try:
-            saved = self.guarded.put(
-                self.kind, id, {**data, "id": id}, expected=draft.etag or None, new=not draft.id
-            )
+            saved = self.guarded.put(self.kind, id, {**data, "id": id}, expected=draft.etag or None, new=not draft.id)
         except InvalidError as error:
             return show(replace(draft, faults=error.faults)), 422
         except ConflictError as error:

@@ -218,7 +218,10 @@ def placed(form: Form, data: Mapping[str, Any], faults: Iterable[Fault], kind: s
         if at[0] == kind and len(at) == 3 and at[1] in (id, "?"):
             name = _name_of(form, data, re.findall(r"[^.\[\]]+", at[2]))
         found.setdefault(name, []).append(fault)
-    return found
+    # The model doesn't count entries with faults; that one has too few of them isn't what is wrong then.
+    for name in [name for name in found if any(other.startswith(f"{name}-") for other in found if name)]:
+        found[name] = [fault for fault in found[name] if fault.error_id != "too_short"]
+    return {name: several for name, several in found.items() if several}
 
 
 def _name_of(form: Form, data: Mapping[str, Any], steps: list[str]) -> str:
