@@ -84,7 +84,7 @@ def _of_templates() -> Iterator[str]:
         for _line, _function, text in extract_from_ast(
             Environment(autoescape=True).parse(file.read_text()), sorted(MARKS)
         ):
-            yield from (text,) if isinstance(text, str) else (each for each in text if each is not None)
+            yield from (text,) if isinstance(text, str) else (each for each in text or () if each is not None)
 
 
 def _of_kinds() -> Iterator[str]:

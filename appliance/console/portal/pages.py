@@ -18,8 +18,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from appliance import labels
 from appliance.access.guarded import Entry, GuardedDocument
-from appliance.console.portal.page_context import Offer, add_context, safe_next
 from appliance.console.portal.forms import Form, columns, control_of, filled, form_of, initial, suggested_id, title_of
+from appliance.console.portal.page_context import Offer, add_context, safe_next
 from appliance.console.portal.submission import act, field_at, placed, read, set_value
 from appliance.core.errors import CentralinoError, ConflictError, Fault, InvalidError, NotFoundError, RefusedError
 from appliance.i18n import LANGUAGES, _, translated
