@@ -82,18 +82,24 @@ def time_zones() -> tuple[str, ...]:
 
 @cache
 def _version(name: str) -> str:
-    """Some letters that change with a static file."""
-    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    """Some letters that change with a static file; none if it isn't there: pages work without scripts too."""
+    file = STATIC / name
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.exists() else ""
 
 
 def asset(name: str) -> str:
     """Address of a static file."""
-    return url_for("portal.static", filename=name, v=_version(name))
+    return url_for("portal.static", filename=name, v=_version(name) or None)
 
 
 def capitalize_first(text: str) -> str:
     """With a capital at the beginning; the rest, names and numbers, stays."""
     return text[:1].upper() + text[1:]
+
+
+def small_first(text: str) -> str:
+    """With a small letter at the beginning, inside a sentence; PRACK and E-mail stay."""
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def label_at(fields: Sequence[Filled], name: str) -> str:
@@ -143,6 +149,7 @@ def add_context(pages: Blueprint, document: Callable[[], GuardedDocument]) -> No
         return known[kind]
 
     pages.add_app_template_filter(capitalize_first)
+    pages.add_app_template_filter(small_first)
 
     @pages.app_context_processor
     def everything() -> dict[str, Any]:

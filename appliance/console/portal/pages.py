@@ -19,7 +19,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from appliance import labels
 from appliance.access.guarded import Entry, GuardedDocument
 from appliance.console.portal.forms import Form, columns, control_of, filled, form_of, initial, suggested_id, title_of
-from appliance.console.portal.page_context import Offer, add_context, safe_next
+from appliance.console.portal.page_context import Offer, add_context, safe_next, small_first
 from appliance.console.portal.submission import act, field_at, placed, read, set_value
 from appliance.core.errors import CentralinoError, ConflictError, Fault, InvalidError, NotFoundError, RefusedError
 from appliance.i18n import LANGUAGES, _, translated
@@ -293,8 +293,7 @@ def show(draft: Draft) -> str:
     visible = None if entry is None else set(entry.fields)
     editable = None if entry is None else entry.editable
     removed = entry is not None and entry.pending == "removed"
-    one = translated(labels.of_kind(draft.kind))
-    title = title_of(entry.fields) if entry is not None else _("New: {kind}").format(kind=one)
+    title = title_of(entry.fields) if entry is not None else adding(draft.kind)
     return render_template(
         "portal/form.html",
         draft=draft,
@@ -316,7 +315,12 @@ def outer_title(outer: str) -> str:
     if not outer:
         return ""
     kind, id, _name, _form = unfolded(outer)
-    return id or _("New: {kind}").format(kind=translated(labels.of_kind(kind)))
+    return id or adding(kind)
+
+
+def adding(kind: str) -> str:
+    """What the form of a new object is called."""
+    return _("Add {what}").format(what=small_first(translated(labels.of_kind(kind))))
 
 
 # -- deletion -------------------------------------------------------------------------------------------------------

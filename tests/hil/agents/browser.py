@@ -42,7 +42,11 @@ class Watched:
         """What axe finds: rule and place of each fault."""
         options = {"resultTypes": ["violations"], "runOnly": {"type": "tag", "values": TAGS}}
         found = Axe().run(self.page, options=options).response["violations"]
-        return [f"{one['id']}: {node['target']} {node.get('failureSummary', '')[:300]}" for one in found for node in one["nodes"]]
+        return [
+            f"{one['id']}: {node['target']} {node.get('failureSummary', '')[:300]}"
+            for one in found
+            for node in one["nodes"]
+        ]
 
     def too_wide(self) -> int:
         """Pixels by which the page is wider than the window."""
@@ -50,25 +54,40 @@ class Watched:
         return wide
 
     def screen(self, name: str) -> None:
-        """Keep a picture of the whole page."""
+        """Keep a picture of the whole page: the window is made as high as it, for what sticks to its edge to stand there."""
         SCREENS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SCREENS / f"{name}.png", full_page=True)
+        size = self.page.viewport_size
+        assert size is not None
+        height = self.page.evaluate("document.documentElement.scrollHeight")
+        self.page.set_viewport_size({"width": size["width"], "height": max(int(height), size["height"])})
+        self.page.screenshot(path=SCREENS / f"{name}.png")
+        self.page.set_viewport_size(size)
 
 
 @contextmanager
 def watched(
-    browser: Browser, *, language: str = "en", width: int = 1280, theme: str = "light", scripts: bool = True, url: str = ""
+    browser: Browser,
+    *,
+    language: str = "en",
+    width: int = 1280,
+    theme: str = "light",
+    scripts: bool = True,
+    url: str = "",
 ) -> Iterator[Watched]:
     """A new window whose troubles are noted."""
     settings: dict[str, Any] = {"reduced_motion": "reduce", "color_scheme": theme, "java_script_enabled": scripts}
-    context = browser.new_context(locale=language, viewport={"width": width, "height": 800}, base_url=url or None, **settings)
+    context = browser.new_context(
+        locale=language, viewport={"width": width, "height": 800}, base_url=url or None, **settings
+    )
     try:
         page = context.new_page()
         page.set_default_timeout(15_000)
         if scripts:
             page.add_init_script(_WATCH)
         seen = Watched(page)
-        page.on("console", lambda message: seen.wrong.append(message.text) if message.type in ("error", "warning") else None)
+        page.on(
+            "console", lambda message: seen.wrong.append(message.text) if message.type in ("error", "warning") else None
+        )
         page.on("pageerror", lambda error: seen.wrong.append(str(error)))
         page.on("requestfailed", lambda request: seen.wrong.append(f"{request.url}: {request.failure}"))
         yield seen
