@@ -267,6 +267,7 @@ INHERITED: Final[dict[str, str]] = {
     "Device.caller_number": "from the extension",
     "Device.language": "from the extension",
     "Device.codec_policy": "the policy “standard”",
+    "Device.secret": "a new one is made",
     "Extension.class_of_service": "from the site",
     "Extension.caller_number": "from the site",
     "Extension.language": "from the person or the site",

@@ -38,7 +38,15 @@ def prepare(paths: Paths) -> None:
 
 def confined(paths: Paths, argv: Sequence[str]) -> list[str]:
     """The command line that runs ``argv`` confined. It ends when whoever started it does."""
-    made = ["bwrap", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent", "--new-session"]
+    made = [
+        "bwrap",
+        "--unshare-pid",
+        "--unshare-ipc",
+        "--unshare-uts",
+        "--unshare-cgroup-try",
+        "--die-with-parent",
+        "--new-session",
+    ]
     made += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108
     for place in dict.fromkeys((*SYSTEM, sys.base_prefix, sys.prefix, str(CHECKOUT))):
         made += ["--ro-bind-try", place, place]

@@ -14,6 +14,7 @@ from flask import Flask, Request, g, redirect
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
+from appliance.access.guarded import GuardedDocument
 from appliance.access.permissions import subject_of
 from appliance.console.app import create_app
 from appliance.console.portal.pages import portal
@@ -24,6 +25,7 @@ from appliance.kinds import KINDS
 from appliance.paths import Paths
 from appliance.run.demo import demo
 from appliance.store import Store
+from appliance.store.sealing import Keyring
 
 TOKEN = "the session's token"
 
@@ -89,8 +91,9 @@ def portal_over(path: Path, objects: Iterable[Object]) -> Iterator[Portal]:
             return None if subject is None else Identity(subject, by_cookie=True, csrf_token=TOKEN)
 
         services = Services(Paths(path, path), store, identify)
+        keyring = Keyring.load_or_create(path / "secret.key")  # without an applier, secrets are sealed here
         app = create_app(services)
-        app.register_blueprint(portal(lambda: services.document(g.identity.subject)))
+        app.register_blueprint(portal(lambda: GuardedDocument(store, g.identity.subject, keyring.seal)))
         app.context_processor(lambda: {"csrf_token": lambda: g.identity.csrf_token})
 
         @app.get("/")

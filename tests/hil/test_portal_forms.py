@@ -81,7 +81,8 @@ def test_other_states_of_pages(browser: Browser, portal: Portal, theme: str) -> 
         page.goto("/objects/did/new")
         page.get_by_role("textbox", name="Number", exact=False).first.fill("02")
         page.get_by_role("button", name="Save").click()
-        expect(page.get_by_role("alert")).to_contain_text("Destination")
+        expect(page.get_by_role("alert").get_by_role("link")).to_have_text(["Number", "Company", "Destination"])
+        expect(page.locator("#number-fault")).to_contain_text("Is not in the right form")
         seen.wrong = [text for text in seen.wrong if "422" not in text]  # the browser notes the status
         looks_well(seen, f"faults-{theme}")
         portal.store.stage("boss", put=[parse(KINDS, "extension", {"id": "ext-900", "number": "209", "site": "milano"})],
@@ -325,6 +326,34 @@ def test_names_are_shown_as_text(browser: Browser, portal: Portal, name: str) ->
         expect(page.locator("#q")).to_have_value(name)
         assert page.locator("main img, main script").count() == 0
         assert seen.wrong == []
+
+
+def test_a_new_device_gets_a_password_that_is_shown_once(browser: Browser, portal: Portal) -> None:
+    with watched(browser, url=portal.url) as seen:
+        page = seen.page
+        page.goto("/objects/device/new")
+        page.locator("#id").fill("202-new")
+        page.get_by_role("combobox", name="Extension").fill("202")
+        page.get_by_role("option").first.click()
+        page.locator("#slot").fill("2")
+        page.get_by_role("button", name="Save").click()
+        password = page.locator(".account dd").last.inner_text()
+        assert len(password) == 24
+        looks_well(seen, "account")
+        page.get_by_role("link", name="Continue").click()
+        expect(page.locator("tr.added")).to_contain_text("202-new")
+        page.goto("/objects/secret/202-new")
+        assert password not in page.content()
+        expect(page.locator("#value")).to_have_attribute("placeholder", "set; leave empty to keep it")
+        before = portal.candidate("secret", "202-new")
+        page.get_by_role("button", name="Save").click()
+        assert portal.candidate("secret", "202-new") == before
+        page.goto("/objects/secret/202-new")
+        page.locator("#value").fill("a new one, typed")
+        page.get_by_role("button", name="Save").click()
+        expect(page).to_have_url(re.compile("saved="))
+        assert portal.candidate("secret", "202-new") != before
+        assert "typed" not in page.content()
 
 
 def test_an_auditor_looks_and_changes_nothing(browser: Browser, portal: Portal) -> None:

@@ -44,7 +44,7 @@ class _Portal(Blueprint):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A form on its way: what stands in it, and how it came so. ``id`` empty: a new object."""
+    """A form on its way: what stands in it, and how it came so. ``id`` empty: a new object; ``tried``: the id that it was to get."""
 
     kind: str
     id: str
@@ -52,6 +52,7 @@ class Draft:
     entry: Entry | None = None
     etag: str = ""
     faults: Sequence[Fault] = ()
+    tried: str = ""
     outer: str = ""
     focus: str = ""
     said: str = ""
@@ -218,7 +219,7 @@ class _Posted:
         if verb == "create":
             return self.create(*rest.split(":", 1))
         if verb == "back" and self.own("outer"):
-            return self.resume("")
+            return self.resume(rest)
         return self.change()
 
     def change(self) -> str:
@@ -238,6 +239,7 @@ class _Posted:
         draft = self.draft(tidy=True)
         data = draft.data
         id = draft.id or data.get("id") or suggested_id(data, self.taken())
+        draft = replace(draft, tried=id)
         try:
             saved = self.guarded.put(self.kind, id, {**data, "id": id}, expected=draft.etag or None, new=not draft.id)
         except InvalidError as error:
@@ -247,6 +249,10 @@ class _Posted:
         except RefusedError as error:
             place = f"{self.kind}/?/id" if error.error_id == "exists" else ""
             return show(replace(draft, faults=[Fault(place, error.message, error.hint, error.error_id)])), 422
+        if saved.password:
+            return render_template(
+                "portal/account.html", kind=self.kind, entry=saved, outer=draft.outer, back=outer_title(draft.outer)
+            ), 200
         if draft.outer:
             return self.resume(saved.item.id), 200
         return redirect(url_for("portal.listed", kind=self.kind, saved=saved.item.id), 303)
@@ -288,8 +294,7 @@ def unfolded(text: str) -> tuple[str, str, str, Submitted]:
 def show(draft: Draft) -> str:
     """The page of a form."""
     entry, form = draft.entry, draft.form
-    id = draft.id or str(draft.data.get("id", "")) or "?"
-    faults = placed(form, draft.data, draft.faults, draft.kind, id)
+    faults = placed(form, draft.data, draft.faults, draft.kind, draft.id or draft.tried)
     visible = None if entry is None else set(entry.fields)
     editable = None if entry is None else entry.editable
     removed = entry is not None and entry.pending == "removed"
