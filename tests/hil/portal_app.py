@@ -34,6 +34,8 @@ Rows = Iterable[tuple[str, dict[str, Any]]]
 MORE: Rows = [
     ("person", {"id": "boss", "name": "Administrator", "roles": ["administrator"], "email": "admin@example.com"}),
     ("person", {"id": "auditor", "name": "Auditor", "roles": ["auditor"]}),
+    ("role", {"id": "names", "name": "Names things", "permissions": ["extension.label:edit", "extension.number:view"]}),
+    ("person", {"id": "namer", "name": "Names things", "roles": ["names"]}),
     ("trunk_group", {"id": "lines", "name": "All lines", "trunks": ["line-1"]}),
     (
         "inbound_route",
