@@ -32,9 +32,14 @@ $(BIN)/.locked-test: requirements-test.lock $(BIN)/.locked
 	@echo "== Python packages of the tests"
 	@tools/pip-install $(BIN)/python requirements-test.lock
 	@touch $@
+ASSETS := appliance/console/portal/assets
+HTMX := appliance/console/portal/static/vendor/htmx.js
+$(HTMX): $(ASSETS)/package-lock.json $(ASSETS)/npm.lock $(BIN)/.locked
+	@tools/portal-assets
+	@touch $@
 # What the product needs; what its tests and developers need besides.
-venv: $(BIN)/.locked
-venv-test: $(BIN)/.locked-test
+venv: $(BIN)/.locked $(HTMX)
+venv-test: $(BIN)/.locked-test $(HTMX)
 
 lint: venv-test
 	$(BIN)/ruff check .
@@ -54,7 +59,7 @@ engine-archive: venv
 	@$(BIN)/python -m appliance.engine.root archive $(or $(ARCHIVE),build/engine.tar)
 
 clean:
-	rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(dir $(HTMX)) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .PHONY: host-run host-test
 host-run: ; @tools/host-packages run

@@ -19,6 +19,8 @@ from typing import Final
 from babel.messages import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+from jinja2 import Environment
+from jinja2.ext import extract_from_ast
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCE: Final = ROOT / "appliance"
@@ -32,7 +34,7 @@ MARKS: Final = {"_", "later"}
 CALLS: Final = {"Fault": (1, 2), "RestartEngine": (0,), "progress": (0,), "say": (0,), "ValueError": (0,)}
 """Calls whose arguments people read, and which; errors of ours (``…Error``) have a message and a hint."""
 NOT_OURS: Final = {"OSError", "TypeError", "AmiError", "InvalidError", "RuntimeError", "KeyError", "AssertionError"}
-NAMES: Final = {"msg", "message", "hint", "_HINT", "_RESTORE", "reason", "what"}
+NAMES: Final = {"msg", "message", "hint", "_HINT", "_RESTORE", "reason", "what", "ADDED", "REMOVED", "MOVED"}
 """Variables and parameters that hold such a text."""
 FUNCTIONS: Final = {"sentence", "_action", "_words"}
 """Functions that return such a text."""
@@ -60,7 +62,7 @@ LIBRARIES: Final = (
 
 def messages() -> set[str]:
     """Every message id."""
-    found = {*LIBRARIES, *_of_kinds()}
+    found = {*LIBRARIES, *_of_kinds(), *_of_templates()}
     for file in sorted(SOURCE.rglob("*.py")):
         found |= set(_of_source(ast.parse(file.read_text())))
     return {text for text in found if _readable(text)}
@@ -76,9 +78,21 @@ def _readable(text: str) -> bool:
     )
 
 
+def _of_templates() -> Iterator[str]:
+    """What ``_("…")`` marks in the pages' templates."""
+    for file in sorted(SOURCE.rglob("templates/**/*.html")):
+        for _line, _function, text in extract_from_ast(
+            Environment(autoescape=True).parse(file.read_text()), sorted(MARKS)
+        ):
+            yield from (text,) if isinstance(text, str) else (each for each in text or () if each is not None)
+
+
 def _of_kinds() -> Iterator[str]:
     from appliance.commands.fields import fields, summary
     from appliance.kinds import KINDS
+    from appliance.labels import texts
+
+    yield from texts()
 
     for model in KINDS.values():
         yield summary(model)

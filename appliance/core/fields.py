@@ -118,6 +118,11 @@ ListField = BeforeValidator(_as_tuple)
 
 
 @dataclass(frozen=True, slots=True)
+class AnyOrder:
+    """Marks a list whose order means nothing: people see boxes to tick, or rows without arrows. Other lists are ordered."""
+
+
+@dataclass(frozen=True, slots=True)
 class RefTo:
     """Marks a field as the id of an object of one of the named kinds; the document checks that it exists.
 

@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from appliance.core.fields import (
     E164,
+    AnyOrder,
     Email,
     IpNetwork,
     Label,
@@ -65,7 +66,7 @@ class Site(Object):
     company: CompanyRef
     time_zone: TimeZone = "Europe/Rome"
     address: Address | None = None
-    networks: Annotated[tuple[IpNetwork, ...], ListField] = ()
+    networks: Annotated[tuple[IpNetwork, ...], ListField, AnyOrder()] = ()
     language: Language | None = None
     class_of_service: Annotated[ObjectId, RefTo("class_of_service")] | None = None
     caller_number: E164 | None = None
@@ -73,7 +74,7 @@ class Site(Object):
     trunks: Annotated[tuple[Annotated[ObjectId, RefTo("trunk", "trunk_group")], ...], ListField] = Field(
         (), description="Ways out, first choice first"
     )
-    links: Annotated[tuple[SiteLink, ...], ListField] = ()
+    links: Annotated[tuple[SiteLink, ...], ListField, AnyOrder()] = ()
 
 
 class Person(Object):
@@ -83,10 +84,10 @@ class Person(Object):
     name: Label
     email: Email | None = None
     language: Language | None = None
-    roles: Annotated[tuple[RoleRef, ...], ListField] = Field(
+    roles: Annotated[tuple[RoleRef, ...], ListField, AnyOrder()] = Field(
         (), description="Built in: administrator, it-manager, hr-manager, site-manager, operator, user, auditor"
     )
-    sites: Annotated[tuple[SiteRef, ...], ListField] = Field(
+    sites: Annotated[tuple[SiteRef, ...], ListField, AnyOrder()] = Field(
         (), description="What the roles reach: these sites only; none: all"
     )
 
@@ -97,9 +98,11 @@ class Role(Object):
     kind: ClassVar[str] = "role"
     name: Label
     permissions: Annotated[
-        tuple[Annotated[str, StringConstraints(pattern=r"^([a-z_]+|\*)(\.[a-z_]+)?:(view|edit)$")], ...], ListField
+        tuple[Annotated[str, StringConstraints(pattern=r"^([a-z_]+|\*)(\.[a-z_]+)?:(view|edit)$")], ...],
+        ListField,
+        AnyOrder(),
     ] = Field((), description="Such as extension:view, person.name:edit, history:view or *:edit")
-    sites: Annotated[tuple[SiteRef, ...], ListField] = Field(
+    sites: Annotated[tuple[SiteRef, ...], ListField, AnyOrder()] = Field(
         (), description="Reaches these sites only; none: those of the person who has it"
     )
     own_only: bool = Field(False, description="Reaches only what is the person's own")

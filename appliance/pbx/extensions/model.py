@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from appliance.core.fields import E164, ExtensionNumber, Label, Language, ListField, ObjectId, RefTo
+from appliance.core.fields import E164, AnyOrder, ExtensionNumber, Label, Language, ListField, ObjectId, RefTo
 from appliance.core.model import Object
 from appliance.organisation.model import PersonRef, SecretRef, SiteRef
 from appliance.pbx.media.model import CodecPolicyRef, MediaSecurity, Transport
@@ -51,7 +51,7 @@ class Device(Object):
     site: SiteRef | None = Field(
         None, description="Where it stands, if not at its extension's site; counts for emergencies"
     )
-    allowed_transports: Annotated[tuple[Transport, ...], ListField] = Field((Transport.UDP,), min_length=1)
+    allowed_transports: Annotated[tuple[Transport, ...], ListField, AnyOrder()] = Field((Transport.UDP,), min_length=1)
     media_security: MediaSecurity = MediaSecurity.NONE
     nomadic: bool = Field(False, description="Moves about: its place is not known to emergency services")
     codec_policy: CodecPolicyRef | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, StringConstraints
 
-from appliance.core.fields import DialledDigits, E164Prefix, ExtensionNumber, Label, ListField
+from appliance.core.fields import AnyOrder, DialledDigits, E164Prefix, ExtensionNumber, Label, ListField
 from appliance.core.model import Object, Part
 from appliance.organisation.model import SiteRef
 
@@ -34,8 +34,8 @@ class NumberPlan(Object):
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] = Field(
         "IT", description="Country whose rules national numbers follow (ISO 3166-1)"
     )
-    ranges: Annotated[tuple[NumberRange, ...], ListField] = Field(min_length=1)
-    site_prefixes: Annotated[tuple[SitePrefix, ...], ListField] = ()
+    ranges: Annotated[tuple[NumberRange, ...], ListField, AnyOrder()] = Field(min_length=1)
+    site_prefixes: Annotated[tuple[SitePrefix, ...], ListField, AnyOrder()] = ()
     outside_prefix: Annotated[str, StringConstraints(pattern=r"^[0-9]{0,3}$")] = "0"
 
 
@@ -84,14 +84,16 @@ class ClassOfService(Object):
 
     kind: ClassVar[str] = "class_of_service"
     name: Label
-    allow: Annotated[tuple[NumberCategory, ...], ListField] = Field(
+    allow: Annotated[tuple[NumberCategory, ...], ListField, AnyOrder()] = Field(
         (NumberCategory.INTERNAL, NumberCategory.FIXED, NumberCategory.MOBILE, NumberCategory.TOLL_FREE),
         max_length=len(NumberCategory),
     )
-    allow_prefixes: Annotated[tuple[E164Prefix, ...], ListField] = Field(
+    allow_prefixes: Annotated[tuple[E164Prefix, ...], ListField, AnyOrder()] = Field(
         (), description="Allowed beyond the categories"
     )
-    deny_prefixes: Annotated[tuple[E164Prefix, ...], ListField] = Field((), description="Denied in spite of all else")
+    deny_prefixes: Annotated[tuple[E164Prefix, ...], ListField, AnyOrder()] = Field(
+        (), description="Denied in spite of all else"
+    )
     may_forward_outside: bool = False
     may_transfer_outside: bool = False
 
@@ -105,6 +107,6 @@ class EmergencyPlan(Object):
 
     kind: ClassVar[str] = "emergency_plan"
     name: Label
-    numbers: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[0-9]{2,6}$")], ...], ListField] = Field(
-        ("112", "113", "115", "118"), min_length=1
-    )
+    numbers: Annotated[
+        tuple[Annotated[str, StringConstraints(pattern=r"^[0-9]{2,6}$")], ...], ListField, AnyOrder()
+    ] = Field(("112", "113", "115", "118"), min_length=1)

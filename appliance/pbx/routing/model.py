@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from appliance.core.fields import E164, E164Prefix, Label, ListField, ObjectId, RefTo
+from appliance.core.fields import E164, AnyOrder, E164Prefix, Label, ListField, ObjectId, RefTo
 from appliance.core.model import Object, Part
 from appliance.organisation.model import CompanyRef, SiteRef
 from appliance.pbx.extensions.model import ExtensionRef
@@ -70,7 +70,9 @@ class InboundRoute(Object):
     kind: ClassVar[str] = "inbound_route"
     name: Label
     order: Annotated[int, Field(ge=0, le=10000)]
-    trunks: Annotated[tuple[TrunkRef, ...], ListField] = Field((), description="Only calls from these; none: from any")
+    trunks: Annotated[tuple[TrunkRef, ...], ListField, AnyOrder()] = Field(
+        (), description="Only calls from these; none: from any"
+    )
     called: E164Prefix = "+"
     caller: E164Prefix | None = Field(None, description="Only callers whose number starts so; none: also unknown ones")
     destination: Destination
@@ -82,8 +84,8 @@ class OutboundRoute(Object):
     kind: ClassVar[str] = "outbound_route"
     name: Label
     order: Annotated[int, Field(ge=0, le=10000)]
-    prefixes: Annotated[tuple[E164Prefix, ...], ListField] = Field(min_length=1)
-    sites: Annotated[tuple[SiteRef, ...], ListField] = Field(
+    prefixes: Annotated[tuple[E164Prefix, ...], ListField, AnyOrder()] = Field(min_length=1)
+    sites: Annotated[tuple[SiteRef, ...], ListField, AnyOrder()] = Field(
         (), description="Only callers at these sites; none: at any"
     )
     trunks: Annotated[tuple[Annotated[ObjectId, RefTo("trunk", "trunk_group")], ...], ListField] = Field(min_length=1)

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from appliance.core.fields import E164, Host, IpNetwork, Label, ListField, ObjectId, Port, RefTo, SipToken
+from appliance.core.fields import E164, AnyOrder, Host, IpNetwork, Label, ListField, ObjectId, Port, RefTo, SipToken
 from appliance.core.model import Object, Part
 from appliance.organisation.model import SecretRef, SiteRef
 from appliance.pbx.media.model import CodecPolicyRef, ListenerRef, MediaSecurity, Transport
@@ -111,7 +111,7 @@ class Trunk(Object):
     host: Host
     port: Port = 5060
     auth: Annotated[RegisterAuth | AddressAuth, Field(discriminator="type")]
-    accept_from: Annotated[tuple[IpNetwork, ...], ListField] = Field(
+    accept_from: Annotated[tuple[IpNetwork, ...], ListField, AnyOrder()] = Field(
         (), description="Addresses its calls may come from"
     )
     site: SiteRef | None = Field(None, description="Where the line physically is, if at a branch")

@@ -91,6 +91,11 @@ def test_an_environment_without_pip_is_made_again(tmp_path: Path, whole: bool) -
     (tmp_path / "Makefile").write_text((TOP / "Makefile").read_text())
     script(tmp_path / "tools/pip-install", "exit 0")
     script(tmp_path / "tools/translations", "exit 0")
+    script(tmp_path / "tools/portal-assets", "mkdir -p appliance/console/portal/static/vendor")
+    for name in ("package-lock.json", "npm.lock"):
+        file = tmp_path / "appliance/console/portal/assets" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
     script(tmp_path / ".venv/bin/python", "exit 0" if whole else "exit 1")
     script(tmp_path / ".venv/bin/pip", "exit 0")
     maker = script(tmp_path / "maker", f'echo "$@" >"{tmp_path}/made"')

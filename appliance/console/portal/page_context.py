@@ -1,0 +1,173 @@
+"""What templates are given: translations, navigation, choices of pickers, words for values."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import available_timezones
+
+from flask import Blueprint, g, request, url_for
+
+from appliance import labels
+from appliance.access.guarded import GuardedDocument
+from appliance.commands.fields import summary
+from appliance.console.portal.cells import words
+from appliance.console.portal.forms import Filled, FormField, Widget
+from appliance.core.errors import Fault
+from appliance.i18n import LANGUAGES, _, language, translated
+from appliance.kinds import KINDS
+
+OFFERED_MAX: Final = 100
+"""Choices that a picker has on its page, or gets for one search; with more, one searches."""
+STATIC: Final = Path(__file__).with_name("static")
+LANGUAGE_NAMES: Final = {"it": "Italiano", "en": "English"}
+"""Each in itself."""
+
+
+class Offer:
+    """What references may be set to, read once per request."""
+
+    def __init__(self, document: GuardedDocument) -> None:
+        self._document = document
+        self._known: dict[tuple[str, ...], dict[str, str]] = {}
+
+    def of(self, kinds: Iterable[str]) -> Mapping[str, str]:
+        """Id → name of everything of these kinds, by name."""
+        key = tuple(kinds)
+        if key not in self._known:
+            found = self._document.choices(key)
+            several = len(key) > 1
+            named = (
+                (id, f"{label} ({translated(labels.of_kind(kind))})" if several else label) for kind, id, label in found
+            )
+            self._known[key] = dict(sorted(named, key=lambda pair: pair[1].casefold()))
+        return self._known[key]
+
+    def names(self, one: FormField) -> Mapping[str, str]:
+        """The same for a field."""
+        return self.of(one.kinds)
+
+    def matching(self, kinds: Iterable[str], text: str) -> tuple[list[tuple[str, str]], int]:
+        """Those whose name or id has every word of a text; and how many more there are."""
+        wanted = text.casefold().split()
+        found = [
+            (id, label)
+            for id, label in self.of(kinds).items()
+            if all(word in f"{label} {id}".casefold() for word in wanted)
+        ]
+        return found[:OFFERED_MAX], max(0, len(found) - OFFERED_MAX)
+
+    def for_picker(self, one: Filled, search: str | None) -> tuple[list[tuple[str, str]], bool]:
+        """Options of a picker, the present value among them; and whether there are more than are offered."""
+        if one.field.widget is Widget.TIME_ZONE:
+            return [(zone, zone) for zone in time_zones()], False
+        known = self.of(one.field.kinds)
+        large = len(known) > OFFERED_MAX
+        offered = self.matching(one.field.kinds, search or "")[0] if search is not None or not large else []
+        offered += [(id, id) for id in one.field.built_in if id not in known]
+        value = str(one.value or "")
+        if value and value not in dict(offered):
+            offered.insert(0, (value, known.get(value, value)))
+        return offered, large
+
+
+@cache
+def time_zones() -> tuple[str, ...]:
+    """Names of the tz database, without its files' own and former names of no place."""
+    return tuple(sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/")))
+
+
+@cache
+def _version(name: str) -> str:
+    """Some letters that change with a static file; none if it isn't there: pages work without scripts too."""
+    file = STATIC / name
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.exists() else ""
+
+
+def asset(name: str) -> str:
+    """Address of a static file."""
+    return url_for("portal.static", filename=name, v=_version(name) or None)
+
+
+def capitalize_first(text: str) -> str:
+    """With a capital at the beginning; the rest, names and numbers, stays."""
+    return text[:1].upper() + text[1:]
+
+
+def small_first(text: str) -> str:
+    """With a small letter at the beginning, inside a sentence; PRACK and E-mail stay."""
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
+def label_at(fields: Sequence[Filled], name: str) -> str:
+    """What the control of that name is called, in its surroundings: ``Members 2: Extension``."""
+    if name == "id":
+        return translated("Id")
+    for one in fields:
+        if name == one.name or name.startswith(f"{one.name}-"):
+            own = f"{one.position}" if one.position else translated(one.field.label)
+            deeper = label_at(one.inner, name) if name != one.name else ""
+            if not deeper:
+                return own
+            return f"{own} {deeper}" if deeper[:1].isdigit() else f"{own}: {deeper}"
+    return ""
+
+
+def hint_of(fault: Fault) -> str:
+    """A fault's hint, unless it is for the command's users."""
+    return "" if "centralino " in fault.hint else translated(fault.hint)
+
+
+def safe_next(path: str) -> str:
+    """A path of this site to go on to; the start page for anything else."""
+    inside = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
+    return path if inside else "/"
+
+
+def add_context(pages: Blueprint, document: Callable[[], GuardedDocument]) -> None:
+    """Give every template of the application, those of other blueprints too, what the base layout needs."""
+
+    def offer() -> Offer:
+        if "portal_offer" not in g:
+            g.portal_offer = Offer(document())
+        found: Offer = g.portal_offer
+        return found
+
+    def edit_url(kind: str, id: str) -> str:
+        return url_for("portal.edit", kind=kind, id=id) + ("/edit" if id == "new" else "")
+
+    def navigation() -> list[tuple[str, list[str]]]:
+        return labels.topics(document().kinds())
+
+    def may_add(kind: str) -> bool:
+        known: dict[str, bool] = g.setdefault("portal_may_add", {})
+        if kind not in known:
+            known[kind] = document().may_add(kind)
+        return known[kind]
+
+    pages.add_app_template_filter(capitalize_first)
+    pages.add_app_template_filter(small_first)
+
+    @pages.app_context_processor
+    def everything() -> dict[str, Any]:
+        theme = request.cookies.get("theme", "")
+        return {
+            "_": _,
+            "t": translated,
+            "asset": asset,
+            "language": language(),
+            "languages": [(code, LANGUAGE_NAMES[code]) for code in LANGUAGES],
+            "theme": theme if theme in ("light", "dark") else "",
+            "navigation": navigation,
+            "kind_label": labels.of_kind,
+            "about": lambda kind: summary(KINDS[kind]),
+            "edit_url": edit_url,
+            "may_add_kind": may_add,
+            "offered": lambda one, search: offer().for_picker(one, search),
+            "cell": lambda one, value: words(one, value, offer().names),
+            "hint_of": hint_of,
+            "label_at": label_at,
+        }

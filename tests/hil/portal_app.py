@@ -1,0 +1,112 @@
+"""The portal over a real store, in this process; only the sign-in is a stand-in: whoever asks is the person of ``who``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from flask import Flask, Request, g, redirect
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Response
+
+from appliance.access import Access, SignIn
+from appliance.access.guarded import GuardedDocument
+from appliance.access.permissions import subject_of
+from appliance.console.app import create_app
+from appliance.console.portal.pages import portal
+from appliance.console.identify import Identity
+from appliance.console.services import Services
+from appliance.core.document import parse
+from appliance.core.model import Object
+from appliance.kinds import KINDS
+from appliance.paths import Paths
+from appliance.run.demo import demo
+from appliance.store import Store
+from appliance.store.sealing import Keyring
+
+TOKEN = "the session's token"
+
+Rows = Iterable[tuple[str, dict[str, Any]]]
+
+MORE: Rows = [
+    ("person", {"id": "boss", "name": "Administrator", "roles": ["administrator"], "email": "admin@example.com"}),
+    ("person", {"id": "auditor", "name": "Auditor", "roles": ["auditor"]}),
+    ("role", {"id": "names", "name": "Names things", "permissions": ["extension.label:edit", "extension.number:view"]}),
+    ("person", {"id": "namer", "name": "Names things", "roles": ["names"]}),
+    ("trunk_group", {"id": "lines", "name": "All lines", "trunks": ["line-1"]}),
+    (
+        "inbound_route",
+        {"id": "nuisance", "name": "Nuisance calls", "order": 1, "caller": "+390299999",
+         "destination": {"type": "hangup", "reason": "rejected"}},
+    ),
+    ("outbound_route", {"id": "all", "name": "Everywhere", "order": 10, "prefixes": ["+"], "trunks": ["line-1"]}),
+    ("notification_endpoint", {"id": "mail", "name": "Mail", "target": {"type": "email", "address": "noc@example.com"}}),
+]  # fmt: skip
+
+
+def company(more: Rows = ()) -> list[Object]:
+    """The demo company, and something of every other kind."""
+    rows = [parse(KINDS, kind, data) for kind, data in (*MORE, *more)]
+    return [*demo("192.0.2.1", lambda: "x" * 20).objects, *rows]
+
+
+@dataclass
+class Portal:
+    """A running portal. ``who``: id of the person who asks from now on."""
+
+    store: Store
+    app: Flask
+    who: str = "boss"
+    url: str = ""
+    _server: Any = field(default=None, repr=False)
+
+    def __enter__(self) -> Self:
+        self._server = make_server("127.0.0.1", 0, self.app, threaded=True)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def candidate(self, kind: str, id: str) -> Object | None:
+        """An object with the asker's pending changes."""
+        document = self.store.candidate(self.who).on(self.store.document())
+        found: Object | None = document.objects.get(kind, {}).get(id)
+        return found
+
+
+@contextmanager
+def portal_over(path: Path, objects: Iterable[Object]) -> Iterator[Portal]:
+    """A portal over a store with these objects committed."""
+    with ExitStack() as stack:
+        store = stack.enter_context(Store(f"sqlite:///{path}/document.db"))
+        store.promote(store.propose(objects, base=0, author="test").number)
+
+        def identify(_request: Request) -> Identity | None:
+            subject = subject_of(store.document(), running.who)
+            return None if subject is None else Identity(subject, by_cookie=True, csrf_token=TOKEN)
+
+        paths = Paths(path, path)
+        access = stack.enter_context(Access.open(paths))
+        services = Services(paths, store, access, SignIn(access, store.document, lambda _: False), identify)
+        keyring = Keyring.load_or_create(path / "secret.key")  # without an applier, secrets are sealed here
+        app = create_app(services)
+        app.register_blueprint(portal(lambda: GuardedDocument(store, g.identity.subject, keyring.seal)))
+        app.context_processor(lambda: {"csrf_token": lambda: g.identity.csrf_token})
+
+        @app.get("/")
+        def start() -> Response:
+            return redirect("/objects/extension")
+
+        running = Portal(store, app)
+        with running:
+            yield running
