@@ -5,14 +5,20 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from typing import Final
+from typing import Any, Final
 
-from flask import Flask, Request, Response, g, json, request
+from flask import Flask, Request, Response, g, json, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.wrappers import Response as ResponseBase
 
 from appliance.console.api import blueprint as api
+from appliance.console.api.requests import document
 from appliance.console.identify import Identity
 from appliance.console.limits import Buckets
+from appliance.console.portal.account import account
+from appliance.console.portal.browser import session
+from appliance.console.portal.entry import entry
+from appliance.console.portal.pages import portal
 from appliance.console.problems import MEDIA_TYPE, problem, status_of
 from appliance.console.services import Services
 from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError, RefusedError
@@ -84,7 +90,27 @@ def create_app(services: Services, limits: Buckets | None = None) -> Flask:
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_unknown)
     app.register_blueprint(api, url_prefix="/api/v1")
+    for pages in (portal(document), entry(), account()):
+        app.register_blueprint(pages)
+    app.context_processor(_everywhere)
+    app.get("/")(_start)
     return app
+
+
+def _start() -> ResponseBase:
+    """Where people begin."""
+    return redirect(url_for("portal.listed", kind=next(iter(document().kinds()), "extension")), 303)
+
+
+def _everywhere() -> dict[str, Any]:
+    """What every template is given besides what the portal's pages need."""
+    held = session()
+    return {
+        "csrf_token": lambda: (
+            g.identity.csrf_token if g.identity is not None else held.csrf if held is not None else ""
+        ),
+        "signed_in": held.person if held is not None and g.identity is not None else "",
+    }
 
 
 def _language_asked(asked: Request) -> str:
@@ -94,20 +120,35 @@ def _language_asked(asked: Request) -> str:
 
 
 def _check_csrf(identity: Identity | None) -> None:
-    """What a browser sends by itself proves nothing about who wanted it: changes must bring the session's token."""
-    if identity is None or not identity.by_cookie or request.method in SAFE:
+    """What a browser sends by itself proves nothing about who wanted it: changes must bring the session's token. Where there is
+    no session yet, they must not come from another site's page."""
+    if request.method in SAFE or (identity is not None and not identity.by_cookie):
         return
+    held = None if identity is not None else session()
+    wanted = identity.csrf_token if identity is not None else held.csrf if held is not None else ""
     given = request.headers.get("X-CSRF-Token") or request.form.get("csrf_token", "")
-    if not identity.csrf_token or not secrets.compare_digest(given.encode(), identity.csrf_token.encode()):
+    origin = request.headers.get("Origin")
+    elsewhere = origin is not None and origin.rstrip("/") != request.host_url.rstrip("/")
+    if elsewhere or (wanted and not secrets.compare_digest(given.encode(), wanted.encode())):
         raise RefusedError(
             "this page is too old, or the request came from elsewhere", "load the page again", error_id="csrf"
         )
 
 
-def _answer(error: CentralinoError) -> Response:
-    """A problem, in the reader's language."""
+def _answer(error: CentralinoError) -> ResponseBase:
+    """What went wrong, in the reader's language: a problem for programs, a page for people, who are first led to the sign-in."""
     if status_of(error) >= 500:
         _log.warning("%s %s: %s (%s)", request.method, request.path, error.error_id, g.trace)
+    if request.path.startswith("/api/") or request.is_json:
+        return _problem(error)
+    if error.error_id == "unauthenticated":
+        wanted = request.full_path.rstrip("?") if request.method == "GET" and request.path != "/" else None
+        return redirect(url_for("entry.show", next=wanted), 303)
+    page = render_template("portal/error.html", error=error, status=status_of(error))
+    return Response(page, status_of(error), mimetype="text/html")
+
+
+def _problem(error: CentralinoError) -> Response:
     body = problem(error)
     for name in ("detail", "hint"):
         body[name] = translated(body[name])
@@ -119,7 +160,7 @@ def _answer(error: CentralinoError) -> Response:
     return response
 
 
-def _answer_http(error: HTTPException) -> Response:
+def _answer_http(error: HTTPException) -> ResponseBase:
     """What the framework itself found wrong, in the same form."""
     allow = error.get_response().headers.get("Allow") if error.code == 405 else None
     response = _answer(_of_http(error))
@@ -145,7 +186,7 @@ def _of_http(error: HTTPException) -> CentralinoError:
     return InvalidError([Fault("request", error.description or error.name, "", "request")])
 
 
-def _answer_unknown(error: Exception) -> Response:
+def _answer_unknown(error: Exception) -> ResponseBase:
     """A fault of ours: the details go into the log, its number to the reader."""
     _log.error("%s %s failed (%s)", request.method, request.path, g.trace, exc_info=error)
     return _answer(

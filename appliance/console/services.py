@@ -30,6 +30,7 @@ class Services:
     """One installation's stores and peers.
 
     :param identify: who sends a request; None: nobody that we know.
+    :param seal: seals secrets; None: the applier does, which alone can read the key.
     """
 
     paths: Paths
@@ -37,6 +38,7 @@ class Services:
     access: Access
     signin: SignIn
     identify: Callable[[Request], Identity | None]
+    seal: Callable[[str, str], str] | None = None
 
     @classmethod
     def open(cls, paths: Paths) -> Self:
@@ -53,7 +55,7 @@ class Services:
 
     def document(self, subject: Subject) -> GuardedDocument:
         """The document as somebody may see it."""
-        return GuardedDocument(self.store, subject, self.applier().seal)
+        return GuardedDocument(self.store, subject, self.seal or self.applier().seal)
 
     def transactions(self, subject: Subject) -> Transactions:
         """Somebody's way to change it."""

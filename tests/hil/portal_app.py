@@ -10,15 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from flask import Flask, Request, g, redirect
+from flask import Flask, Request
 from werkzeug.serving import make_server
-from werkzeug.wrappers import Response
 
 from appliance.access import Access, SignIn
-from appliance.access.guarded import GuardedDocument
 from appliance.access.permissions import subject_of
 from appliance.console.app import create_app
-from appliance.console.portal.pages import portal
 from appliance.console.identify import Identity
 from appliance.console.services import Services
 from appliance.core.document import parse
@@ -97,16 +94,10 @@ def portal_over(path: Path, objects: Iterable[Object]) -> Iterator[Portal]:
 
         paths = Paths(path, path)
         access = stack.enter_context(Access.open(paths))
-        services = Services(paths, store, access, SignIn(access, store.document, lambda _: False), identify)
         keyring = Keyring.load_or_create(path / "secret.key")  # without an applier, secrets are sealed here
+        signin = SignIn(access, store.document, lambda _: False)
+        services = Services(paths, store, access, signin, identify, keyring.seal)
         app = create_app(services)
-        app.register_blueprint(portal(lambda: GuardedDocument(store, g.identity.subject, keyring.seal)))
-        app.context_processor(lambda: {"csrf_token": lambda: g.identity.csrf_token})
-
-        @app.get("/")
-        def start() -> Response:
-            return redirect("/objects/extension")
-
         running = Portal(store, app)
         with running:
             yield running
