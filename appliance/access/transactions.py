@@ -15,7 +15,7 @@ from appliance.access.guarded import GuardedDocument
 from appliance.access.permissions import Rights
 from appliance.applier.client import ApplierClient
 from appliance.core.document import Change, Document, changes
-from appliance.core.errors import CentralinoError, RefusedError
+from appliance.core.errors import CentralinoError, NotFoundError, RefusedError
 from appliance.core.plan import Effect
 from appliance.store import FieldChange, Store, field_changes
 from appliance.store.revision import Key, Revision, State
@@ -53,6 +53,11 @@ class Transactions:
     def pending(self) -> tuple[FieldChange, ...]:
         """The subject's pending changes, field by field."""
         return tuple(found for change in self._document.pending() for found in field_changes(change))
+
+    def keys(self) -> tuple[Key, ...]:
+        """Objects that the pending changes touch."""
+        staged = self._store.candidate(self._subject.id)
+        return (*((item.kind, item.id) for item in staged.put), *staged.remove)
 
     def discard(self, keys: Iterable[Key] | None = None) -> None:
         """Forget pending changes: all, or those of some objects."""
@@ -119,6 +124,17 @@ class Transactions:
         """Revisions, newest first: all for who may see revisions, one's own for everybody."""
         found = self._store.history(limit, before)
         return found if self._subject.may("revisions") else [each for each in found if each.author == self._subject.id]
+
+    def revision(self, number: int) -> Revision:
+        """One revision. Raises NotFoundError also for other people's, to whom may not see them."""
+        found = self._store.revision(number)
+        if not self._subject.may("revisions") and found.author != self._subject.id:
+            raise NotFoundError(f"there is no revision {number}", "look at the list of those there are")
+        return found
+
+    def may_restore(self) -> bool:
+        """Whether the subject may roll back."""
+        return self._subject.may("revisions", edit=True)
 
     def diff(self, first: int, second: int) -> tuple[FieldChange, ...]:
         """What differs between two revisions, as far as the subject may see the fields."""

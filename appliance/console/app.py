@@ -16,13 +16,14 @@ from appliance.console.api.requests import document
 from appliance.console.identify import Identity
 from appliance.console.limits import Buckets
 from appliance.console.portal.account import account
-from appliance.console.portal.browser import session
+from appliance.console.portal.browser import services, session
+from appliance.console.portal.changes import changes
 from appliance.console.portal.entry import entry
 from appliance.console.portal.pages import portal
 from appliance.console.problems import MEDIA_TYPE, problem, status_of
 from appliance.console.services import Services
 from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError, RefusedError
-from appliance.i18n import LANGUAGES, language, speaking, translated
+from appliance.i18n import LANGUAGES, _, language, speaking, translated
 
 _log = logging.getLogger("centralino.console")
 
@@ -45,14 +46,14 @@ HEADERS: Final = {
 }
 
 
-def create_app(services: Services, limits: Buckets | None = None) -> Flask:
+def create_app(of: Services, limits: Buckets | None = None) -> Flask:
     """The application over one installation.
 
     :param limits: how often one address may ask.
     """
     app = Flask("appliance.console", static_folder=None, template_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=BODY_MAX, MAX_FORM_PARTS=5000, JSON_SORT_KEYS=False)
-    app.extensions["centralino"] = services
+    app.extensions["centralino"] = of
     buckets = limits or Buckets(PER_SECOND, BURST)
 
     @app.before_request
@@ -64,7 +65,7 @@ def create_app(services: Services, limits: Buckets | None = None) -> Flask:
         g.verdict = verdict
         if verdict.wait_s:
             raise RefusedError("too many requests", f"wait {verdict.wait_s} s", error_id="too_many_requests")
-        g.identity = services.identify(request)
+        g.identity = of.identify(request)
         _check_csrf(g.identity)
 
     @app.after_request
@@ -90,7 +91,7 @@ def create_app(services: Services, limits: Buckets | None = None) -> Flask:
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_unknown)
     app.register_blueprint(api, url_prefix="/api/v1")
-    for pages in (portal(document), entry(), account()):
+    for pages in (portal(document), changes(), entry(), account()):
         app.register_blueprint(pages)
     app.context_processor(_everywhere)
     app.get("/")(_start)
@@ -110,7 +111,29 @@ def _everywhere() -> dict[str, Any]:
             g.identity.csrf_token if g.identity is not None else held.csrf if held is not None else ""
         ),
         "signed_in": held.person if held is not None and g.identity is not None else "",
+        "pending_count": _pending_count,
+        "value": _value,
     }
+
+
+def _pending_count() -> int:
+    """How many objects the reader's pending changes touch; 0 also while it can't be told."""
+    if g.identity is None:
+        return 0
+    try:
+        return len(services().transactions(g.identity.subject).keys())
+    except CentralinoError:
+        return 0
+
+
+def _value(text: str) -> str:
+    """A field's value, which comes as JSON text, as people read it."""
+    found = json.loads(text) if text[:1] in '"[{' or text in ("true", "false", "null") else text
+    if isinstance(found, bool):
+        return _("yes") if found else _("no")
+    if isinstance(found, list) and all(isinstance(each, str) for each in found):
+        return ", ".join(found)
+    return found if isinstance(found, str) else text
 
 
 def _language_asked(asked: Request) -> str:

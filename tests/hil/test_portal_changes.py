@@ -1,0 +1,145 @@
+"""The change flow in a browser, over the running product: review, commit, confirm, conflict, go back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.hil.agents.browser import Watched, chromium
+from tests.hil.console import Console, console, first_sign_in, window
+from tests.hil.office import Office, open_office
+
+PEOPLE = [("person", {"id": id, "name": id, "roles": ["administrator"]}) for id in ("admin", "second")]
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    with open_office(tmp_path_factory.mktemp("changes"), PEOPLE) as office:
+        yield office
+
+
+@pytest.fixture(scope="module")
+def portal(office: Office) -> Iterator[Console]:
+    with console(office.system) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def admin(portal: Console, browser: Browser) -> Iterator[Page]:
+    with window(browser, portal) as page:
+        first_sign_in(page, portal, "admin")
+        yield page
+
+
+def rename(page: Page, extension: str, label: str) -> None:
+    page.goto(f"/objects/extension/{extension}/edit")
+    page.locator("input[name=label]").fill(label)
+    page.get_by_role("button", name="Save").first.click()
+    page.goto("/changes")
+
+
+def served(office: Office, number: str) -> str:
+    """The name that the engine has for an extension."""
+    return office.ami.getvar(f"AST_CONFIG(tables/names.conf,{number[-2:]},{number})")
+
+
+def test_a_change_is_reviewed_committed_and_taken_back(office: Office, admin: Page) -> None:
+    rename(admin, "ext-203", "Ufficio <b>acquisti</b> & co")
+    expect(admin.get_by_role("link", name="Changes (1)")).to_be_visible()
+    expect(admin.locator("ins")).to_have_text("Ufficio <b>acquisti</b> & co")
+    expect(admin.locator("del")).to_have_text("Desk 203")
+    expect(admin.locator(".effect")).to_have_text("No call notices it.")
+    seen = Watched(admin)
+    assert seen.axe() == []
+    seen.screen("changes-review")
+    assert served(office, "203") == "Desk 203", "pending is not in force"
+    admin.get_by_label("Why").fill("A better name")
+    admin.get_by_role("button", name="Commit", exact=True).click()
+    expect(admin.get_by_role("status")).to_have_text("It is in force.")
+    assert served(office, "203") == "Ufficio <b>acquisti</b> & co"
+    assert seen.axe() == []
+    seen.screen("changes-revision")
+    admin.get_by_role("link", name="History of the configuration").click()
+    row = admin.get_by_role("row").nth(1)
+    expect(row).to_contain_text("A better name")
+    expect(row).to_contain_text("admin")
+    assert seen.axe() == []
+    seen.screen("changes-history")
+    admin.get_by_role("row").nth(2).get_by_role("link").click()
+    admin.get_by_role("button", name="Go back to it").click()
+    expect(admin.get_by_text("It is in force.")).to_be_visible()
+    assert served(office, "203") == "Desk 203"
+
+
+def test_a_commit_is_undone_unless_somebody_confirms_it(office: Office, admin: Page) -> None:
+    rename(admin, "ext-203", "For now")
+    admin.get_by_label("Undo it unless confirmed within").select_option("5")
+    admin.get_by_role("button", name="Commit", exact=True).click()
+    expect(admin.get_by_text("is in force for now")).to_contain_text("5 min")
+    assert served(office, "203") == "For now"
+    admin.get_by_role("button", name="Keep it").click()
+    expect(admin.get_by_text("is in force for now")).to_have_count(0)
+    assert office.system.client.state()["confirm"] is None
+    assert served(office, "203") == "For now"
+
+
+def test_what_is_wrong_is_told_before_anything_happens(office: Office, admin: Page) -> None:
+    before = office.system.client.state()["revision"]
+    admin.goto("/objects/extension/ext-204/edit")
+    admin.locator("input[name=number]").fill("203")
+    admin.get_by_role("button", name="Save").first.click()
+    admin.goto("/changes")
+    alert = admin.get_by_role("alert")
+    expect(alert).to_contain_text("extension/ext-20")
+    expect(admin.get_by_role("button", name="Commit", exact=True)).to_have_count(0)
+    admin.get_by_role("button", name="Discard all of it").click()
+    expect(admin.get_by_text("Nothing is pending.")).to_be_visible()
+    assert office.system.client.state()["revision"] == before
+
+
+def test_two_administrators_see_each_others_changes_and_conflicts(
+    office: Office, portal: Console, browser: Browser, admin: Page
+) -> None:
+    with window(browser, portal) as other:
+        first_sign_in(other, portal, "second")
+        rename(admin, "ext-206", "Mine")
+        rename(other, "ext-206", "Theirs")
+        expect(other.get_by_text("others are changing it too")).to_be_visible()
+        expect(other.locator("summary", has_text="admin (1)")).to_be_visible()
+        other.get_by_role("button", name="Commit", exact=True).click()
+        expect(other.get_by_text("It is in force.")).to_be_visible()
+        admin.goto("/changes")
+        expect(admin.get_by_role("status").or_(admin.get_by_role("alert")).first).to_be_visible()
+        assert served(office, "206") == "Theirs"
+        admin.get_by_role("button", name="Discard all of it").click()
+
+
+def test_what_ends_calls_is_asked_for(office: Office, admin: Page) -> None:
+    admin.goto("/objects/listener/udp/edit")
+    admin.locator("input[name=port]").fill("5070")
+    admin.get_by_role("button", name="Save").first.click()
+    admin.goto("/changes")
+    expect(admin.locator(".effect")).to_contain_text("dropped for a moment")
+    admin.get_by_role("button", name="Commit", exact=True).click()
+    expect(admin.get_by_role("alert")).to_be_visible()
+    admin.get_by_role("button", name="Discard all of it").click()
+
+
+def test_with_the_applier_dead_the_portal_says_so_and_goes_on(office: Office, admin: Page) -> None:
+    rename(admin, "ext-205", "Later")
+    office.system.applier.stop()
+    admin.goto("/changes")
+    expect(admin.get_by_text("can't be told now")).to_contain_text("applier")
+    expect(admin.locator("ins")).to_have_text("Later")
+    office.system.start_applier()
+    admin.goto("/changes")
+    expect(admin.locator(".effect")).to_have_text("No call notices it.")
+    admin.get_by_role("button", name="Discard all of it").click()
