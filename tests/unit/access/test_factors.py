@@ -11,8 +11,8 @@ import pytest
 from appliance.access import Outcome, Stage
 from appliance.core.errors import CorruptError, InvalidError, NotFoundError, RefusedError
 from appliance.store import access as table
-from tests.hil.access.ground import ABROAD, AGENT, DAY, HOME, HOUR, MINUTE, PASSWORD, SECOND, Ground
 from tests.hil.agents.authenticator import Authenticator
+from tests.unit.access.ground import ABROAD, AGENT, DAY, HOME, HOUR, MINUTE, PASSWORD, SECOND, Ground
 
 
 def half(ground: Ground, person: str = "ann") -> Outcome:
@@ -342,6 +342,7 @@ def test_passkeys_are_told_apart_and_removed(ground: Ground) -> None:
     ceremony = ground.factors.begin_passkey(session)
     assert json.loads(ceremony.options)["excludeCredentials"][0]["id"] == json.loads(device.sign(ground.signin.passkey_options().options))["id"]  # fmt: skip
     other = Authenticator(device.origin)
+    ground.clock.pass_(SECOND)
     added = ground.factors.add_passkey(session, ceremony.token, other.make(ceremony.options), "telephone", HOME)
     assert added.recovery_codes == ()
     session = added.outcome.session

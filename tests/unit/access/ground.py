@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pyotp
+import pytest
+from argon2 import PasswordHasher
 
-from appliance.access import Access, Factors, Outcome, RelyingParty, Session, SignIn
+from appliance.access import Access, Factors, Outcome, RelyingParty, Session, SignIn, passwords, signin
 from appliance.access.clock import Moment
 from appliance.access.signing import SigningKeys
 from appliance.core.document import Document
@@ -130,3 +132,16 @@ def open_ground(url: str, state: Path, **options: Any) -> Iterator[Ground]:
         assert ground.access.audit.verify().broken is None
     finally:
         ground.access.close()
+
+
+@contextmanager
+def quick_ground(url: str, state: Path, patch: pytest.MonkeyPatch) -> Iterator[Ground]:
+    """One that doesn't wait: failures are told at once, and hashes are cheap. A test of its own sees the real ones."""
+    patch.setattr(signin, "FAILURE_S", 0.0)
+    patch.setattr(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1))
+    passwords.dummy.cache_clear()
+    try:
+        with open_ground(url, state) as ground:
+            yield ground
+    finally:
+        passwords.dummy.cache_clear()

@@ -13,7 +13,7 @@ from appliance.access import Outcome, Stage, passwords, signin
 from appliance.access.apikeys import ApiKey
 from appliance.core.errors import CentralinoError, InvalidError, NotFoundError, RefusedError
 from appliance.store import access as table
-from tests.hil.access.ground import (
+from tests.unit.access.ground import (
     ABROAD,
     AGENT,
     DAY,

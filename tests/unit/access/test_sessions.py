@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import stat
 
 import pytest
@@ -14,9 +13,9 @@ from joserfc.jwk import OctKey, OKPKey
 from appliance.access import Claims
 from appliance.access.signing import SigningKeys
 from appliance.access.tokens import LASTS
-from appliance.core.errors import CorruptError, InvalidError, NotFoundError, RefusedError, UnavailableError
+from appliance.core.errors import CorruptError, InvalidError, NotFoundError, RefusedError
 from appliance.store import access as table
-from tests.hil.access.ground import ABROAD, AGENT, DAY, HOME, HOUR, MINUTE, PASSWORD, SECOND, Ground
+from tests.unit.access.ground import ABROAD, AGENT, DAY, HOME, HOUR, MINUTE, PASSWORD, SECOND, Ground
 
 
 def test_a_session_ends_after_twelve_idle_hours_and_seven_days(ground: Ground) -> None:
@@ -158,7 +157,7 @@ def test_a_forged_token_is_no_good(ground: Ground) -> None:
         signed(exp=claims["exp"] + 3600),
         signed(src="key:nothing"),
         signed(src="session:" + key.id),
-        signed(aud=["api"] * 2) if False else signed(aud="hub"),
+        signed(aud="hub"),
         "", "a.b.c", "\u00e9.\u00e9.\u00e9", "x" * 100_000, good + "x",
     ]  # fmt: skip
     for token in wrong:
@@ -207,8 +206,3 @@ def test_a_signing_key_that_others_can_read_or_that_is_garbage_is_told(ground: G
     path.unlink()
     not_good(ground, token)
     assert tokens.verify(tokens.of_key(key, "api"), "api").person == "ann"
-    if os.geteuid() == 0:  # a directory where the file should be: neither read nor written
-        path.unlink()
-        path.mkdir()
-        with pytest.raises((UnavailableError, CorruptError)):
-            tokens.of_key(key, "api")
