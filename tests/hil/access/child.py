@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -78,10 +79,8 @@ def guess(url: str, state: str, times: str) -> None:
     signin.FAILURE_S = 0.0  # type: ignore[misc]
     ready()
     for _ in range(int(times)):
-        try:
+        with contextlib.suppress(RefusedError):
             ground.signin.password("bob", "granite-walnut-saddle", HOME)
-        except RefusedError:
-            pass
     say(0)
 
 
