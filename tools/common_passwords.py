@@ -108,7 +108,7 @@ ROWS: Final = (
     "qwertzuiop", "yxcvbnm", "azertyuiop", "qsdfghjklm", "wxcvbn",  # Germany, France
     "qwertyuiopasdfghjklzxcvbnm", "qwertzuiopasdfghjklyxcvbnm", "azertyuiopqsdfghjklmwxcvbn",
     "abcdefghijklmnopqrstuvwxyz", "01234567890123456789", "0987654321098765432109876543210",
-    "qazwsxedcrfvtgbyhnujmikolp", "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p", "zaqxswcdevfrbgtnhymjukilop",
+    "qazwsxedcrfvtgbyhnujmikolp", "zaq12wsxcde34rfvbgt56yhnmju78ik", "qazxswedcvfrtgbnhyujm", "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p", "zaqxswcdevfrbgtnhymjukilop",
     "zaq1xsw2cde3vfr4bgt5nhy6mju7ki8lo9p0", "q1w2e3r4t5y6u7i8o9p0", "1q2w3e4r5t6y7u8i9o0p", "a1b2c3d4e5f6g7h8i9j0",
     "1a2b3c4d5e6f7g8h9i0j", "qweasdzxc", "asdqwezxc", "qwe123asd456zxc789", "123qweasdzxc", "qwer1234asdf5678", "147258369",
     "741852963", "159357", "789456123", "31415926535897932384626433", "27182818284590452353", "112233445566778899",

@@ -90,19 +90,18 @@ class SignIn:
         if session.stage is Stage.ENROL:
             raise _wrong_stage()
         self._person_of(session)
-        keyring = self._access.keyring()
+        keyring = self._access.keyring() if totp.looks_like(code) else None  # a lost one is no matter to recovery codes
         charged = self._charge(f"factor {session.person}", session.person, address, begun)
         now = self._access.clock()
         with self._database.write() as connection:
-            by_code = totp.looks_like(code)
-            if by_code:
+            if keyring is not None:
                 right = totp.accept(connection, now, keyring, session.person, code)
             else:
                 right = recovery.use(connection, session.person, code)
             if right:
                 throttle.give_back(connection, charged)
-                how = "totp" if by_code else "recovery_code"
-                left = None if by_code else recovery.left(connection, session.person)
+                how = "totp" if keyring is not None else "recovery_code"
+                left = None if keyring is not None else recovery.left(connection, session.person)
                 return self._raise(connection, now, session, address, how, left)
             audit.append(connection, now, Event.FAILED, session.person, address=address, step="code")
         raise _failed(begun)

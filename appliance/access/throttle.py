@@ -57,7 +57,9 @@ class Rule:
 
     def wait(self, failures: float) -> float:
         """How long after the last failure the next attempt may come."""
-        return 0 if failures < self.free else min(self.first * 2 ** (failures - self.free), self.longest)
+        if failures <= self.free - 1:  # a whole token is there
+            return 0
+        return min(self.first * 2 ** (failures - self.free), self.longest)
 
     def left(self, failures: float, elapsed: int) -> float:
         """What is left of so many failures after some time."""
