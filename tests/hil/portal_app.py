@@ -83,8 +83,8 @@ class Portal:
 
 
 @contextmanager
-def portal_over(path: Path, objects: Iterable[Object]) -> Iterator[Portal]:
-    """A portal over a store with these objects committed."""
+def portal_over(path: Path, objects: Iterable[Object], *, served: bool = True) -> Iterator[Portal]:
+    """A portal over a store with these objects committed. ``served``: at an address, for browsers."""
     with ExitStack() as stack:
         store = stack.enter_context(Store(f"sqlite:///{path}/document.db"))
         store.promote(store.propose(objects, base=0, author="test").number)
@@ -100,5 +100,6 @@ def portal_over(path: Path, objects: Iterable[Object]) -> Iterator[Portal]:
         services = Services(paths, store, access, signin, identify, keyring.seal)
         app = create_app(services)
         running = Portal(store, app)
-        with running:
-            yield running
+        if served:
+            stack.enter_context(running)
+        yield running

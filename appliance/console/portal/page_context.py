@@ -76,8 +76,9 @@ class Offer:
 
 @cache
 def time_zones() -> tuple[str, ...]:
-    """Names of the tz database, without its files' own and former names of no place."""
-    return tuple(sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/")))
+    """Names of the tz database that stand for places, and UTC."""
+    places = (zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/"))
+    return (*sorted(places), "UTC")
 
 
 @cache
@@ -137,7 +138,7 @@ def add_context(pages: Blueprint, document: Callable[[], GuardedDocument]) -> No
         return found
 
     def edit_url(kind: str, id: str) -> str:
-        return url_for("portal.edit", kind=kind, id=id) + ("/edit" if id == "new" else "")
+        return url_for("portal.edit_any" if id == "new" else "portal.edit", kind=kind, id=id)
 
     def navigation() -> list[tuple[str, list[str]]]:
         return labels.topics(document().kinds())

@@ -172,9 +172,9 @@ def _add_forms(pages: Blueprint, document: Callable[[], GuardedDocument]) -> Non
             return show(Draft(kind, "", initial(form)))
         return _Posted(guarded, kind, "", _submitted(request.form)).answer()
 
-    # Twice, for an object may be called "new".
+    # Under two addresses, for an object may be called "new".
+    @pages.route("/objects/<kind>/<id>/edit", endpoint="edit_any", methods=["GET", "POST"])
     @pages.route("/objects/<kind>/<id>", methods=["GET", "POST"])
-    @pages.route("/objects/<kind>/<id>/edit", methods=["GET", "POST"])
     def edit(kind: str, id: str) -> AnyResponse | str | tuple[str, int]:
         """The form of one object."""
         guarded = document()

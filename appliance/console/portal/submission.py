@@ -215,7 +215,7 @@ def placed(form: Form, data: Mapping[str, Any], faults: Iterable[Fault], kind: s
     for fault in faults:
         at = fault.path.split("/", 2)
         name = ""
-        if at[0] == kind and len(at) == 3 and at[1] in (id, "?"):
+        if at[0] == kind and len(at) == 3 and at[1] in (id, id[:40], "?"):
             name = _name_of(form, data, re.findall(r"[^.\[\]]+", at[2]))
         found.setdefault(name, []).append(fault)
     # The model doesn't count entries with faults; that one has too few of them isn't what is wrong then.
