@@ -5,8 +5,8 @@ What happens when…
 * a process dies: it is started again after 1 s, 2 s, 4 s … at most 30 s; a minute of good life resets the wait;
 * a process doesn't become ready in time: everything started so far is stopped and the error names its log;
 * the supervisor is told to stop, at any moment, also while something starts: what was started so far is stopped;
-* the supervisor itself is killed: all go on, the engine with its calls (law 1); the next start takes the engine over and
-  replaces the others, found by their PID files; ``centralino stop`` ends them all.
+* the supervisor itself is killed: all but the web processes go on, the engine with its calls (law 1); the next start takes the
+  engine over and replaces the others, found by their PID files; ``centralino stop`` ends them all.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def confined(paths: Paths, argv: Sequence[str]) -> list[str]:
         made += ["--bind", str(writable), str(writable)]
     made += ["--ro-bind", str(paths.run), str(paths.run)]
     made += ["--setenv", "CENTRALINO_STATE", str(paths.state), "--setenv", "PYTHONDONTWRITEBYTECODE", "1"]
-    made += ["--setenv", "HOME", "/tmp", "--chdir", "/", "--cap-drop", "ALL"]  # noqa: S108
+    made += ["--setenv", "HOME", "/tmp", "--chdir", str(CHECKOUT), "--cap-drop", "ALL"]  # noqa: S108
     if os.geteuid() == 0:
         made += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP", "--"]
         made += ["setpriv", f"--reuid={WEB_UID}", f"--regid={WEB_GID}", "--clear-groups", "--no-new-privs"]
