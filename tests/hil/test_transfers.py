@@ -100,12 +100,12 @@ def test_a_transfer_beyond_the_class_is_refused_and_the_call_stays(office: Offic
 def test_a_class_that_may_is_asked_for_its_own_rights(office: Office) -> None:
     """205 may transfer outside; what it may call there is its class's, whoever is transferred."""
     one, two = office.phone("201-1"), office.phone("205-1")
-    _, at_two = connected(one, two, "205")
+    call, at_two = connected(one, two, "205")
     with office.events("dialplan") as events:
         at_two.transfer("0899000000")  # premium rate: denied to everybody by default
         eventually(lambda: outcome(at_two), "the transfer is over", 10)
         assert outcome(at_two)[0] >= "400"
-        at_two.hangup()
+        call.closed()
         office.quiet()
         checked = []
         while (event := events.next_event(0.5)) is not None:

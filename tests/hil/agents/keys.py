@@ -18,7 +18,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import numpy as np
@@ -65,6 +65,15 @@ def keys_in(samples: Samples) -> str:
     return "".join(KEYS[key] for key, length in runs if key >= 0 and length >= 3)
 
 
+def events_in(packets: Iterable[Rtp], event_type: int | None) -> list[tuple[float, str]]:
+    """When each key came in one stream, and which: all packets of a key have the timestamp of its beginning."""
+    begun: dict[int, tuple[float, str]] = {}
+    for packet in packets:
+        if packet.payload_type == event_type and len(packet.payload) >= 4:
+            begun.setdefault(packet.timestamp, (packet.time, EVENTS[packet.payload[0]]))
+    return list(begun.values())
+
+
 class Voice:
     """One side of one call's RTP in A-law. Closed by ``close()``."""
 
@@ -103,11 +112,7 @@ class Voice:
 
     def events(self) -> str:
         """The keys that came as events, by their distinct beginnings."""
-        begun: dict[int, int] = {}
-        for packet in list(self.heard):
-            if packet.payload_type == self.event_type and len(packet.payload) >= 4:
-                begun.setdefault(packet.timestamp, packet.payload[0])
-        return "".join(EVENTS[number] for number in begun.values())
+        return "".join(key for _, key in events_in(list(self.heard), self.event_type))
 
     def tones(self) -> str:
         """The keys that came as tones."""

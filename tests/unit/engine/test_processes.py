@@ -20,6 +20,7 @@ from appliance.engine.processes import (
     note,
     noted,
 )
+from tests.hil.agents.process import eventually
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 STUBBORN = [
@@ -58,7 +59,8 @@ def test_a_pid_file_names_its_process_and_no_later_one(tmp_path: Path) -> None:
     try:
         note(file, process.pid)
         assert noted(file) == process.pid
-        assert command_of(process.pid) == SLEEPER
+        # Popen returns while the kernel still exchanges the program: for a moment it has no arguments.
+        eventually(lambda: command_of(process.pid) == SLEEPER, "the process has its arguments")
         file.write_text(f"{os.getpid()} 1\n")  # the number now belongs to another process: us
         assert noted(file) is None
         file.write_text("garbage\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,12 @@ HOST = "127.0.0.2"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store.default(Paths(tmp_path / "state", tmp_path / "cache"))
+def store(tmp_path: Path) -> Iterator[Store]:
     objects = [item for item in demo("127.0.0.1", lambda: "x").objects if not isinstance(item, Secret)]
     objects = [item for item in objects if item.kind in ("listener", "codec_policy")]
-    store.promote(store.propose(objects, (), base=0, author="test").number)
-    return store
+    with Store.default(Paths(tmp_path / "state", tmp_path / "cache")) as store:
+        store.promote(store.propose(objects, (), base=0, author="test").number)
+        yield store
 
 
 def test_phones_and_browsers_move_and_providers_lines_stay(store: Store) -> None:
