@@ -17,7 +17,6 @@ from appliance.access import Access, SignIn
 from appliance.access.permissions import subject_of
 from appliance.console.app import create_app
 from appliance.console.identify import Identity
-from appliance.console.portal.pages import portal
 from appliance.console.services import Services
 from appliance.core.document import parse
 from appliance.core.model import Object
