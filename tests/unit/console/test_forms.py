@@ -71,7 +71,7 @@ def round_trip(item: Object) -> Object:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_form_that_is_sent_back_as_it_stands_is_the_same_object(kind: str, data: st.DataObject) -> None:
     item = data.draw(objects(kind))
@@ -297,6 +297,7 @@ def test_an_id_is_made_from_the_name(data: dict[str, Any], taken: set[str], id: 
     assert suggested_id(data, taken) == id
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["members-0-extension", "members-99999-given", "members-1", "no_answer-type", "strategy", "site", "members", "no_answer-number-number"]), st.lists(st.text(max_size=5), max_size=3)), st.text(max_size=30) | st.sampled_from(["up:members-0-extension", "add:no_answer-number", "remove:members-0-extension", "given:members-0", "add:members-0-extension-x"]))  # fmt: skip
 def test_whatever_is_sent_is_read_without_an_error_of_ours(came: dict[str, list[str]], action: str) -> None:
     form = form_of(KINDS["ring_group"])
