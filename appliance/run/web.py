@@ -9,8 +9,10 @@ They write the stores, and so does root, whom no mode keeps out: so the database
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,13 +37,29 @@ def prepare(paths: Paths) -> None:
     if os.geteuid() != 0:
         return
     for database in (paths.document_db, paths.history_db, paths.access_db):
-        database.touch()
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(database, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660))
     os.chown(paths.store, 0, WEB_GID)
     os.chown(paths.console, WEB_UID, WEB_GID)
-    for file in (*paths.store.iterdir(), *paths.console.iterdir()):
-        if file.is_file() and not file.is_symlink():
-            os.chown(file, WEB_UID, WEB_GID)
-            file.chmod(0o660 if file.parent == paths.store else 0o600)
+    for place, mode in ((paths.store, 0o660), (paths.console, 0o600)):
+        for file in place.iterdir():
+            _give(file, mode)
+
+
+def _give(file: Path, mode: int) -> None:
+    """Make a file the web processes' own; a plain one only. They can write that directory: what stands there under a file's name
+    may be a link to something of root's."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+            os.fchown(descriptor, WEB_UID, WEB_GID)
+            os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
 
 
 def confined(paths: Paths, argv: Sequence[str]) -> list[str]:

@@ -1,0 +1,56 @@
+"""How web processes are confined: what they see, what is theirs."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from appliance.paths import CHECKOUT, Paths
+from appliance.run import web
+
+
+def made(tmp_path: Path) -> Paths:
+    paths = Paths(tmp_path / "state", tmp_path / "cache")
+    web.prepare(paths)
+    return paths
+
+
+def bound(argv: list[str]) -> dict[str, str]:
+    """Place → how it is shown."""
+    return {argv[at + 2]: word for at, word in enumerate(argv) if word in ("--bind", "--ro-bind", "--ro-bind-try")}
+
+
+def test_they_write_their_own_places_and_see_no_key(tmp_path: Path) -> None:
+    paths = made(tmp_path)
+    argv = web.confined(paths, ["program", "option"])
+    shown = bound(argv)
+    writable = {place for place, how in shown.items() if how == "--bind"}
+    assert writable == {str(paths.store), str(paths.console)}
+    assert shown[str(CHECKOUT)] == "--ro-bind-try"
+    assert argv[argv.index(str(paths.state)) - 1] in ("--dir", "--tmpfs"), "the rest of the state isn't there"
+    assert str(paths.secret_key.parent) not in shown
+    assert argv[-3:] == ["--", "program", "option"]
+    assert ("setpriv" in argv) is (os.geteuid() == 0)
+
+
+def test_a_link_among_their_files_gives_nothing_away(tmp_path: Path) -> None:
+    paths = made(tmp_path)
+    theirs, other, hard = paths.console / "tokens.json", tmp_path / "other", tmp_path / "hard"
+    for file in (theirs, other, hard):
+        file.write_text("x")
+        file.chmod(0o640)
+    (paths.console / "link").symlink_to(other)
+    (paths.store / "hard").hardlink_to(hard)
+    os.mkfifo(paths.console / "fifo")
+    web.prepare(paths)
+    for file in (other, hard):
+        assert (file.stat().st_uid, stat.S_IMODE(file.stat().st_mode)) == (os.geteuid(), 0o640)
+    if os.geteuid() == 0:
+        assert (theirs.stat().st_uid, stat.S_IMODE(theirs.stat().st_mode)) == (web.WEB_UID, 0o600)
+        assert paths.document_db.stat().st_uid == web.WEB_UID
+    assert stat.S_IMODE(paths.console.stat().st_mode) == 0o700
+
+
+def test_who_listens(tmp_path: Path) -> None:
+    assert not web.listens("127.0.0.1", 1)
