@@ -14,6 +14,8 @@ from typing import Final
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that ask a program to stop: Ctrl-C, ``centralino stop``, the terminal that is closed."""
 _POLL_S: Final = 0.02
+_FAMILY_S: Final = 1.0
+"""How long what has left a group may take to end by itself once its parent has."""
 
 
 class Interrupted(BaseException):
@@ -114,16 +116,29 @@ def command_of(pid: int) -> list[str]:
 
 
 def end(pid: int, patience_s: float, *, group: bool = False) -> None:
-    """SIGTERM, and SIGKILL when it still lives after ``patience_s`` seconds. ``group``: its whole process group.
+    """SIGTERM, and SIGKILL when it still lives after ``patience_s`` seconds.
 
+    :param group: its whole process group; and what it started that has left the group (a sandbox's inside, which dies by its
+        parent's death, a moment later) is waited for, and killed.
     :raises PermissionError: it is another user's.
     """
     when = started(pid)
+    family = [(each, started(each)) for each in descendants(pid)] if group else []
     for number in (signal.SIGTERM, signal.SIGKILL):
         if not alive(pid, when):
-            return
+            break
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if group else os.kill)(pid, number)
-        deadline = time.monotonic() + patience_s
-        while alive(pid, when) and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
+        _gone(pid, when, patience_s)
+    for each, began in family:
+        if not _gone(each, began, _FAMILY_S):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+            _gone(each, began, patience_s)
+
+
+def _gone(pid: int, when: str, patience_s: float) -> bool:
+    deadline = time.monotonic() + patience_s
+    while alive(pid, when) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    return not alive(pid, when)

@@ -13,12 +13,14 @@ import pytest
 from appliance.engine.processes import (
     ENDING,
     Interrupted,
+    alive,
     command_of,
     end,
     held_together,
     interruptible,
     note,
     noted,
+    started,
 )
 from tests.hil.agents.process import eventually
 
@@ -84,3 +86,25 @@ def test_who_does_not_end_politely_is_ended() -> None:
     assert process.wait(10) == -signal.SIGKILL
     process.stdout.close()
     end(process.pid, 0.2)  # gone: fine
+
+
+def test_what_has_left_the_group_ends_with_it() -> None:
+    """As a sandbox's inside has, in a session of its own; here one that its parent's death doesn't end."""
+    inner = "import time; time.sleep(60)"
+    outer = (
+        "import subprocess, sys, time;"
+        f"print(subprocess.Popen([sys.executable, '-c', {inner!r}], start_new_session=True).pid, flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", outer], start_new_session=True, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        when = started(child)
+        assert alive(child, when)
+        end(process.pid, 5, group=True)
+        assert not alive(child, when)
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
