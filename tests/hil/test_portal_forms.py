@@ -406,6 +406,7 @@ def test_language_and_theme_are_switched_and_remembered(browser: Browser, portal
         expect(page.get_by_role("heading", level=1)).to_have_text("Interni")
         expect(page).to_have_url(re.compile("q=20&sort=-number"))
         page.get_by_role("button", name="Scuro").click()
+        expect(page.locator("html")).to_have_attribute("data-theme", "dark")  # the page has come back
         page.goto("/objects/did")
         assert page.locator("html").get_attribute("data-theme") == "dark"
         assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(16, 20, 26)"
