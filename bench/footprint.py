@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.engine.launch import Engine
+from appliance.engine.processes import descendants
 from appliance.paths import Paths
 from bench import Result, Say
 from bench.call_setup import PAIRS, Bed, start_minimal
@@ -94,10 +95,16 @@ def whole_appliance(host: Host, state: Path) -> dict[str, float]:
     try:
         eventually(all_up(status), "the appliance is up", 120, 0.2)
         found = json.loads(status.read_text())
-        pids = {each["name"]: each["pid"] for each in found["services"]} | {"supervisor": found["supervisor"]}
-        return {name: round(rss_mb(pid), 1) for name, pid in sorted(pids.items())}
+        families = {each["name"]: family_mb(each["pid"]) for each in found["services"]}
+        families["supervisor"] = rss_mb(found["supervisor"])  # all of them are its family
+        return {name: round(megabytes, 1) for name, megabytes in sorted(families.items())}
     finally:
         command.stop(60)
+
+
+def family_mb(pid: int) -> float:
+    """MB of a process and what it started: a confined one is the sandbox, its inside, and the server's workers."""
+    return sum(rss_mb(each) for each in (pid, *descendants(pid)))
 
 
 def all_up(status: Path) -> Callable[[], bool]:
@@ -108,6 +115,6 @@ def all_up(status: Path) -> Callable[[], bool]:
             services = {each["name"]: each["pid"] for each in json.loads(status.read_text())["services"]}
         except (OSError, ValueError):
             return False
-        return services.get("history") is not None
+        return services.get("console") is not None
 
     return look

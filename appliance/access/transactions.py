@@ -100,7 +100,7 @@ class Transactions:
         waiting = self._applier(None).state().get("confirm")
         if waiting is not None and self._store.revision(waiting["revision"]).author != self._subject.id:
             self._require("revisions")
-        return self._applier(None).confirm()
+        return self._applier(None).confirm(None if waiting is None else waiting["revision"])
 
     def rollback(self, number: int, how: Commit, progress: Callable[[str], None] | None = None) -> dict[str, Any]:
         """Commit the content of an old revision as a new one. Only for who may edit revisions."""
