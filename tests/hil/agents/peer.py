@@ -72,6 +72,7 @@ class SipPeer:
         self.raw: list[bytes] = []  # the same and what can't be parsed, as bytes
         self._handlers: dict[str, Callable[[Request], Response | None]] = {}
         self._news = threading.Condition()
+        self._sending = threading.Lock()  # the reader answers requests while the test sends: TLS takes one writer at a time
         self._local_port, self._trust = local_port, trust
         self._stopping = False
         self._source: tuple[str, int] | None = None  # where the message at hand came from
@@ -153,9 +154,10 @@ class SipPeer:
         if self.transport == "udp":
             self._socket.sendto(data, to or (self.remote, self.remote_port))
         else:
-            self._socket.setblocking(True)
-            self._socket.sendall(data)
-            self._socket.setblocking(False)
+            with self._sending:
+                self._socket.setblocking(True)
+                self._socket.sendall(data)
+                self._socket.setblocking(False)
 
     def send(self, message: Sip) -> None:
         self.send_raw(wire(message))
