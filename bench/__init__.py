@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-BENCHMARKS: Final = ("call_setup", "commit", "footprint")
+BENCHMARKS: Final = ("call_setup", "commit", "footprint", "history")
 
 Say = Callable[[str], None]
 

@@ -12,20 +12,22 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from appliance.history.assemble import Assembler
 from appliance.history.line import Event, LineError, parse, salvage
 from appliance.history.model import Call
 from appliance.history.openstate import OpenCall, dump, load
-from appliance.history.rows import call_row, leg_rows, party_rows
 from appliance.history.spool import LIVE, Chunk, Found, Known, Spool
+from appliance.history.write import Labels, write_calls
 from appliance.store import history as table
 from appliance.store.database import Database
 
 _log = logging.getLogger("centralino.history")
 CONTENT_MAX: Final = 2000
 """Bytes of a damaged line that are kept."""
+DELETED_AT_ONCE: Final = 500
+"""Keys in one statement."""
 
 
 @dataclass(slots=True)
@@ -116,6 +118,7 @@ class Ingest:
         self._state = state
         self._last_call = state.last_call if state else 0
         self._last_event = state.last_event if state else 0
+        self._labels = Labels(state.last_label if state else 0)
         self._assembler = Assembler(state.run if state else "", list(_readable(rows)))
         self._done = {row.number for row in files if row.done is not None}
         self._known = {
@@ -183,19 +186,12 @@ class Ingest:
     def _write(self, connection: Connection, batch: _Batch) -> None:
         assembler = self._assembler
         if batch.calls:
-            numbered = list(enumerate(batch.calls, self._last_call + 1))
-            connection.execute(insert(table.call), [call_row(number, call) for number, call in numbered])
-            legs = [row for number, call in numbered for row in leg_rows(number, call)]
-            parties = [row for number, call in numbered for row in party_rows(number, call)]
-            if legs:
-                connection.execute(insert(table.leg), legs)
-            if parties:
-                connection.execute(insert(table.call_party), parties)
+            write_calls(connection, batch.calls, self._last_call + 1, self._labels)
             self._last_call += len(batch.calls)
-        stale = [{"key": key} for key in assembler.gone | assembler.changed]
-        if stale:
-            bound = table.open_call.c.linked_id == bindparam("key")
-            connection.execute(delete(table.open_call).where(bound), stale)
+        stale = sorted(assembler.gone | assembler.changed)
+        for start in range(0, len(stale), DELETED_AT_ONCE):
+            these = table.open_call.c.linked_id.in_(stale[start : start + DELETED_AT_ONCE])
+            connection.execute(delete(table.open_call).where(these))
         fresh = [{"linked_id": key, "state": dump(assembler.calls[key])} for key in assembler.changed]
         if fresh:
             connection.execute(insert(table.open_call), fresh)
@@ -206,6 +202,7 @@ class Ingest:
         if batch.gaps:
             connection.execute(insert(table.gap), batch.gaps)
         values = {"run": assembler.run, "last_call": self._last_call, "last_event": self._last_event}
+        values["last_label"] = self._labels.last
         if connection.execute(update(table.reader).values(**values)).rowcount == 0:
             connection.execute(insert(table.reader).values(id=1, **values))
 

@@ -1,7 +1,7 @@
 """The hangup handler that reports how a leg went, as a line of the dialplan, and the reader of its report (pure).
 
 Every PJSIP endpoint has ``set_var=CHANNEL(hangup_handler_push)=leg-ended,s,1``, so the handler runs on legs of callers
-and of called devices alike. It sends one user event, ``<answer>|<RTCP>|<codec>|<kind>``:
+and of called devices alike. It sends one user event, ``<answer>|<RTCP>|<codec>|<kind>|<place>|<from>``:
 
 answer
     what the leg's peer answered last, as ``SIP 486 Busy Here``; on the caller's own leg its state instead.
@@ -11,6 +11,9 @@ codec
     format in which the engine received the audio, ``alaw``.
 kind
     the channel variable ``CALL_KIND``, which the emergency context sets to ``emergency``.
+place, from
+    the variables ``PLACE`` and ``FROM`` of :mod:`appliance.pbx.carried`, whole (they cost no function call): the site of
+    the leg as it is at the time of the call.
 
 Each function's name is picked *before* it is called: asking a leg without media for its RTCP counts, or a caller's leg
 for the answer to a call it didn't get, would put a warning into the engine's log for every call.
@@ -18,12 +21,14 @@ for the answer to a call it didn't get, would put a warning into the engine's lo
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from appliance.core.asterisk import Section, dialplan
 from appliance.history.line import LEG_EVENT, RUN_EVENT
 
+_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 ROUND_TRIP_MAX_MS: Final = 10_000
 """Longer ones aren't real: the engine shows a clock difference of below zero as 65,536 seconds (seen)."""
 CONTEXT: Final = "leg-ended"
@@ -53,7 +58,7 @@ _RTCP: Final = f"${{${{IF({_KNOWN}?RTPAUDIOQOS:CHANNEL(${{IF({_MEDIA}?rtcp,all:s
 def leg_ended() -> tuple[str, ...]:
     """Steps of extension ``s`` in context :data:`CONTEXT`."""
     return (
-        f"CELGenUserEvent({LEG_EVENT},{_ANSWER}|{_RTCP}|${{CHANNEL(audioreadformat)}}|${{CALL_KIND}})",
+        f"CELGenUserEvent({LEG_EVENT},{_ANSWER}|{_RTCP}|${{CHANNEL(audioreadformat)}}|${{CALL_KIND}}|${{PLACE}}|${{FROM}})",
         # One step, not two: they count for every call.
         f"ExecIf($[${{LEN(${{REDIRECTING(to-num)}}${{ATTENDEDTRANSFER}})}}]?Goto({REDIRECTED_CONTEXT},s,1):Return())",
     )
@@ -89,20 +94,33 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class LegReport:
-    """What the hangup handler said. ``sip`` is 0 when the leg wasn't called by us or nothing was answered."""
+    """What the hangup handler said. ``sip`` is 0 when the leg wasn't called by us or nothing was answered.
+
+    ``site``: what the leg carries as its site; ``owner``: the device that this was said of, empty once a call was sent on;
+    ``place``: where the leg stands while it carries what belongs to somebody else.
+    """
 
     sip: int = 0
     quality: Quality | None = None
     codec: str = ""
     kind: str = ""
+    site: str = ""
+    owner: str = ""
+    place: str = ""
 
 
 def read_report(text: str) -> LegReport:
     """The report in a LEG event; what can't be read is left out rather than guessed."""
-    answer, rtcp, codec, kind = [*text.split("|"), "", "", "", ""][:4]
+    answer, rtcp, codec, kind, place, device, _number, _extension, site = [*text.split("|"), *[""] * 9][:9]
     words = answer.split(" ")
     sip = int(words[1]) if len(words) > 1 and words[0] == "SIP" and words[1].isdecimal() and len(words[1]) == 3 else 0
-    return LegReport(sip, _quality(rtcp), codec if codec.isascii() and len(codec) < 20 else "", kind[:20])
+    codec = codec if codec.isascii() and len(codec) < 20 else ""
+    return LegReport(sip, _quality(rtcp), codec, kind[:20], _id(site), _id(device), _id(place))
+
+
+def _id(text: str) -> str:
+    """An object's id, or nothing."""
+    return text if _ID.fullmatch(text) else ""
 
 
 def _quality(text: str) -> Quality | None:

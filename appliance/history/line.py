@@ -31,7 +31,7 @@ LEG_EVENT: Final = "LEG"
 RUN_EVENT: Final = "RUN"
 """User event at every start of the engine."""
 
-_FIELD: Final = rb'"((?:[^"\x00]|"")*)"'
+_FIELD: Final = rb'"([^"\x00]*(?:""[^"\x00]*)*)"'
 _RECORD: Final = re.compile(_FIELD + (rb"," + _FIELD) * (len(FIELDS) - 1))
 _TYPE: Final = re.compile(r"[\w-]{1,40}", re.ASCII)  # a torn record and the next one may look like one with an odd type
 _TIME: Final = re.compile(r"(\d{1,12})(?:\.(\d{1,6}))?")

@@ -56,6 +56,8 @@ class Leg:
     :param cause: Q.850 cause of its end, 0 when unknown.
     :param sip: last SIP status that it answered, 0 when unknown.
     :param redirected_by: number that forwarded the call here.
+    :param site: id of the site where the device stood at the time of the call (a trunk's own for a call that came in by
+        it); empty when unknown.
     """
 
     caller: bool
@@ -72,6 +74,7 @@ class Leg:
     codec: str = ""
     redirected_by: str = ""
     quality: Quality | None = None
+    site: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,8 @@ class Call:
     legs: tuple[Leg, ...]
     transfers: tuple[Transfer, ...] = ()
     forwards: tuple[str, ...] = ()
+    from_site: str = ""
+    reached_site: str = ""
 
     @property
     def talk_ms(self) -> int:
@@ -134,6 +139,24 @@ class Call:
         if self.rang is None:
             return 0
         return max(0, (self.answered if self.answered is not None else self.ended) - self.rang)
+
+    @property
+    def loss_percent(self) -> float | None:
+        """Highest share of packets lost on any leg in either direction, 0–100; None: not measured."""
+        shares = []
+        for quality in (leg.quality for leg in self.legs if leg.quality is not None):
+            expected = quality.received + quality.lost_received
+            shares.append(100 * quality.lost_received / expected if expected > 0 else 0.0)
+            if quality.lost_sent is not None:
+                shares.append(min(100.0, 100 * quality.lost_sent / quality.sent) if quality.sent > 0 else 0.0)
+        return max(shares, default=None)
+
+    @property
+    def jitter_ms(self) -> float | None:
+        """Highest jitter of any leg in either direction, milliseconds (RFC 3550); None: not measured."""
+        measured = [leg.quality for leg in self.legs if leg.quality is not None]
+        values = [value for quality in measured for value in (quality.jitter_received_ms, quality.jitter_sent_ms)]
+        return max((value for value in values if value is not None), default=None)
 
     def parties(self) -> frozenset[str]:
         """Every number that this call can be found by."""

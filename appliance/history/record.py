@@ -53,7 +53,17 @@ def record(call: OpenCall, run: str, *, engine_failure: bool = False) -> Call:
         legs=tuple(_leg(channel, reports[channel.id], outcome, engine_failure) for channel in legs),
         transfers=tuple(_resolved(call, transfer) for transfer in call.transfers),
         forwards=tuple(call.forwards),
+        from_site=_site(first, reports[first.id]),
+        reached_site=_site(reached, reports[reached.id]) if reached else "",
     )
+
+
+def _site(channel: Channel, report: LegReport) -> str:
+    """Where a leg stands. A trunk that we called has none: what it carries is its caller's."""
+    if channel.device and report.owner == channel.device:
+        return report.site
+    # Once the call was sent on, a caller carries who sent it on; a called leg inherits both, and knows nothing of itself.
+    return (report.place or ("" if channel.device else report.site)) if channel.caller else ""
 
 
 def _ms(micros: int) -> int | None:
@@ -125,6 +135,7 @@ def _leg(channel: Channel, report: LegReport, outcome: Outcome, engine_failure: 
         codec=report.codec,
         redirected_by=channel.redirected_by,
         quality=report.quality,
+        site=_site(channel, report),
     )
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row, select
 
 from appliance.history.legs import Quality
 from appliance.history.model import Call, Direction, Leg, LegResult, Outcome, Transfer
+from appliance.store import history as table
 from appliance.store.history import PARTY_MAX
 
 _PLAIN = ("direction", "outcome", "failovers", "started", "rang", "answered", "ended", "ring_ms", "talk_ms", "cause", "incomplete")  # fmt: skip
 _TEXT = {
     "linked_id": 80, "run": 80, "from_device": 80, "from_extension": PARTY_MAX, "from_trunk": 80, "from_number": PARTY_MAX,
     "from_name": 200, "dialled": PARTY_MAX, "reached_device": 80, "reached_extension": PARTY_MAX, "reached_trunk": 80,
-    "reached_number": PARTY_MAX, "trunk": 80,
+    "reached_number": PARTY_MAX, "trunk": 80, "from_site": 80, "reached_site": 80,
 }  # fmt: skip
-_LEG_TEXT = {"device": 80, "trunk": 80, "extension": PARTY_MAX, "number": PARTY_MAX, "codec": 20, "redirected_by": PARTY_MAX}  # fmt: skip
+_LEG_TEXT = {"device": 80, "trunk": 80, "extension": PARTY_MAX, "number": PARTY_MAX, "codec": 20, "redirected_by": PARTY_MAX, "site": 80}  # fmt: skip
 _LEG_PLAIN = ("caller", "started", "answered", "ended", "cause", "sip")
 _QUALITY = tuple(Quality.__dataclass_fields__)
 
@@ -45,12 +47,6 @@ def leg_rows(number: int, call: Call) -> list[dict[str, Any]]:
     return rows
 
 
-def party_rows(number: int, call: Call) -> list[dict[str, Any]]:
-    """Rows of table ``call_party``."""
-    parties = {party[:PARTY_MAX] for party in call.parties()}
-    return [{"number": party, "started": call.started, "call": number} for party in sorted(parties)]
-
-
 def read_leg(row: Row[Any]) -> Leg:
     """A leg from its row."""
     quality = Quality(*(getattr(row, name) for name in _QUALITY)) if row.received is not None else None
@@ -69,6 +65,7 @@ def read_leg(row: Row[Any]) -> Leg:
         codec=row.codec,
         redirected_by=row.redirected_by,
         quality=quality,
+        site=row.site,
     )
 
 
@@ -83,6 +80,18 @@ def read_call(row: Row[Any], legs: tuple[Leg, ...]) -> Call:
         forwards=tuple(json.loads(row.forwards)),
         **values,
     )
+
+
+def load_calls(connection: Connection, ids: Sequence[int]) -> dict[int, Call]:
+    """Calls with their legs, by id."""
+    if not ids:
+        return {}
+    query = select(table.leg).where(table.leg.c.call.in_(ids)).order_by(table.leg.c.call, table.leg.c.position)
+    legs: dict[int, list[Leg]] = {}
+    for row in connection.execute(query):
+        legs.setdefault(row.call, []).append(read_leg(row))
+    rows = connection.execute(select(table.call).where(table.call.c.id.in_(ids)))
+    return {row.id: read_call(row, tuple(legs.get(row.id, ()))) for row in rows}
 
 
 def _json(value: Any) -> str:

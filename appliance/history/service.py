@@ -1,4 +1,4 @@
-"""Questions to the history: calls by time, number, direction and outcome; one call with its legs; alarms and gaps.
+"""Questions to the history: calls by anything, how many, statistics, one call with its legs; alarms and gaps.
 
 Pages follow a key (start and id), so the millionth page costs what the first one does.
 """
@@ -7,37 +7,39 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, Select, and_, literal, select, tuple_
+from sqlalchemy import Connection, func, select
 
 from appliance.core.errors import Fault, InvalidError, NotFoundError
-from appliance.history.model import Call, Direction, Leg, Outcome
-from appliance.history.rows import read_call, read_leg
+from appliance.history.filter import EVERY_CALL, CallFilter, Range, Visible, millis
+from appliance.history.model import Call
+from appliance.history.rows import load_calls
+from appliance.history.search import Search
 from appliance.history.spool import LIVE
+from appliance.history.statistics import Statistics, Wanted, statistics
 from appliance.store import history as table
 from appliance.store.database import Database
 
 PAGE_MAX: Final = 1000
+COUNTED_MAX: Final = 1000
+"""Calls that are counted; how many there are beyond is estimated."""
 
-
-@dataclass(frozen=True, slots=True)
-class CallFilter:
-    """Which calls. Nothing given: all.
-
-    :param since: calls that started then or later; with a time zone.
-    :param until: calls that started before.
-    :param number: an extension or number that took part in any role, exactly as recorded (outside numbers as ``+39…``).
-    """
-
-    since: datetime.datetime | None = None
-    until: datetime.datetime | None = None
-    number: str = ""
-    direction: Direction | None = None
-    outcome: Outcome | None = None
+__all__ = [
+    "Alarm",
+    "CallFilter",
+    "Gap",
+    "History",
+    "Page",
+    "Range",
+    "Statistics",
+    "StoredCall",
+    "Total",
+    "Visible",
+    "Wanted",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,21 @@ class StoredCall:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Calls, newest first. ``next`` goes into :meth:`History.calls` for the following page; None: there is none."""
+    """Calls, newest first. ``next`` goes into :meth:`History.calls` for the following page; None: there is none.
+
+    A page may hold fewer calls than asked for, even none, and have a ``next``: so far nothing more was found.
+    """
 
     calls: tuple[StoredCall, ...]
     next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many calls. ``exact``: they were counted; otherwise it is an estimate to two digits."""
+
+    calls: int
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,31 +96,55 @@ class History:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def calls(self, filter: CallFilter = CallFilter(), *, limit: int = 50, after: str | None = None) -> Page:
+    def calls(
+        self,
+        filter: CallFilter = EVERY_CALL,
+        *,
+        limit: int = 50,
+        after: str | None = None,
+        visible_to: Visible | None = None,
+    ) -> Page:
         """One page of calls, newest first, with their legs.
 
         :param limit: 1–1,000.
         :param after: ``next`` of the page before.
-        :raises InvalidError: a limit, time or page key that can't be.
+        :param visible_to: what the one who asks may see; None: everything.
+        :raises InvalidError: a filter, limit or page key that can't be.
         """
         if not 1 <= limit <= PAGE_MAX:
             raise _invalid("limit", f"{limit} is not a page size", f"1 to {PAGE_MAX}")
-        query = _query(filter, _key(after)).limit(limit + 1)
+        filter.check()
+        key = _key(after)
         with self.database.read() as connection:
-            rows: Sequence[Any] = connection.execute(query).all()
-            legs = self._legs(connection, [row.id for row in rows[:limit]])
-        calls = tuple(StoredCall(row.id, read_call(row, tuple(legs.get(row.id, ())))) for row in rows[:limit])
-        more = len(rows) > limit
-        return Page(calls, f"{calls[-1].call.started}.{calls[-1].id}" if more else None)
+            found = Search(connection, filter, visible_to).find(key, limit)
+            loaded = load_calls(connection, [id for _, id in found.keys])
+        calls = tuple(StoredCall(id, loaded[id]) for _, id in found.keys)
+        return Page(calls, f"{found.next[0]}.{found.next[1]}" if found.next else None)
 
-    def call(self, id: int) -> StoredCall:
-        """One call. NotFoundError when there is none of that id."""
+    def total(self, filter: CallFilter = EVERY_CALL, *, visible_to: Visible | None = None) -> Total:
+        """How many calls: counted up to :data:`COUNTED_MAX`, beyond that estimated from how close together they are."""
+        filter.check()
         with self.database.read() as connection:
-            row = connection.execute(select(table.call).where(table.call.c.id == id)).one_or_none()
-            if row is None:
-                raise NotFoundError(f"no call {id} in the history", "centralino calls lists them with their ids")
-            legs = self._legs(connection, [id])
-        return StoredCall(id, read_call(row, tuple(legs.get(id, ()))))
+            found = Search(connection, filter, visible_to).find(None, COUNTED_MAX)
+            if found.next is None:
+                return Total(len(found.keys), True)
+            since, until = _ends(connection, filter)
+        # As many again in the rest of the time as in the part that was looked at.
+        estimate = round(len(found.keys) * max(1.0, (until - since) / max(1, until - found.next[0])))
+        digits = 10 ** max(0, len(str(estimate)) - 2)
+        return Total(round(estimate / digits) * digits, False)
+
+    def statistics(self, wanted: Wanted, *, visible_to: Visible | None = None) -> Statistics:
+        """Volumes, answer rates, durations and waiting times. :raises InvalidError: what can't be."""
+        with self.database.read() as connection:
+            return statistics(connection, wanted, visible_to)
+
+    def call(self, id: int, *, visible_to: Visible | None = None) -> StoredCall:
+        """One call. NotFoundError when there is none of that id, or none that may be seen."""
+        found = self.calls(CallFilter(id=id), limit=1, visible_to=visible_to).calls if 0 < id < 2**53 else ()
+        if not found:
+            raise NotFoundError(f"no call {id} in the history", "centralino calls lists them with their ids")
+        return found[0]
 
     def alarms(self, *, cleared: bool = False) -> list[Alarm]:
         """Alarms that last, oldest first; with ``cleared`` also those that are over."""
@@ -133,45 +170,26 @@ class History:
 
     def gaps(self, since: datetime.datetime | None = None, until: datetime.datetime | None = None) -> list[Gap]:
         """Times in which calls may be missing, oldest first, as far as they touch the given time."""
+        CallFilter(since=since, until=until).check()
         query = select(table.gap).order_by(table.gap.c.since, table.gap.c.id)
         if since is not None:
-            query = query.where(table.gap.c.until >= _millis("since", since))
+            query = query.where(table.gap.c.until >= millis(since))
         if until is not None:
-            query = query.where(table.gap.c.since < _millis("until", until))
+            query = query.where(table.gap.c.since < millis(until))
         with self.database.read() as connection:
             rows = connection.execute(query).all()
         return [Gap(row.since, row.until, row.reason, row.detail) for row in rows]
 
-    @staticmethod
-    def _legs(connection: Any, ids: list[int]) -> dict[int, list[Leg]]:
-        found: dict[int, list[Leg]] = {}
-        if ids:
-            query = select(table.leg).where(table.leg.c.call.in_(ids)).order_by(table.leg.c.call, table.leg.c.position)
-            for row in connection.execute(query):
-                found.setdefault(row.call, []).append(read_leg(row))
-        return found
 
-
-def _query(filter: CallFilter, key: tuple[int, int] | None) -> Select[Any]:
-    # With a number the search walks the table of parties, whose primary key is (number, started, call).
-    call, party = table.call, table.call_party
-    started, id = (party.c.started, party.c.call) if filter.number else (call.c.started, call.c.id)
-    query = select(call)
-    conditions: list[ColumnElement[bool]] = []
-    if filter.number:
-        query = query.join_from(party, call, party.c.call == call.c.id)
-        conditions.append(party.c.number == filter.number)
-    if filter.since is not None:
-        conditions.append(started >= _millis("since", filter.since))
-    if filter.until is not None:
-        conditions.append(started < _millis("until", filter.until))
-    if filter.direction is not None:
-        conditions.append(call.c.direction == filter.direction.value)
-    if filter.outcome is not None:
-        conditions.append(call.c.outcome == filter.outcome.value)
-    if key is not None:
-        conditions.append(tuple_(started, id) < tuple_(literal(key[0]), literal(key[1])))
-    return query.where(and_(True, *conditions)).order_by(started.desc(), id.desc())
+def _ends(connection: Connection, filter: CallFilter) -> tuple[int, int]:
+    """The time in question: as asked, else from the oldest call to the newest."""
+    started = table.call.c.started
+    oldest, newest = connection.execute(
+        select(select(func.min(started)).scalar_subquery(), select(func.max(started)).scalar_subquery())
+    ).one()
+    since = millis(filter.since) if filter.since is not None else 0
+    until = millis(filter.until) if filter.until is not None else newest or 0
+    return max(since, oldest or 0), min(until, newest or 0)
 
 
 def _key(text: str | None) -> tuple[int, int] | None:
@@ -181,12 +199,6 @@ def _key(text: str | None) -> tuple[int, int] | None:
     if not (started.isdecimal() and id.isdecimal()):
         raise _invalid("after", f"{text!r} is no page key", "take it from the page before")
     return int(started), int(id)
-
-
-def _millis(name: str, time: datetime.datetime) -> int:
-    if time.tzinfo is None:
-        raise _invalid(name, "the time has no time zone", "2026-11-23T08:00:00+01:00")
-    return int(time.timestamp() * 1000)
 
 
 def _invalid(name: str, message: str, hint: str) -> InvalidError:

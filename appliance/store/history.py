@@ -21,6 +21,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -38,11 +39,17 @@ metadata: Final = MetaData(
 )
 
 VERSION_TABLE: Final = "history_schema"
-TABLES_VERSION: Final = "h0001"
+TABLES_VERSION: Final = "h0002"
 """Newest migration of the tables."""
 
 PARTY_MAX: Final = 64
 """Characters of a number or extension that are kept and searched."""
+
+
+def _bytewise(width: int) -> String:
+    """A text that is sorted by its bytes on both databases: a search by beginnings walks it from one to the next."""
+    return String(width).with_variant(String(width, collation="C"), "postgresql")
+
 
 call: Final = Table(
     "call",
@@ -74,6 +81,8 @@ call: Final = Table(
     Column("incomplete", Boolean, nullable=False),
     Column("transfers", Text, nullable=False),
     Column("forwards", Text, nullable=False),
+    Column("from_site", String(80), nullable=False, server_default=""),
+    Column("reached_site", String(80), nullable=False, server_default=""),
     Index(None, "started", "id"),
     Index("ix_call_direction", "direction", "started", "id"),
     Index("ix_call_outcome", "outcome", "started", "id"),
@@ -104,17 +113,59 @@ leg: Final = Table(
     Column("jitter_received_ms", Float, nullable=True),
     Column("jitter_sent_ms", Float, nullable=True),
     Column("round_trip_ms", Float, nullable=True),
+    Column("site", String(80), nullable=False, server_default=""),
 )
 
-call_party: Final = Table(
-    "call_party",
+label: Final = Table(
+    "label",
     metadata,
-    Column("number", String(PARTY_MAX), primary_key=True),
-    Column("started", BigInteger, primary_key=True, autoincrement=False),
-    Column("call", BigInteger, ForeignKey("call.id"), primary_key=True, autoincrement=False),
-    Index(None, "call"),
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("value", _bytewise(200), nullable=False),
+    Column("folded", Text, nullable=False),
+    Index("ix_label_value", "kind", "value", unique=True),
 )
-"""Every number that a call can be found by; its primary key is the index that the search walks."""
+"""What calls can be found by, each once: numbers, extensions, devices, trunks, sites, names (``appliance/history/labels.py``)."""
+
+label_part: Final = Table(
+    "label_part",
+    metadata,
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    Column("part", _bytewise(12), primary_key=True),
+    Column("label", Integer, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+"""Every part of a number or name, so that looking for a part is looking for a beginning."""
+
+call_label: Final = Table(
+    "call_label",
+    metadata,
+    Column("label", Integer, primary_key=True, autoincrement=False),
+    Column("started", BigInteger, primary_key=True, autoincrement=False),
+    Column("call", BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+"""The calls of each label; its primary key is the index that a search walks. No foreign keys: one writer writes it in
+the transaction of the call, and checking 70 million rows costs more than it tells."""
+
+call_hour: Final = Table(
+    "call_hour",
+    metadata,
+    Column("label", Integer, primary_key=True, autoincrement=False),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("direction", String(12), primary_key=True),
+    Column("calls", Integer, nullable=False),
+    Column("answered", Integer, nullable=False),
+    Column("busy", Integer, nullable=False),
+    Column("no_answer", Integer, nullable=False),
+    Column("cancelled", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("talk_ms", BigInteger, nullable=False),
+    Column("wait_ms", BigInteger, nullable=False),
+    Column("lost_wait_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Statistics, added up as calls are written: per hour (since the epoch, UTC), label and direction. Label 0: all calls."""
 
 spool_file: Final = Table(
     "spool_file",
@@ -142,6 +193,7 @@ reader: Final = Table(
     Column("run", String(80), nullable=False),
     Column("last_call", BigInteger, nullable=False),
     Column("last_event", BigInteger, nullable=False),
+    Column("last_label", Integer, nullable=False, server_default="0"),
 )
 
 fault: Final = Table(

@@ -51,7 +51,19 @@ def postgres() -> Iterator[Postgres]:
         data = top / "data"
         _as(user, [binaries / "initdb", "-D", data, "-U", "centralino", "-A", "trust", "-E", "UTF8", "--no-sync"])
         options = f"-c listen_addresses= -c unix_socket_directories={top} -c max_connections=50"
-        start = [binaries / "pg_ctl", "-D", data, "-w", "-t", "60", "-l", top / "log", "-o", options, "start"]
+        start: list[str | Path] = [
+            binaries / "pg_ctl",
+            "-D",
+            data,
+            "-w",
+            "-t",
+            "60",
+            "-l",
+            top / "log",
+            "-o",
+            options,
+            "start",
+        ]
         _as(user, start)
         try:
             yield Postgres(binaries, top, "centralino")

@@ -47,6 +47,16 @@ def demo(extensions: int = 45) -> Rows:
     return made
 
 
+def at_a_branch(rows: Rows, number: str) -> Rows:
+    """The office with one extension at another site."""
+    made: Rows = []
+    for kind, row in rows:
+        made.append((kind, row | ({"site": "branch"} if row.get("number") == number else {})))
+        if kind == "site":
+            made.append((kind, row | {"id": "branch", "name": "Branch"}))
+    return made
+
+
 @pytest.fixture
 def net() -> Iterator[Network]:
     require_root()
@@ -286,7 +296,7 @@ def alarms(system: System) -> set[str]:
 
 def test_attended_transfer_and_a_caller_who_gives_up(net: Network, tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
-        system = stack.enter_context(System(net.host("pbx", number=10), tmp_path, demo(3)))
+        system = stack.enter_context(System(net.host("pbx", number=10), tmp_path, at_a_branch(demo(3), "202")))
         system.start_history()
         host = net.host("phones")
         phones = {}
@@ -316,6 +326,15 @@ def test_attended_transfer_and_a_caller_who_gives_up(net: Network, tmp_path: Pat
     assert sorted(leg.extension for leg in talked.legs) == ["201", "202", "202", "203"]
     qualities = [leg.quality for leg in talked.legs if leg.quality is not None]
     assert len(qualities) == 4
+    assert sorted((leg.extension, leg.site) for leg in talked.legs) == [
+        ("201", "hq"),
+        ("202", "branch"),
+        ("202", "branch"),
+        ("203", "hq"),
+    ]
+    assert (talked.from_site, talked.reached_site) == ("hq", "branch")
+    assert (cancelled.from_site, cancelled.reached_site) == ("hq", "")
+    assert {leg.site for leg in cancelled.legs} == {"hq"}
     assert sum(quality.received > 20 for quality in qualities) == 2  # the consultation was short
     assert cancelled.outcome is Outcome.CANCELLED
     assert cancelled.from_extension == "203"
@@ -393,6 +412,11 @@ def test_calls_over_trunks(net: Network, tmp_path: Path) -> None:
             inbound, outbound, emergency = all_calls(History(database))
         finally:
             database.close()
+    assert [(call.from_site, call.reached_site) for call in (inbound, outbound, emergency)] == [
+        ("", "hq"),
+        ("hq", ""),
+        ("hq", ""),
+    ]
     assert (inbound.direction, inbound.from_trunk, inbound.from_number) == (Direction.INBOUND, "b", "+390200000777")
     assert (inbound.dialled, inbound.reached_extension, inbound.outcome) == (MAIN, "201", Outcome.ANSWERED)
     assert (outbound.direction, outbound.trunk, outbound.failovers) == (Direction.OUTBOUND, "b", 1)

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.history.assemble import Assembler
+from appliance.history.labels import labels_of
 from appliance.history.line import EVENTS, Event
 from appliance.history.model import Call, Direction, LegResult, Outcome, Transfer
 from appliance.history.openstate import dump, load
-from appliance.history.rows import call_row, leg_rows, party_rows
+from appliance.history.rows import call_row, leg_rows
 from tests.unit.history.events import RTCP, Channel, Engine, answered_call, callee, caller, unanswered_call
 
 
@@ -454,7 +455,7 @@ def test_no_order_of_events_is_too_odd(events: list[Event]) -> None:
     for event in events:
         for call in assembler.feed(event):
             leg_rows(1, call)
-            party_rows(1, call)
+            labels_of(call)
             assert len(call_row(1, call)["linked_id"]) <= 80
         stored = [load(key, dump(call)) for key, call in assembler.calls.items()]
         assert stored == list(assembler.calls.values())

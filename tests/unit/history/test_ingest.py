@@ -53,7 +53,15 @@ def contents(database: Database) -> dict[str, list[Any]]:
     with database.read() as connection:
         return {
             t.name: [tuple(row) for row in connection.execute(select(t).order_by(*t.primary_key.columns))]
-            for t in (table.call, table.leg, table.call_party, table.open_call)
+            for t in (
+                table.call,
+                table.leg,
+                table.label,
+                table.label_part,
+                table.call_label,
+                table.call_hour,
+                table.open_call,
+            )
         }
 
 

@@ -11,6 +11,8 @@ from tests.unit.test_pure_core import impurities
 HISTORY = Path(__file__).parents[3] / "appliance" / "history"
 
 
-@pytest.mark.parametrize("name", ["line", "legs", "model", "openstate", "assemble", "record"])
+@pytest.mark.parametrize(
+    "name", ["line", "legs", "model", "openstate", "assemble", "record", "labels", "hours", "filter", "periods"]
+)
 def test_pure_code_does_no_io(name: str) -> None:
     assert impurities((HISTORY / f"{name}.py").read_text()) == []
