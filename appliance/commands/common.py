@@ -21,6 +21,7 @@ from appliance.i18n import _, translated
 from appliance.paths import Paths
 
 if TYPE_CHECKING:
+    from appliance.history.service import History
     from appliance.store import Store
 
 Json = Annotated[bool, typer.Option("--json", help=_("For programs"))]
@@ -41,6 +42,19 @@ def store() -> Iterator[Store]:
 
     with Store.default(Paths.default()) as opened:
         yield opened
+
+
+@contextmanager
+def history() -> Iterator[History]:
+    """The history of this installation."""
+    from appliance.history.service import History
+    from appliance.store.history import open_history
+
+    database = open_history(paths=Paths.default())
+    try:
+        yield History(database)
+    finally:
+        database.close()
 
 
 def print_json(value: Any) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from appliance.commands.calls import begin, clock, e164, share
+from appliance.commands.calls import share
+from appliance.commands.calls_filter import begin, e164
+from appliance.commands.calls_text import clock
 from appliance.commands.common import one_line, plain
 from appliance.commands.configuration import allowed, moment, seconds
 from appliance.commands.fields import fields, summary
