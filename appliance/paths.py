@@ -157,6 +157,36 @@ class Paths:
         return self.run / "applier.sock"
 
     @property
+    def web(self) -> Path:
+        """Sockets at which the gate finds console and hub, and they each other."""
+        return self.state / "web"
+
+    @property
+    def console_socket(self) -> Path:
+        """Where the console takes requests."""
+        return self.web / "console.sock"
+
+    @property
+    def hub_socket(self) -> Path:
+        """Where the hub takes browsers' WebSockets, and what the console wants of it."""
+        return self.web / "hub.sock"
+
+    @property
+    def hub(self) -> Path:
+        """The hub's own directory: what it remembers, its password at the manager interface."""
+        return self.state / "hub"
+
+    @property
+    def hub_ami_secret(self) -> Path:
+        """The hub's password at the manager interface (:func:`appliance.engine.plan.hub_secret`): the other is root's alone."""
+        return self.hub / "ami.secret"
+
+    @property
+    def gate(self) -> Path:
+        """The gate's own directory: its configuration, the portal's certificate and key."""
+        return self.state / "gate"
+
+    @property
     def engine(self) -> EnginePaths:
         return EnginePaths(self.state / "engine")
 

@@ -16,11 +16,14 @@ from appliance.access.audit import Audit, Event
 from appliance.access.clock import Clock, Moment, system_clock
 from appliance.access.links import Links
 from appliance.access.passkeys import Passkey
-from appliance.access.sessions import Sessions
+from appliance.access.people import known_people
+from appliance.access.sessions import Session, Sessions
 from appliance.access.signing import SigningKeys
 from appliance.access.tokens import Tokens
 from appliance.access.totp import Keyrings
+from appliance.core.document import Document
 from appliance.core.errors import CorruptError, NotFoundError
+from appliance.organisation.model import Person
 from appliance.paths import Paths
 from appliance.store import access as table
 from appliance.store.database import Database
@@ -84,6 +87,18 @@ class Access:
         """What a person can sign in with."""
         with self.database.read() as connection:
             return held(connection, person)
+
+    def session_of(self, document: Document, token: str, address: str = "") -> tuple[Session, Person] | None:
+        """Whose request it is, by its cookie: the session, whatever its stage, and the person as the document has it now.
+        When the person was removed from the document, so is the session."""
+        session = self.sessions.find(token, address)
+        if session is None:
+            return None
+        person = document.find(Person, session.person)
+        if person is None:
+            self.sessions.end_unknown(known_people(document))
+            return None
+        return session, person
 
     def reset(self, person: str, *, author: str = "", address: str = "") -> int:
         """Forget a person's password, factors and links, and end the sessions: only a new link lets them in again. API keys

@@ -228,6 +228,8 @@ class GuardedDocument:
         base = self.current()
         before = base.objects.get(kind, {}).get(id)
         if new:
+            if not self.may_add(kind):  # before anything is said about the object
+                raise _forbidden(f"you may not add a {kind}")
             self._unused(kind, id, before)
         elif before is None or not self._rights(base).fields(before):
             raise _missing(kind, id)
@@ -249,14 +251,18 @@ class GuardedDocument:
 
     def remove(self, kind: str, id: str, *, expected: str | None = None) -> None:
         """Take an object out, among the pending changes. Raises as `put` does."""
+        _check_etag(self.check_removal(kind, id), expected)
+        self._store.stage(self.subject.id, remove=[(kind, id)])
+
+    def check_removal(self, kind: str, id: str) -> Object:
+        """The object, if the subject may take it out. Raises NotFoundError, and RefusedError (``forbidden``)."""
         self._known(kind)
         base = self.current()
         before = base.objects.get(kind, {}).get(id)
         if before is None or not self._rights(base).fields(before):
             raise _missing(kind, id)
-        _check_etag(before, expected)
         self._check(base, base.with_changes(remove=[(kind, id)]), Change(kind, id, before, None))
-        self._store.stage(self.subject.id, remove=[(kind, id)])
+        return before
 
     def pending(self) -> tuple[Change, ...]:
         """The subject's pending changes."""

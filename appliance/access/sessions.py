@@ -30,6 +30,9 @@ from appliance.store.access import AGENT_MAX
 from appliance.store.access import session as table
 from appliance.store.database import Database
 
+COOKIE: Final = "__Host-session"
+"""Its cookie, for every web process. The prefix has browsers take it only from HTTPS, for this host alone and the whole of it
+(RFC 6265bis section 4.1.3.2)."""
 IDLE: Final = 12 * HOUR
 LONGEST: Final = 7 * DAY
 SEEN_EVERY: Final = MINUTE

@@ -21,7 +21,7 @@ from appliance.access.access import Access, held, password_of, set_password
 from appliance.access.audit import Event
 from appliance.access.clock import Moment
 from appliance.access.passkeys import Ceremony, RelyingParty
-from appliance.access.people import Documents, find_person, folded, known_people
+from appliance.access.people import Documents, find_person, folded
 from appliance.access.sessions import Session, Stage
 from appliance.core.errors import InvalidError, NotFoundError, RefusedError
 from appliance.organisation.model import Person
@@ -158,17 +158,8 @@ class SignIn:
         )
 
     def session_of(self, token: str, address: str = "") -> tuple[Session, Person] | None:
-        """Whose request it is, by its cookie: the session, whatever its stage, and the person as the document has it now.
-        When the person was removed from the document, so is the session."""
-        session = self._access.sessions.find(token, address)
-        if session is None:
-            return None
-        document = self._people()
-        person = document.find(Person, session.person)
-        if person is None:
-            self._access.sessions.end_unknown(known_people(document))
-            return None
-        return session, person
+        """See :meth:`Access.session_of`."""
+        return self._access.session_of(self._people(), token, address)
 
     # -- in a session -------------------------------------------------------------------------------------------------
 

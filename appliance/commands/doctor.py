@@ -1,5 +1,5 @@
 """``centralino doctor``: looks at host, processes, engine, DNS independence, clock, disk, keys, ports, history and
-sign-in, and says how to mend each."""
+sign-in and hub, and says how to mend each."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ def examine(paths: Paths, document: Document | None) -> Iterator[Finding]:
         "ports": lambda: ports(paths, document),
         "history": lambda: history(paths),
         "sign-in": lambda: sign_in(paths, document),
+        "hub": lambda: hub(paths),
     }
     for name, check in checks.items():
         try:
@@ -368,3 +369,18 @@ def sign_in(paths: Paths, document: Document | None) -> Iterator[Finding]:
                       "centralino access forget")  # fmt: skip
     if chain.broken is None and not gone:
         yield Finding("sign-in", Grade.OK, _("the audit is whole, and only the appliance can read credentials"))
+
+
+def hub(paths: Paths) -> Iterator[Finding]:
+    """Whether browsers are shown what happens, if a hub was started here at all."""
+    from appliance.hub.client import HubClient
+    from appliance.run.status import services
+
+    if "hub" not in {item["name"] for item in services(paths)}:
+        return
+    told = HubClient(paths.hub_socket).health()
+    if told["state"] == "live":
+        yield Finding("hub", Grade.OK, _("{count} browsers see live what happens").format(count=told["sockets"]))
+    else:
+        yield Finding("hub", Grade.WARNING, _("what browsers see may be out of date: {reason}").format(reason=told["reason"]),
+                      _("is the engine running? centralino status"))  # fmt: skip

@@ -203,6 +203,7 @@ def check_text(check: str) -> str:
         "ports": _("ports"),
         "history": _("history"),
         "sign-in": _("sign-in"),
+        "hub": _("live hub"),
     }.get(check, check)
 
 

@@ -1,28 +1,30 @@
-"""The console's process: ``python -m appliance.console``, Flask under gunicorn with threads, HTTPS only.
+"""The console's process: ``python -m appliance.console``, Flask under gunicorn with threads, on a Unix socket behind the gate
+(:mod:`appliance.run.gate`), which ends TLS and tells the browser's address.
 
-``CENTRALINO_PORTAL_ADDRESS`` (127.0.0.1) and ``CENTRALINO_PORTAL_PORT`` (8443) say where it listens; the certificate lies in
-``STATE/console/portal.crt`` and ``.key`` and is read at start. One process: what its threads share (rate limits, what was read
-of the document) is shared by all requests.
+One process: what its threads share (rate limits, what was read of the document) is shared by all requests.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import ssl
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from appliance.console.app import create_app
-from appliance.console.portal_address import portal_address, portal_port
 from appliance.console.services import Services
+from appliance.engine.unix import listening
 from appliance.paths import Paths
 
 THREADS: Final = 16
 """Requests at once; a commit takes one for as long as the applier works on it."""
+SOCKET_MODE: Final = 0o600
+BACKLOG: Final = 256
 KEEP_ALIVE_S: Final = 15
 STOP_S: Final = 5
 
@@ -42,28 +44,16 @@ class Console(BaseApplication):  # type: ignore[misc]
         return self._make()
 
 
-def tls(_config: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    """TLS 1.2 with forward secrecy, or 1.3."""
-    context = default()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-    return context
-
-
-def settings(paths: Paths) -> dict[str, Any]:
+def settings(listener: socket.socket) -> dict[str, Any]:
     """gunicorn's."""
-    host = portal_address()
     return {
-        "bind": [f"[{host}]:{portal_port()}" if ":" in host else f"{host}:{portal_port()}"],
+        "bind": [f"fd://{listener.fileno()}"],
         "workers": 1,
         "worker_class": "gthread",
         "threads": THREADS,
         "keepalive": KEEP_ALIVE_S,
         "timeout": 60,
         "graceful_timeout": STOP_S,
-        "certfile": str(paths.console / "portal.crt"),
-        "keyfile": str(paths.console / "portal.key"),
-        "ssl_context": tls,
         "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
         "limit_request_line": 8190,
         "limit_request_fields": 60,
@@ -79,12 +69,17 @@ def settings(paths: Paths) -> dict[str, Any]:
 def main() -> None:
     """Serve until SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     paths = Paths.default()
 
     def make() -> Flask:
-        return create_app(Services.open(paths))
+        app = create_app(Services.open(paths))
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
+        return app
 
-    Console(make, settings(paths)).run()
+    with listening(paths.console_socket, SOCKET_MODE) as listener:
+        listener.listen(BACKLOG)
+        Console(make, settings(listener)).run()
 
 
 if __name__ == "__main__":

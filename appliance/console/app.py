@@ -19,6 +19,7 @@ from appliance.console.portal.account import account
 from appliance.console.portal.browser import services, session
 from appliance.console.portal.changes import changes
 from appliance.console.portal.entry import entry
+from appliance.console.portal.live import live
 from appliance.console.portal.pages import portal
 from appliance.console.problems import MEDIA_TYPE, problem, status_of
 from appliance.console.services import Services
@@ -91,7 +92,7 @@ def create_app(of: Services, limits: Buckets | None = None) -> Flask:
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_unknown)
     app.register_blueprint(api, url_prefix="/api/v1")
-    for pages in (portal(document), changes(), entry(), account()):
+    for pages in (portal(document), live(), changes(), entry(), account()):
         app.register_blueprint(pages)
     app.context_processor(_everywhere)
     app.get("/")(_start)
@@ -100,6 +101,8 @@ def create_app(of: Services, limits: Buckets | None = None) -> Flask:
 
 def _start() -> ResponseBase:
     """Where people begin."""
+    if g.identity is not None and g.identity.subject.may("calls"):
+        return redirect(url_for("live.dashboard"), 303)
     return redirect(url_for("portal.listed", kind=next(iter(document().kinds()), "extension")), 303)
 
 

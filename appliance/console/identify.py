@@ -8,11 +8,10 @@ from flask import Request
 
 from appliance.access import Access, SignIn, Stage
 from appliance.access.permissions import Subject, narrowed, subject_of
+from appliance.access.sessions import COOKIE
 from appliance.core.errors import RefusedError
 from appliance.store import Store
 
-COOKIE = "__Host-session"
-"""The prefix has browsers take it only from HTTPS, for this host alone and the whole of it (RFC 6265bis section 4.1.3.2)."""
 AUDIENCE = "api"
 """What tokens for the API are made out to."""
 

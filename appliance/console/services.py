@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from appliance.access import Access, SignIn
+from appliance.access.calls import GuardedCalls
 from appliance.access.guarded import GuardedDocument
 from appliance.access.permissions import Subject
 from appliance.access.transactions import Transactions
 from appliance.applier.client import ApplierClient
 from appliance.console.identify import Identifier, Identity
+from appliance.hub.client import HubClient
 from appliance.organisation.model import Person
 from appliance.paths import Paths
 from appliance.store import Store
@@ -60,6 +62,10 @@ class Services:
     def transactions(self, subject: Subject) -> Transactions:
         """Somebody's way to change it."""
         return Transactions(self.store, self.document(subject), self.applier)
+
+    def calls(self, subject: Subject) -> GuardedCalls:
+        """Calls that are up, as somebody may see and handle them."""
+        return GuardedCalls(lambda: HubClient(self.paths.hub_socket), subject, self.store.document())
 
     def applier(self, progress: Callable[[str], None] | None = None) -> ApplierClient:
         """A client of the applier."""

@@ -6,6 +6,8 @@ and their tables.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +20,8 @@ CONFIG_DIR: Final = "/etc/asterisk/current"
 TLS_DIR: Final = "/etc/asterisk-tls"
 CEL_FILE: Final = "/var/spool/asterisk-cel/events.csv"
 AMI_USER: Final = "centralino"
+AMI_HUB_USER: Final = "hub"
+"""The live hub's: it looks on and handles calls; it can't read or write configuration, or run commands."""
 
 CEL_FIELDS: Final = line.FIELDS
 CEL_EVENTS: Final = line.EVENTS
@@ -141,13 +145,20 @@ def logger_conf(_: EngineParams) -> ConfFile:
 
 
 def manager_conf(params: EngineParams) -> ConfFile:
-    """The manager interface: loopback only, one user, whose secret is the installation's own."""
+    """The manager interface: loopback only, two users, whose secrets are the installation's own."""
+    loopback = (("deny", "0.0.0.0/0.0.0.0"), ("permit", "127.0.0.1/255.255.255.255"))
     user = (
         ("secret", params.ami_secret),
-        ("deny", "0.0.0.0/0.0.0.0"),
-        ("permit", "127.0.0.1/255.255.255.255"),
+        *loopback,
         ("read", "system,call,dialplan,user,security,reporting,cdr,dtmf"),
         ("write", "system,call,command,reporting,config,user,originate"),
+        ("writetimeout", "1000"),
+    )
+    hub = (
+        ("secret", hub_secret(params.ami_secret)),
+        *loopback,
+        ("read", "system,call,user,reporting"),
+        ("write", "system,call,reporting,originate"),
         ("writetimeout", "1000"),
     )
     general = (
@@ -162,7 +173,12 @@ def manager_conf(params: EngineParams) -> ConfFile:
         ("timestampevents", "yes"),
         ("disabledevents", "RTCPSent,RTCPReceived,ChallengeSent"),
     )
-    return ConfFile("manager.conf", (Section("general", general), Section(AMI_USER, user)))
+    return ConfFile("manager.conf", (Section("general", general), Section(AMI_USER, user), Section(AMI_HUB_USER, hub)))
+
+
+def hub_secret(ami_secret: str) -> str:
+    """The hub's password at the manager interface: made from the other one, which can't be had from it."""
+    return hmac.new(ami_secret.encode(), b"centralino hub v1", hashlib.sha256).hexdigest()
 
 
 def http_conf(params: EngineParams) -> ConfFile:

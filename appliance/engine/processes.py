@@ -120,10 +120,18 @@ def end(pid: int, patience_s: float, *, group: bool = False) -> None:
 
     :param group: its whole process group; and what it started that has left the group (a sandbox's inside, which dies by its
         parent's death, a moment later) is waited for, and killed.
+    A sandbox (bubblewrap) would die by the signal and have what it holds killed: so the program inside is told first, and the
+    sandbox ends with it.
+
     :raises PermissionError: it is another user's.
     """
     when = started(pid)
+    inside = _inside(pid, when)
     family = [(each, started(each)) for each in descendants(pid)] if group else []
+    if inside is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(inside, signal.SIGTERM)
+        _gone(pid, when, patience_s)
     for number in (signal.SIGTERM, signal.SIGKILL):
         if not alive(pid, when):
             break
@@ -135,6 +143,22 @@ def end(pid: int, patience_s: float, *, group: bool = False) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
             _gone(each, began, patience_s)
+
+
+def _inside(pid: int, when: str) -> int | None:
+    """The program in a sandbox; None: it is none, or stays empty. One that was just started hasn't got it yet: a signal now would end
+    the sandbox before its inside would notice."""
+    deadline = time.monotonic() + _FAMILY_S
+    while _is_sandbox(pid) and alive(pid, when) and time.monotonic() < deadline:
+        for each in descendants(pid):
+            if command_of(each) and not _is_sandbox(each):
+                return each
+        time.sleep(_POLL_S)
+    return None
+
+
+def _is_sandbox(pid: int) -> bool:
+    return Path((command_of(pid) or [""])[0]).name == "bwrap"
 
 
 def _gone(pid: int, when: str, patience_s: float) -> bool:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from appliance.core.errors import RefusedError
+
 _PEER: Final = struct.Struct("3i")
 
 
@@ -33,6 +35,27 @@ def bind(listener: socket.socket, path: Path) -> None:
     """Give a Unix socket its name. Raises OSError."""
     with short_path(path) as short:
         listener.bind(short)
+
+
+@contextmanager
+def listening(path: Path, mode: int) -> Iterator[socket.socket]:
+    """A socket that listens there with this mode; what a process that was killed has left is replaced.
+
+    :raises RefusedError: ``already_running``: somebody listens there.
+    """
+    if listening_process(path) is not None:
+        raise RefusedError("it runs already", f"it listens at {path}", error_id="already_running")
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        before = os.umask(0o777 & ~mode)
+        try:
+            bind(listener, path)
+        finally:
+            os.umask(before)
+        try:
+            yield listener
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def listening_process(path: Path) -> int | None:

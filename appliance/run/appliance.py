@@ -36,7 +36,7 @@ from appliance.engine.root import EngineRoot, ensure_root
 from appliance.i18n import _
 from appliance.organisation.model import Person, Secret
 from appliance.paths import EnginePaths, Paths
-from appliance.run import web
+from appliance.run import gate, web
 from appliance.run.address import LOOPBACK, checked, propose_move
 from appliance.run.card import show_card
 from appliance.run.certificate import ensure_certificate
@@ -113,10 +113,14 @@ def _start(
         supervisor.start(EngineService("engine", launcher))
         steps.step(_("Call history"))
         supervisor.start(_program(paths, "history"))
-        steps.step(_("Portal"))
-        ensure_certificate(paths.console, "portal", ("localhost", LOOPBACK, address or LOOPBACK))
+        ensure_certificate(paths.gate, "portal", ("localhost", LOOPBACK, address or LOOPBACK))
+        gate.prepare(paths)
         web.prepare(paths)  # also what the steps before have made
+        steps.step(_("Live hub"))
+        supervisor.start(_hub(paths))
+        steps.step(_("Portal"))
         supervisor.start(_console(paths))
+        supervisor.start(_gate(paths))
     return document, clear
 
 
@@ -133,10 +137,35 @@ def _first_link(paths: Paths, document: Document) -> str:
 def _console(paths: Paths) -> Program:
     return Program(
         "console",
-        web.confined(paths, [sys.executable, "-m", "appliance.console"]),
+        web.confined(
+            paths,
+            [sys.executable, "-m", "appliance.console"],
+            writable=(paths.store, paths.console, paths.web),
+            readable=(paths.run,),
+        ),
         log=paths.state / "log" / "console.log",
         pid_file=paths.run / "console.pid",
-        ready=lambda: web.listens(portal_address(), portal_port()),
+        ready=lambda: web.listens(paths.console_socket),
+    )
+
+
+def _hub(paths: Paths) -> Program:
+    """Not waited for: without it, all but the browsers' live view works."""
+    return Program(
+        "hub",
+        web.confined(paths, [sys.executable, "-m", "appliance.hub"], writable=(paths.store, paths.hub, paths.web)),
+        log=paths.state / "log" / "hub.log",
+        pid_file=paths.run / "hub.pid",
+    )
+
+
+def _gate(paths: Paths) -> Program:
+    return Program(
+        "gate",
+        web.confined(paths, gate.command(paths), readable=(paths.gate, paths.web)),
+        log=paths.state / "log" / "gate.log",
+        pid_file=paths.run / "gate.pid",
+        ready=lambda: web.listens_at(portal_address(), portal_port()),
     )
 
 
@@ -265,7 +294,13 @@ def end_leftovers(paths: Paths) -> list[str]:
     if not (paths.state / "run").is_dir():
         return ended
     with _only_one(paths):
-        for program in (_console(paths), _program(paths, "history"), _program(paths, "applier")):
+        for program in (
+            _gate(paths),
+            _console(paths),
+            _hub(paths),
+            _program(paths, "history"),
+            _program(paths, "applier"),
+        ):
             if program.leftover() is not None:
                 program.stop()
                 ended.append(program.name)

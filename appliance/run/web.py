@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from appliance.engine.plan import hub_secret
+from appliance.engine.unix import connect
 from appliance.paths import CHECKOUT, Paths
 
 WEB_UID: Final = 45061
@@ -26,22 +28,37 @@ WEB_GID: Final = 45061
 SYSTEM: Final = ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 
 
+def make_places(paths: Paths) -> None:
+    """The web processes' directories, and the hub's password at the manager interface once there is an engine. Safe to repeat."""
+    for place, mode in (
+        (paths.store, 0o2770), (paths.console, 0o700), (paths.hub, 0o700), (paths.web, 0o700), (paths.gate, 0o750),
+        (paths.run, 0o755),
+    ):  # fmt: skip
+        place.mkdir(parents=True, exist_ok=True)
+        place.chmod(mode)
+    if paths.engine.ami_secret.exists():
+        _write_new(paths.hub_ami_secret, hub_secret(paths.engine.ami_secret.read_text()))
+
+
 def prepare(paths: Paths) -> None:
     """Directories and databases that the web processes share with root, or have for themselves. Safe to repeat.
 
     Empty files are databases to SQLite; its side files get the owner and the mode of the database, whoever makes them.
     """
-    for place, mode in ((paths.store, 0o2770), (paths.console, 0o700), (paths.run, 0o755)):
-        place.mkdir(parents=True, exist_ok=True)
-        place.chmod(mode)
+    make_places(paths)
     if os.geteuid() != 0:
         return
     for database in (paths.document_db, paths.history_db, paths.access_db):
         with contextlib.suppress(FileExistsError):
             os.close(os.open(database, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660))
     os.chown(paths.store, 0, WEB_GID)
-    os.chown(paths.console, WEB_UID, WEB_GID)
-    for place, mode in ((paths.store, 0o660), (paths.console, 0o600)):
+    for own in (paths.console, paths.hub, paths.web):
+        os.chown(own, WEB_UID, WEB_GID)
+    os.chown(paths.gate, 0, WEB_GID)  # the gate reads; nobody of the web writes there
+    for file in paths.gate.iterdir():
+        os.chown(file, 0, WEB_GID)
+        file.chmod(0o640)
+    for place, mode in ((paths.store, 0o660), (paths.console, 0o600), (paths.hub, 0o600)):
         for file in place.iterdir():
             _give(file, mode)
 
@@ -62,8 +79,24 @@ def _give(file: Path, mode: int) -> None:
         os.close(descriptor)
 
 
-def confined(paths: Paths, argv: Sequence[str]) -> list[str]:
-    """The command line that runs ``argv`` confined. It ends when whoever started it does."""
+def _write_new(file: Path, text: str) -> None:
+    """Write a file in a directory of the web processes', following nothing that they may have put there."""
+    fresh = file.with_name(f"{file.name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        fresh.unlink()
+    with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "w") as stream:
+        stream.write(text)
+    fresh.replace(file)
+
+
+def confined(
+    paths: Paths, argv: Sequence[str], *, writable: Sequence[Path] = (), readable: Sequence[Path] = ()
+) -> list[str]:
+    """The command line that runs ``argv`` confined. It ends when whoever started it does.
+
+    :param writable: what it sees of the state directory and may write.
+    :param readable: what it sees besides.
+    """
     made = [
         "bwrap",
         "--unshare-pid",
@@ -74,16 +107,17 @@ def confined(paths: Paths, argv: Sequence[str]) -> list[str]:
         "--new-session",
     ]
     made += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108
-    for place in dict.fromkeys((sys.base_prefix, sys.prefix, str(CHECKOUT), str(paths.state))):
-        for parent in reversed(Path(place).parents[:-1]):  # bubblewrap would make them for root alone
+    for name in dict.fromkeys((sys.base_prefix, sys.prefix, str(CHECKOUT), str(paths.state))):
+        for parent in reversed(Path(name).parents[:-1]):  # bubblewrap would make them for root alone
             if str(parent) not in (*SYSTEM, "/tmp"):  # noqa: S108
                 made += ["--perms", "0755", "--dir", str(parent)]
-    for place in dict.fromkeys((*SYSTEM, sys.base_prefix, sys.prefix, str(CHECKOUT))):
-        made += ["--ro-bind-try", place, place]
+    for name in dict.fromkeys((*SYSTEM, sys.base_prefix, sys.prefix, str(CHECKOUT))):
+        made += ["--ro-bind-try", name, name]
     made += ["--perms", "0755", "--tmpfs", str(paths.state)]
-    for writable in (paths.store, paths.console):
-        made += ["--bind", str(writable), str(writable)]
-    made += ["--ro-bind", str(paths.run), str(paths.run)]
+    for place in writable:
+        made += ["--bind", str(place), str(place)]
+    for place in readable:
+        made += ["--ro-bind", str(place), str(place)]
     made += ["--setenv", "CENTRALINO_STATE", str(paths.state), "--setenv", "PYTHONDONTWRITEBYTECODE", "1"]
     made += ["--setenv", "HOME", "/tmp", "--chdir", str(CHECKOUT), "--cap-drop", "ALL"]  # noqa: S108
     if os.geteuid() == 0:
@@ -98,8 +132,19 @@ def group_environment() -> dict[str, str]:
     return {"CENTRALINO_GROUP": str(WEB_GID)} if os.geteuid() == 0 else {}
 
 
-def listens(host: str, port: int) -> bool:
-    """Whether somebody accepts connections there."""
+def listens(path: Path) -> bool:
+    """Whether somebody accepts connections at a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as trial:
+        trial.settimeout(1.0)
+        try:
+            connect(trial, path)
+        except OSError:
+            return False
+    return True
+
+
+def listens_at(host: str, port: int) -> bool:
+    """Whether somebody accepts TCP connections there."""
     try:
         with socket.create_connection((host, port), timeout=1.0):
             return True

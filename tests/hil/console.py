@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyotp
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from appliance.access import Access
+from appliance.run import gate, web
 from appliance.run.certificate import ensure_certificate
-from tests.hil.agents.process import eventually
+from tests.hil.agents.process import Child, eventually
+from tests.hil.live_hub import start_hub
 from tests.hil.system import System
 
 PASSWORD = "lampione torinese sotto la pioggia"
@@ -30,6 +31,13 @@ class Console:
     system: System
     url: str
     log: Path
+    processes: dict[str, Child] = field(default_factory=dict)
+
+    def start_hub(self) -> None:
+        """The hub, where the engine is; another one in the place of one that was killed."""
+        if "hub" in self.processes:
+            self.processes["hub"].stop()
+        self.processes["hub"] = start_hub(self.system)
 
     def link(self, person: str) -> str:
         """A one-time link, whole."""
@@ -46,29 +54,42 @@ class Console:
 
 
 @contextmanager
-def console(system: System) -> Iterator[Console]:
-    """The process, on this machine's loopback; its peers are sockets and databases of the product's state."""
+def console(system: System, *, hub: bool = False) -> Iterator[Console]:
+    """The process behind a gate, on this machine's loopback; its peers are sockets and databases of the product's state.
+
+    :param hub: the live hub as well, at :attr:`Console.hub`.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ensure_certificate(system.paths.console, "portal", ("localhost", "127.0.0.1"))
-    made = Console(system, f"https://localhost:{port}", system.paths.state / "console.log")
-    environment = {**system.environment, "CENTRALINO_PORTAL_PORT": str(port), "CENTRALINO_PORTAL_URL": made.url}
-    with made.log.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "appliance.console"], env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
+    paths = system.paths
+    made = Console(system, f"https://localhost:{port}", paths.state / "console.log")
+    environment = {**system.environment, "CENTRALINO_PORTAL_URL": made.url}
+    web.make_places(paths)
+    ensure_certificate(paths.gate, "portal", ("localhost", "127.0.0.1"))
+    gate.prepare(paths, "127.0.0.1", port)
+    with ExitStack() as stack:
+        started = {
+            "console": ([sys.executable, "-m", "appliance.console"], made.log),
+            "gate": (gate.command(paths), paths.state / "gate.log"),
+        }
+        made.processes = {
+            name: stack.enter_context(Child(argv, file, env=environment)) for name, (argv, file) in started.items()
+        }
+        if hub:
+            made.start_hub()
+        processes = made.processes.values()
 
         def up() -> bool:
-            assert process.poll() is None, made.log.read_text()
+            assert all(process.running for process in processes), [process.text() for process in processes]
             return made.ready()
 
         eventually(up, "the console answers", 30)
-        yield made
-    finally:
-        process.terminate()
-        process.wait(20)
+        try:
+            yield made
+        finally:
+            if hub:
+                made.processes["hub"].stop()
 
 
 @contextmanager

@@ -93,6 +93,7 @@ def portal_over(path: Path, objects: Iterable[Object], *, served: bool = True) -
             return None if subject is None else Identity(subject, by_cookie=True, csrf_token=TOKEN)
 
         paths = Paths(path, path)
+        paths.console.mkdir(exist_ok=True)
         access = stack.enter_context(Access.open(paths))
         keyring = Keyring.load_or_create(path / "secret.key")  # without an applier, secrets are sealed here
         signin = SignIn(access, store.document, lambda _: False)

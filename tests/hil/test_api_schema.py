@@ -22,6 +22,7 @@ from appliance.console.app import create_app
 from appliance.console.services import Services
 from appliance.store import Store
 from tests.hil.agents.network import Network
+from tests.hil.live_hub import live_hub
 from tests.hil.system import Rows, System, office
 from tests.unit.console.asking import Askers
 
@@ -66,7 +67,11 @@ def _marked(kind: str, data: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     made = {(kind, data["id"]): (kind, data) for kind, data in rows()}
-    with Network() as net, System(net.host("pbx", number=10), tmp_path_factory.mktemp("api"), made.values()) as system:
+    with (
+        Network() as net,
+        System(net.host("pbx", number=10), tmp_path_factory.mktemp("api"), made.values()) as system,
+        live_hub(system),
+    ):
         yield system
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from flask import Blueprint, request
 
-from appliance.console.api import changes, objects, openapi
+from appliance.console.api import calls, changes, client_source, objects, openapi
 from appliance.console.api.requests import subject
 
 __all__ = ["blueprint"]
 
 blueprint = Blueprint("api", __name__)
-for part in (objects, changes, openapi):
+for part in (objects, changes, calls, openapi, client_source):
     part.add_to(blueprint)
 
 
 @blueprint.before_request
 def _signed_in() -> None:
     """Before anything else is said about a request: who isn't known learns nothing from it."""
-    if request.endpoint != "api.describe":
+    if request.endpoint not in ("api.describe", "api.client"):
         subject()

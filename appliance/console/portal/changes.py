@@ -149,6 +149,8 @@ def restore(revision: int) -> Answer:
     try:
         done = transactions().rollback(revision, _how())
     except CentralinoError as error:
+        if error.error_id == "forbidden":
+            raise
         return _revision(revision, error=error, status=BAD)
     return redirect(url_for("changes.revision", revision=done["revision"], done=1), 303)
 

@@ -8,7 +8,7 @@ from flask import Blueprint, jsonify, redirect, render_template, request, url_fo
 from werkzeug.wrappers import Response
 
 from appliance.access import Stage
-from appliance.console.identify import COOKIE
+from appliance.access.sessions import COOKIE
 from appliance.console.portal.browser import address, agent, go_on, kept, must_have_session, services, session
 from appliance.console.portal.page_context import safe_next
 from appliance.core.errors import InvalidError, RefusedError

@@ -16,6 +16,7 @@ from appliance.access.guarded import GuardedDocument
 from appliance.commands.fields import summary
 from appliance.console.portal.cells import words
 from appliance.console.portal.forms import Filled, FormField, Widget
+from appliance.console.portal.menu import places
 from appliance.core.errors import Fault
 from appliance.i18n import LANGUAGES, _, language, translated
 from appliance.kinds import KINDS
@@ -163,6 +164,7 @@ def add_context(pages: Blueprint, document: Callable[[], GuardedDocument]) -> No
             "languages": [(code, LANGUAGE_NAMES[code]) for code in LANGUAGES],
             "theme": theme if theme in ("light", "dark") else "",
             "navigation": navigation,
+            "places": lambda: places(g.identity.subject) if g.identity is not None else [],
             "kind_label": labels.of_kind,
             "about": lambda kind: summary(KINDS[kind]),
             "edit_url": edit_url,

@@ -338,6 +338,7 @@ def _add_deletion(pages: Blueprint, document: Callable[[], GuardedDocument]) -> 
         guarded = document()
         _known(kind, guarded)
         entry = guarded.get(kind, id)
+        guarded.check_removal(kind, id)
         error = None
         if request.method == "POST":
             try:

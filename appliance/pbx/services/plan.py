@@ -74,12 +74,18 @@ def _services(site: str) -> tuple[Section, ...]:
     )
 
 
+def _told(family: str, value: str, extension: str = carried.EXTENSION) -> str:
+    """Tell the hub: the engine itself says nothing of its database. Whoever else writes there does the same by action."""
+    return f"UserEvent(Setting,Family: {family},Key: {extension},Value: {value})"
+
+
 def _set(family: str, value: str, *prompts: str) -> tuple[str, ...]:
     # From a trunk there is no extension whose value could be set.
     return (
         f'GotoIf($["{carried.EXTENSION}" = ""]?nobody)',
         "Answer()",
         f"Set(DB({family}/{carried.EXTENSION})={value})",
+        _told(family, value),
         f"Playback({'&'.join(prompts)})",
         "nobody: Hangup(16)",
     )
@@ -90,6 +96,7 @@ def _clear(family: str, *prompts: str) -> tuple[str, ...]:
         f'GotoIf($["{carried.EXTENSION}" = ""]?nobody)',
         "Answer()",
         f"Set(CLEARED=${{DB_DELETE({family}/{carried.EXTENSION})}})",
+        _told(family, ""),
         f"Playback({'&'.join(prompts)})",
         "nobody: Hangup(16)",
     )
@@ -101,6 +108,7 @@ _FORWARD: Final = (
     f'GotoIf($["{TO_ID}" = "" | "${{EXTEN}}" = "${{OWN_NUMBER}}"]?invalid)',
     f"GotoIf($[!${{DIALPLAN_EXISTS(sent-on-{TO_FORWARD},${{EXTEN}},1)}}]?invalid)",
     f"Set(DB(forward/{TO_ID})=${{EXTEN}})",
+    _told("forward", "${EXTEN}", TO_ID),
     "Playback(call-forwarding&activated)",
     "Hangup(16)",
     "invalid: Playback(pbx-invalid)",

@@ -72,7 +72,7 @@ class SipPeer:
         self.raw: list[bytes] = []  # the same and what can't be parsed, as bytes
         self._handlers: dict[str, Callable[[Request], Response | None]] = {}
         self._news = threading.Condition()
-        self._sending = threading.Lock()  # the reader answers requests while the test sends: TLS takes one writer at a time
+        self._sending = threading.Lock()  # the reader answers requests too, and TLS takes one writer at a time
         self._local_port, self._trust = local_port, trust
         self._stopping = False
         self._source: tuple[str, int] | None = None  # where the message at hand came from

@@ -108,3 +108,39 @@ def test_what_has_left_the_group_ends_with_it() -> None:
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
+
+
+def test_a_sandbox_s_program_is_told_first_and_ends_as_it_likes(tmp_path: Path) -> None:
+    """bubblewrap itself dies at once by the signal, and has its inside killed."""
+    mark = tmp_path / "mark"
+    program = (
+        "import signal, sys, time\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), open({str(mark)!r}, 'w').write('done'), sys.exit(0)))\n"
+        "print('ready', flush=True)\ntime.sleep(60)"
+    )
+    sandbox = [
+        "bwrap",
+        "--unshare-pid",
+        "--die-with-parent",
+        "--new-session",
+        "--dev-bind",
+        "/",
+        "/",
+        "--proc",
+        "/proc",
+        "--",
+    ]
+    process = subprocess.Popen(
+        [*sandbox, sys.executable, "-c", program], start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        end(process.pid, 5, group=True)
+        assert mark.read_text() == "done"
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()

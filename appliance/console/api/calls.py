@@ -1,0 +1,168 @@
+"""Live state, and call control: calls are placed, transferred, redirected, answered, held and ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import Field
+
+from appliance.access.calls import GuardedCalls
+from appliance.console.api.idempotency import Idempotency
+from appliance.console.api.requests import Body, body, services, subject
+from appliance.core.errors import NotFoundError
+
+LIVE: Final = ("extension", "trunk", "link", "alarm")
+Number = Annotated[str, Field(pattern=r"^\+?[0-9*#]{1,32}$", description="As it would be dialled at the phone")]
+Party = Annotated[str, Field(min_length=1, max_length=64, description="Id of a party of the call")]
+
+
+class PlaceBody(Body):
+    """A call to be placed: the device rings, and once it is lifted it calls the number."""
+
+    number: Number
+    device: Annotated[str, Field(max_length=64, description="Id; empty: your own first one")] = ""
+    variables: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,31}$")], Annotated[str, Field(max_length=128)]],
+        Field(max_length=16, description="Given to the call as channel variables API_<name>"),
+    ] = Field(default_factory=dict)
+
+
+class SendBody(Body):
+    """Where a call is to go, and which party sends it there."""
+
+    party: Party
+    number: Number
+
+
+class PartyBody(Body):
+    """A party of a call."""
+
+    party: Party
+
+
+BODIES: Final = (PlaceBody, SendBody, PartyBody)
+
+
+def add_to(blueprint: Blueprint) -> None:
+    """Add these resources."""
+    blueprint.get("/live/<type>")(live)
+    blueprint.get("/calls")(listed)
+    blueprint.post("/calls")(place)
+    blueprint.get("/calls/<call>")(shown)
+    blueprint.delete("/calls/<call>")(hang_up)
+    blueprint.delete("/calls/<call>/parties/<party>")(hang_up)
+    blueprint.post("/calls/<call>/transfer")(transfer)
+    blueprint.post("/calls/<call>/redirect")(redirect)
+    blueprint.post("/calls/<call>/answer")(answer)
+    blueprint.post("/calls/<call>/hold")(hold)
+
+
+def calls() -> GuardedCalls:
+    """As the asker may see and handle them."""
+    return services().calls(subject())
+
+
+def live(type: str) -> Response:
+    """Extensions, trunks, links between sites, or alarms, as they are now."""
+    if type not in LIVE:
+        raise NotFoundError(f"there is no live state of {type}", f"there is one of {', '.join(LIVE)}")
+    return jsonify(calls().live(type))
+
+
+def listed() -> Response:
+    """Calls that are up."""
+    return jsonify(calls().live("call"))
+
+
+def shown(call: str) -> Response:
+    """One call."""
+    return jsonify(calls().get(call))
+
+
+def place() -> Response:
+    """Place a call: answered once the device is being rung, with the call's id."""
+    wanted = body(PlaceBody)
+    found = _once(wanted, lambda: calls().place(wanted.device, wanted.number, wanted.variables))
+    response = jsonify({"id": found})
+    response.status_code = 202
+    response.headers["Location"] = f"/api/v1/calls/{found}"
+    return response
+
+
+def hang_up(call: str, party: str = "") -> Response:
+    """End a call, or a party's part in it."""
+    calls().hang_up(call, party)
+    return Response(status=204)
+
+
+def transfer(call: str) -> Response:
+    """Hand on whom a party talks to."""
+    wanted = body(SendBody)
+    return _done(wanted, lambda: calls().transfer(call, wanted.party, wanted.number))
+
+
+def redirect(call: str) -> Response:
+    """Send a call that rings at a party elsewhere."""
+    wanted = body(SendBody)
+    return _done(wanted, lambda: calls().redirect(call, wanted.party, wanted.number))
+
+
+def answer(call: str) -> Response:
+    """Have a phone answer."""
+    wanted = body(PartyBody)
+    return _done(wanted, lambda: calls().notify(call, wanted.party, "talk"))
+
+
+def hold(call: str) -> Response:
+    """Have a phone hold its call, or take it back."""
+    wanted = body(PartyBody)
+    return _done(wanted, lambda: calls().notify(call, wanted.party, "hold"))
+
+
+def _done(wanted: Body, do: Callable[[], None]) -> Response:
+    def doing() -> str:
+        do()
+        return ""
+
+    _once(wanted, doing)
+    return Response(status=204)
+
+
+def _once(wanted: Body, do: Callable[[], str]) -> str:
+    """Do it, unless it was done with this ``Idempotency-Key``."""
+    noted = Idempotency(services().paths.console / "idempotency.db")
+    asked = json.dumps([request.method, request.path, wanted.model_dump(mode="json")], sort_keys=True)
+    return noted.once(subject().id, request.headers.get("Idempotency-Key"), asked, do)
+
+
+SCHEMAS: Final[dict[str, dict[str, Any]]] = {
+    "Live": {
+        "type": "object",
+        "required": ["items", "state", "reason", "since"],
+        "description": "What the hub knows; see docs/hub.md for the fields of each type",
+        "properties": {
+            "items": {"type": "array", "items": {"type": "object", "required": ["id"]}},
+            "state": {"enum": ["live", "stale"], "description": "stale: the engine can't be reached, this may be out of date"},
+            "reason": {"type": "string"},
+            "since": {"type": "integer", "description": "Of the state, ms since 1970"},
+        },
+    },
+    "Call": {
+        "type": "object",
+        "required": ["id", "state", "direction", "dialled", "trunk", "started", "answered", "parties"],
+        "properties": {
+            "id": {"type": "string"},
+            "state": {"enum": ["ringing", "up", "held"]},
+            "direction": {"enum": ["internal", "inbound", "outbound", "emergency"]},
+            "dialled": {"type": "string"},
+            "trunk": {"type": "string"},
+            "started": {"type": "integer", "description": "ms since 1970"},
+            "answered": {"type": ["integer", "null"]},
+            "parties": {"type": "array", "items": {"type": "object", "required": ["id", "role", "state", "number", "name"]}},
+        },
+    },
+    "Placed": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string", "description": "Of the call"}}},
+}  # fmt: skip

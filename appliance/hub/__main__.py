@@ -1,0 +1,7 @@
+"""``python -m appliance.hub``."""
+
+import sys
+
+from appliance.hub.run import main
+
+sys.exit(main())
