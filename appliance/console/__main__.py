@@ -17,6 +17,7 @@ from gunicorn.app.base import BaseApplication
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from appliance.console.app import create_app
+from appliance.console.limits import Buckets
 from appliance.console.services import Services
 from appliance.engine.unix import listening
 from appliance.paths import Paths
@@ -66,14 +67,14 @@ def settings(listener: socket.socket) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Serve until SIGTERM."""
+def main(limits: Buckets | None = None) -> None:
+    """Serve until SIGTERM. ``limits``: how often one address may ask, if not as everywhere."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     paths = Paths.default()
 
     def make() -> Flask:
-        app = create_app(Services.open(paths))
+        app = create_app(Services.open(paths), limits)
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
         return app
 
