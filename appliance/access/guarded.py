@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -53,6 +53,37 @@ class Entry:
     pending: str
     etag: str
     password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An object before anybody has asked for the whole of it."""
+
+    item: Object
+    visible: frozenset[str]
+    before: Object | None
+    after: Object | None
+
+    def value(self, name: str) -> Any:
+        """A field as plain data; None also for one that isn't to be seen."""
+        if name not in self.visible:
+            return None
+        found = getattr(self.item, name)
+        if found is None or type(found) in (str, int, bool):
+            return HIDDEN if found and isinstance(self.item, Secret) and name == "value" else found
+        return shown(self.item)[name]
+
+    def matches(self, text: str, where: Mapping[str, str]) -> bool:
+        """Whether fields have these values, and some field holds the text."""
+        for name, wanted in where.items():
+            value = self.value(name)
+            if wanted not in map(_plain, value) if isinstance(value, list) else _plain(value) != wanted:
+                return False
+        wanted = text.casefold().strip()
+        if not wanted:
+            return True
+        fields = (value for name, value in shown(self.item).items() if name in self.visible)
+        return any(wanted in word.casefold() for value in fields for word in _words(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +164,11 @@ class GuardedDocument:
             raise InvalidError(
                 [Fault("limit", "is no page size", f"1 to {LISTED_MAX}, from an offset of 0 on", "limit")]
             )
-        found = [entry for entry in self._entries(kind) if _matches(entry, text, where or {})]
-        found.sort(key=lambda entry: (*_sort_key(entry.fields.get(sort)), entry.item.id), reverse=descending)
-        return Listing(tuple(found[offset : offset + limit]), len(found))
+        base, current = self.committed(), self.current()
+        found = [row for row in self._rows(kind, base, current) if row.matches(text, where or {})]
+        found.sort(key=lambda row: (*_sort_key(row.value(sort)), row.item.id), reverse=descending)
+        shown = (self._entry(base, current, row.before, row.after) for row in found[offset : offset + limit])
+        return Listing(tuple(entry for entry in shown if entry is not None), len(found))
 
     def get(self, kind: str, id: str) -> Entry:
         """One object.
@@ -171,11 +204,15 @@ class GuardedDocument:
             if any(target == id and kind in kinds for _path, target, kinds in references(item)) and rights.fields(item)
         ]
 
-    def _entries(self, kind: str) -> list[Entry]:
-        base, current = self.committed(), self.current()
+    def _rows(self, kind: str, base: Document, current: Document) -> Iterator[_Row]:
+        """What the subject may see of a kind. Of thousands of objects a page shows fifty: the others are only compared."""
         before, after = base.objects.get(kind, {}), current.objects.get(kind, {})
-        made = (self._entry(base, current, before.get(id), after.get(id)) for id in dict.fromkeys((*after, *before)))
-        return [entry for entry in made if entry is not None]
+        now, former = self._rights(current), self._rights(base)
+        for id in dict.fromkeys((*after, *before)):
+            new, old = after.get(id), before.get(id)
+            item = new or old
+            if item is not None and (visible := (now if new is not None else former).fields(item)):
+                yield _Row(item, visible, old, new)
 
     def _entry(self, base: Document, current: Document, before: Object | None, after: Object | None) -> Entry | None:
         item = after or before
@@ -438,15 +475,6 @@ def _fault_of_secret(value: object) -> tuple[str, str, str] | None:
     if value != value.strip():
         return "starts or ends with white space", "leave the blanks out", "secret"
     return None
-
-
-def _matches(entry: Entry, text: str, where: Mapping[str, str]) -> bool:
-    for name, wanted in where.items():
-        value = entry.fields.get(name)
-        if wanted not in map(_plain, value) if isinstance(value, list) else _plain(value) != wanted:
-            return False
-    wanted = text.casefold().strip()
-    return not wanted or any(wanted in word.casefold() for value in entry.fields.values() for word in _words(value))
 
 
 def _plain(value: Any) -> str:

@@ -164,6 +164,7 @@ class Rights:
     def __init__(self, subject: Subject, document: Document) -> None:
         self.subject = subject
         self._belongings = Belongings(document)
+        self._wholly: dict[tuple[str, bool], frozenset[str]] = {}
 
     def may(self, item: Object, name: str = "", *, edit: bool = False) -> bool:
         """Whether a field of an object may be seen or changed; ``name`` empty: all of its fields."""
@@ -174,6 +175,11 @@ class Rights:
 
     def fields(self, item: Object, *, edit: bool = False) -> frozenset[str]:
         """Fields of an object that may be seen, or changed. With none, there is no such object for this subject."""
+        wholly = self._wholly.get((item.kind, edit))
+        if wholly is None:
+            wholly = self._wholly[item.kind, edit] = self._of_kind(type(item), edit=edit)
+        if wholly:
+            return wholly
         names = type(item).model_fields.keys()
         found: set[str] = set()
         for grant in self.subject.grants:
@@ -182,6 +188,11 @@ class Rights:
                     return frozenset(names)
                 found.update(name for name in names if grant.covers(item.kind, name, edit=edit))
         return frozenset(found | {"id"}) if found else frozenset()
+
+    def _of_kind(self, model: type[Object], *, edit: bool) -> frozenset[str]:
+        """Every field, if some right opens all objects of the kind wherever they are; else none."""
+        everything = any(grant.everywhere and grant.covers(model.kind, "", edit=edit) for grant in self.subject.grants)
+        return frozenset(model.model_fields) if everything else NOWHERE
 
     def _reaches(self, grant: Grant, item: Object, *, edit: bool) -> bool:
         if grant.own and self._belongings.owner(item) != self.subject.person:
