@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as ResponseBase
 from appliance.console.api import blueprint as api
 from appliance.console.api.requests import document
 from appliance.console.identify import Identity
-from appliance.console.limits import Buckets
+from appliance.console.limits import Buckets, Verdict
 from appliance.console.portal.account import account
 from appliance.console.portal.browser import services, session
 from appliance.console.portal.changes import changes
@@ -50,7 +50,7 @@ HEADERS: Final = {
 def create_app(of: Services, limits: Buckets | None = None) -> Flask:
     """The application over one installation.
 
-    :param limits: how often one address may ask.
+    :param limits: how often one address may ask, and one person or key from wherever.
     """
     app = Flask("appliance.console", static_folder=None, template_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=BODY_MAX, MAX_FORM_PARTS=5000, JSON_SORT_KEYS=False)
@@ -62,11 +62,10 @@ def create_app(of: Services, limits: Buckets | None = None) -> Flask:
         g.trace = secrets.token_hex(8)
         g.identity = None
         speaking(_language_asked(request))
-        verdict = buckets.take(f"address {request.remote_addr}", time.monotonic())
-        g.verdict = verdict
-        if verdict.wait_s:
-            raise RefusedError("too many requests", f"wait {verdict.wait_s} s", error_id="too_many_requests")
+        _count(buckets, f"address {request.remote_addr}")
         g.identity = of.identify(request)
+        if g.identity is not None:  # one program on many machines is still one
+            _count(buckets, f"identity {g.identity.subject.id}")
         _check_csrf(g.identity)
 
     @app.after_request
@@ -97,6 +96,16 @@ def create_app(of: Services, limits: Buckets | None = None) -> Flask:
     app.context_processor(_everywhere)
     app.get("/")(_start)
     return app
+
+
+def _count(buckets: Buckets, who: str) -> None:
+    """One request more. Of several verdicts the headers tell the tightest. Raises RefusedError (``too_many_requests``)."""
+    verdict = buckets.take(who, time.monotonic())
+    before: Verdict | None = g.get("verdict")
+    if before is None or verdict.wait_s or verdict.left < before.left:
+        g.verdict = verdict
+    if verdict.wait_s:
+        raise RefusedError("too many requests", f"wait {verdict.wait_s} s", error_id="too_many_requests")
 
 
 def _start() -> ResponseBase:

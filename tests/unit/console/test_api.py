@@ -270,3 +270,16 @@ def test_the_description_names_every_route_and_kind(client: FlaskClient) -> None
 
 def test_errors_have_a_status_each() -> None:
     assert status_of(CentralinoError("x")) == 502
+
+
+def test_one_key_on_many_machines_is_still_one(ask: Askers) -> None:
+    client = create_app(ask.services, Buckets(0.001, 5)).test_client()
+
+    def asked(name: str, machine: int) -> TestResponse:
+        headers = {"Authorization": f"Bearer {ask.key(name)}"}
+        return client.get("/api/v1/objects", headers=headers, environ_base={"REMOTE_ADDR": f"192.0.2.{machine}"})
+
+    left = [asked("administrator", machine).headers["RateLimit-Remaining"] for machine in range(1, 6)]
+    assert left == ["4", "3", "2", "1", "0"], "the headers tell what is tighter"
+    problem(asked("administrator", 6), 429, "too_many_requests")
+    assert asked("auditor", 7).status_code == 200, "another key isn't meant"
