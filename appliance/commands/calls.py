@@ -32,6 +32,7 @@ from appliance.commands.calls_filter import (
 from appliance.commands.calls_text import clock, direction_text, local, outcome_text, result_text
 from appliance.commands.common import Json, err, history, out, print_json, print_table
 from appliance.history.model import Call, Leg, Outcome
+from appliance.history.plain import plain_call
 from appliance.i18n import _
 
 if TYPE_CHECKING:
@@ -140,8 +141,8 @@ def show(id: Annotated[int, typer.Argument(min=1, help=_("As centralino calls sh
 
 
 def as_json(item: StoredCall) -> dict[str, Any]:
-    """A call as plain data: times in milliseconds since the epoch, as in the history itself."""
-    return {"id": item.id, **asdict(item.call), "ring_ms": item.call.ring_ms, "talk_ms": item.call.talk_ms}
+    """A call as plain data."""
+    return plain_call(item.id, item.call)
 
 
 def caller(call: Call) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 from rich.progress import Progress
@@ -40,6 +39,7 @@ from appliance.commands.calls_text import clock
 from appliance.commands.common import Json, err, history, out, print_json, print_table
 from appliance.core.errors import Fault, InvalidError, UnavailableError
 from appliance.history.periods import By
+from appliance.history.plain import plain_figures
 from appliance.i18n import _
 
 if TYPE_CHECKING:
@@ -81,19 +81,13 @@ def statistics(
     with history() as opened:
         found = opened.statistics(asked)
     if json:
-        rows = [{"key": key, **plain(figures)} for key, figures in found.rows.items()]
-        print_json({"by": by.value, "zone": asked.zone, "rows": rows, "total": plain(found.total)})
+        rows = [{"key": key, **plain_figures(figures)} for key, figures in found.rows.items()]
+        print_json({"by": by.value, "zone": asked.zone, "rows": rows, "total": plain_figures(found.total)})
         return
     columns = (heading(by), _("calls"), _("answered"), "%", _("busy"), _("missed"), _("failed"),
                _("talked for"), _("mean"), _("waited"))  # fmt: skip
     shown = [[key, *row(figures)] for key, figures in found.rows.items()]
     print_table(_("Statistics"), columns, [*shown, [_("all"), *row(found.total)]], empty="")
-
-
-def plain(figures: Figures) -> dict[str, Any]:
-    """Figures for programs: sums, times in milliseconds, rates as shares of 1."""
-    means = ("answer_rate", "mean_talk_ms", "mean_wait_ms", "mean_lost_wait_ms")
-    return asdict(figures) | {name: getattr(figures, name) for name in means}
 
 
 def row(figures: Figures) -> list[str]:
@@ -145,7 +139,8 @@ def export(
 
 @contextmanager
 def written(file: str) -> Iterator[TextIO]:
-    """The file to write; one that is there already is not touched. It has the calls of others: only its owner reads it."""
+    """The file to write: whole, or not there at all. One that is there already is not touched. It has the calls of others: only
+    its owner reads it."""
     if file == "-":
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
         yield sys.stdout
@@ -153,13 +148,22 @@ def written(file: str) -> Iterator[TextIO]:
     path = Path(file)
     try:
         path.touch(mode=0o600, exist_ok=False)
-        with path.open("w", encoding="utf-8", newline="") as target:
+        with _kept_if_whole(path), path.open("w", encoding="utf-8", newline="") as target:
             yield target
     except FileExistsError:
         hint = _("another name, or remove it first")
         raise InvalidError([Fault("FILE", _("is there already"), hint, "exists")]) from None
     except OSError as error:
         raise UnavailableError(f"{file}: {error.strerror}", "check the directory, its owner and the disk") from error
+
+
+@contextmanager
+def _kept_if_whole(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def rebuild() -> None:

@@ -17,10 +17,12 @@ from appliance.console.identify import Identity
 from appliance.console.limits import Buckets, Verdict
 from appliance.console.portal.account import account
 from appliance.console.portal.browser import services, session
+from appliance.console.portal.calls import calls
 from appliance.console.portal.changes import changes
 from appliance.console.portal.entry import entry
 from appliance.console.portal.live import live
 from appliance.console.portal.pages import portal
+from appliance.console.portal.statistics import statistics
 from appliance.console.problems import MEDIA_TYPE, problem, status_of
 from appliance.console.services import Services
 from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError, RefusedError
@@ -91,7 +93,7 @@ def create_app(of: Services, limits: Buckets | None = None) -> Flask:
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_unknown)
     app.register_blueprint(api, url_prefix="/api/v1")
-    for pages in (portal(document), live(), changes(), entry(), account()):
+    for pages in (portal(document), live(), calls(), statistics(), changes(), entry(), account()):
         app.register_blueprint(pages)
     app.context_processor(_everywhere)
     app.get("/")(_start)

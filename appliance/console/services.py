@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from appliance.access import Access, SignIn
@@ -13,6 +13,7 @@ from appliance.access.permissions import Subject
 from appliance.access.transactions import Transactions
 from appliance.applier.client import ApplierClient
 from appliance.console.identify import Identifier, Identity
+from appliance.console.past import Past, SeenHistory
 from appliance.hub.client import HubClient
 from appliance.organisation.model import Person
 from appliance.paths import Paths
@@ -33,6 +34,7 @@ class Services:
 
     :param identify: who sends a request; None: nobody that we know.
     :param seal: seals secrets; None: the applier does, which alone can read the key.
+    :param past: the database of the call history.
     """
 
     paths: Paths
@@ -41,6 +43,7 @@ class Services:
     signin: SignIn
     identify: Callable[[Request], Identity | None]
     seal: Callable[[str, str], str] | None = None
+    past: Past = field(default_factory=Past)
 
     @classmethod
     def open(cls, paths: Paths) -> Self:
@@ -52,6 +55,7 @@ class Services:
 
     def close(self) -> None:
         """Close all databases."""
+        self.past.close()
         self.access.close()
         self.store.close()
 
@@ -62,6 +66,10 @@ class Services:
     def transactions(self, subject: Subject) -> Transactions:
         """Somebody's way to change it."""
         return Transactions(self.store, self.document(subject), self.applier)
+
+    def history(self, subject: Subject) -> SeenHistory:
+        """The calls that have ended, as somebody may see them. See :meth:`Past.seen_by`."""
+        return self.past.seen_by(subject, self.store.document(), self.paths)
 
     def calls(self, subject: Subject) -> GuardedCalls:
         """Calls that are up, as somebody may see and handle them."""

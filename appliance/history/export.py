@@ -2,7 +2,8 @@
 
 A spreadsheet takes a cell that begins like a formula for one, whoever wrote it, and a caller's name is anybody's text. So such a
 cell gets an apostrophe in front, which spreadsheets show as the beginning of a text (docs/decisions/0020). In the columns of
-numbers, what is a plain number (``+39…``, ``*21``) stays as it is: it can't be a formula.
+numbers, what is a plain number (``+39…``, ``*21``) stays as it is: it can't be a formula. The same holds behind what somebody's
+spreadsheet may take for the end of a cell: a comma, a semicolon, a quotation mark, a tab.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from appliance.history.service import PAGE_MAX, History, StoredCall
 
 BOM: Final = "\ufeff"
 SEPARATORS: Final = (",", ";")
-"""RFC 4180's, and the one that spreadsheets expect where the comma is the decimal sign."""
+"""RFC 4180's, and the one that spreadsheets expect where the comma is the decimal sign: figures have a comma then, too."""
 FORMULA: Final = frozenset("=+-@\t\r\n＝＋－＠")
 """First characters by which a spreadsheet takes a text for a formula, wide forms included."""
 _NUMBER: Final = re.compile(r"\+?[0-9*#]+", re.ASCII)
+_INNER: Final = re.compile(r"""([,;"\t]\s*)(?=[=+\-@＝＋－＠])""")
 
 COLUMNS: Final = (
     "id", "started", "answered", "ended", "direction", "outcome", "from_number", "from_name", "from_extension",
@@ -51,6 +53,11 @@ class Format:
     zone: str = "Europe/Rome"
     bom: bool = False
     separator: str = ","
+
+    @property
+    def decimal(self) -> str:
+        """The decimal sign of figures: the comma where it doesn't separate cells."""
+        return "," if self.separator == ";" else "."
 
 
 PLAIN: Final = Format()
@@ -82,7 +89,7 @@ def _pieces(
     while True:
         page = history.calls(filter, limit=PAGE_MAX, after=after, visible_to=visible_to)
         if page.calls:
-            yield _lines([_cells(stored, zone) for stored in page.calls], format)
+            yield _lines([_cells(stored, zone, format.decimal) for stored in page.calls], format)
         after = page.next
         if after is None:
             return
@@ -94,21 +101,23 @@ def _lines(lines: list[Any], format: Format) -> str:
     return out.getvalue()
 
 
-def _cells(stored: StoredCall, zone: zoneinfo.ZoneInfo) -> list[str]:
+def _cells(stored: StoredCall, zone: zoneinfo.ZoneInfo, decimal: str) -> list[str]:
     call = stored.call
+
+    def figure(value: float | None) -> str:
+        return "" if value is None else f"{value:.3f}".replace(".", decimal)
+
     made: dict[str, str] = {
         "id": str(stored.id),
         "started": _time(call.started, zone),
         "answered": _time(call.answered, zone),
         "ended": _time(call.ended, zone),
-        "ring_s": f"{call.ring_ms / 1000:.3f}",
-        "talk_s": f"{call.talk_ms / 1000:.3f}",
-        "loss_percent": _measured(call.loss_percent),
-        "jitter_ms": _measured(call.jitter_ms),
-        "transfers": "; ".join(
-            f"{t.kind} {t.by} {t.of} > {t.to}" for t in call.transfers
-        ),  # begins with a word of ours
-        "forwards": cell("; ".join(call.forwards), number=len(call.forwards) == 1),
+        "ring_s": figure(call.ring_ms / 1000),
+        "talk_s": figure(call.talk_ms / 1000),
+        "loss_percent": figure(call.loss_percent),
+        "jitter_ms": figure(call.jitter_ms),
+        "transfers": cell("; ".join(f"{t.kind} {t.by} {t.of} > {t.to}" for t in call.transfers)),
+        "forwards": cell(" ".join(call.forwards), number=len(call.forwards) == 1),
         "incomplete": str(int(call.incomplete)),
     }
     return [made[name] if name in made else cell(str(getattr(call, name)), number=name in _NUMBERS) for name in COLUMNS]
@@ -118,6 +127,7 @@ def cell(text: str, *, number: bool = False) -> str:
     """The text so that no spreadsheet takes it for a formula. ``number``: a plain number is left alone."""
     if number and _NUMBER.fullmatch(text):
         return text
+    text = _INNER.sub(r"\1'", text)
     return f"'{text}" if text[:1] in FORMULA and text else text
 
 
@@ -125,7 +135,3 @@ def _time(millis: int | None, zone: zoneinfo.ZoneInfo) -> str:
     if millis is None:
         return ""
     return datetime.datetime.fromtimestamp(millis / 1000, zone).isoformat(timespec="milliseconds")
-
-
-def _measured(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

@@ -12,6 +12,7 @@ from appliance.history.model import Direction, Outcome
 
 TEXT_MAX: Final = 200
 """Characters of a text that is looked for."""
+YEARS: Final = (1970, 2999)
 _TEXTS: Final = ("number", "number_prefix", "number_part", "name", "extension", "device", "trunk", "site")
 _RANGES: Final = ("talk_ms", "ring_ms", "loss_percent", "jitter_ms")
 _MAX: Final = 2**53
@@ -84,6 +85,8 @@ class CallFilter:
             time = getattr(self, name)
             if time is not None and time.tzinfo is None:
                 faults.append(_fault(name, "the time has no time zone", "2026-11-23T08:00:00+01:00"))
+            elif time is not None and not YEARS[0] <= time.year <= YEARS[1]:
+                faults.append(_fault(name, "no call was or will be then", f"a year from {YEARS[0]} to {YEARS[1]}"))
         if self.id is not None and not 0 < self.id <= _MAX:
             faults.append(_fault("id", f"{self.id} is no id of a call", "a number from 1 on"))
         if faults:

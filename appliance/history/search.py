@@ -25,6 +25,7 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     and_,
     case,
@@ -146,10 +147,24 @@ class Search:
         rest = [found for at, found in enumerate(self._sets) if at != best]
         return self._all_of(self._gather(self._sets[best], key, rest, limit + 1), limit)
 
-    def matching(self) -> list[ColumnElement[bool]]:
-        """Conditions on table ``call`` that say the same as :meth:`find`, for statistics: without paging."""
-        call = table.call.c
-        return [*self._conditions, *self._span(call.started, call.id, None), *(_among(found) for found in self._sets)]
+    def matching(self) -> tuple[FromClause, list[ColumnElement[bool]]]:
+        """Tables, and conditions on table ``call``, that say the same as :meth:`find`, for statistics: without paging.
+
+        The calls of the set with the fewest are taken, rather than every call of the time compared with all sets.
+        """
+        call, t = table.call.c, table.call_label.c
+        if any(found.empty for found in self._sets):
+            return table.call, [false()]
+        if not self._sets:
+            return table.call, [*self._conditions, *self._span(call.started, call.id, None)]
+        costs = [self._cost(found, None) for found in self._sets]
+        best = min(range(len(costs)), key=costs.__getitem__)
+        found = self._sets[best]
+        rest = [_has(one) for at, one in enumerate(self._sets) if at != best]
+        inner = select(t.call).where(t.label.in_(found.labels), *self._span(t.started, t.call, None))
+        few = (inner if found.ids is not None and len(found.ids) == 1 else inner.distinct()).cte("few")
+        # Nothing on the time of ``call``: there would be an index for it, and a planner that prefers it.
+        return few.join(table.call, few.c.call == call.id), [*self._conditions, *rest]
 
     def _resolved(self, found: _Set) -> _Set:
         """With the ids, if there are few."""
@@ -256,10 +271,6 @@ def _has(found: _Set) -> ColumnElement[bool]:
     one = select(literal(1)).where(t.label.in_(found.labels), t.started == call.started, t.call == call.id)
     # OFFSET keeps PostgreSQL from making a join of it, which would begin with all calls of the label (30 s, seen).
     return exists(one.select_from(carried).offset(0).correlate(table.call))
-
-
-def _among(found: _Set) -> ColumnElement[bool]:
-    return false() if found.empty else _has(found)
 
 
 def _asked(filter: CallFilter) -> Iterator[_Set]:

@@ -11,7 +11,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Select, case, cast, delete, func, insert, literal, select
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    Connection,
+    Select,
+    Subquery,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    union,
+)
 
 from appliance.core.errors import Fault, InvalidError
 from appliance.history.filter import CallFilter, Visible, millis
@@ -24,6 +38,12 @@ from appliance.store import history as table
 from appliance.store.database import Database
 
 KINDS: Final = {By.SITE: Kind.SITE, By.TRUNK: Kind.TRUNK, By.EXTENSION: Kind.EXTENSION}
+_WHERE: Final = {
+    By.SITE: ("from_site", "reached_site"),
+    By.TRUNK: ("from_trunk", "trunk", "reached_trunk"),
+    By.EXTENSION: ("from_extension", "reached_extension"),
+}
+"""Columns of a call that name one, besides its legs' column of that name (see :func:`appliance.history.labels.labels_of`)."""
 _SLICE_MS: Final = 7 * 24 * HOUR_MS
 
 
@@ -83,6 +103,7 @@ class Statistics:
 def statistics(connection: Connection, wanted: Wanted, visible_to: Visible | None = None) -> Statistics:
     """The statistics. :raises InvalidError: what can't be."""
     wanted.check()
+    wanted, visible_to = _of_one_site(wanted, visible_to)
     zone = zone_of(wanted.zone)
     since, until = millis(wanted.since), millis(wanted.until)
     first, last = -(-since // HOUR_MS), until // HOUR_MS
@@ -104,6 +125,15 @@ def statistics(connection: Connection, wanted: Wanted, visible_to: Visible | Non
                 name = what if isinstance(what, str) else key(wanted.by, what, zone)
                 rows[name] = rows.get(name, Figures()) + sums
     return Statistics(dict(sorted(rows.items())), total)
+
+
+def _of_one_site(wanted: Wanted, visible_to: Visible | None) -> tuple[Wanted, Visible | None]:
+    """What a manager of one site sees of a time is that site's, for which there are sums."""
+    if visible_to is None or len(visible_to.sites) != 1 or visible_to != Visible(sites=visible_to.sites):
+        return wanted, visible_to
+    if wanted.by in KINDS or wanted.only is not None:
+        return wanted, visible_to
+    return replace(wanted, site=next(iter(visible_to.sites))), None
 
 
 Part = tuple[str | int, Figures]
@@ -132,26 +162,35 @@ def _counted(
     connection: Connection, wanted: Wanted, since: int, until: int, visible_to: Visible | None, grouped: bool
 ) -> Iterator[Part]:
     """From the calls themselves."""
-    call, label = table.call.c, table.label.c
+    call = table.call.c
     utc = datetime.UTC
     filter = replace(
         wanted.filter(),
         since=datetime.datetime.fromtimestamp(since / 1000, utc),
         until=datetime.datetime.fromtimestamp(until / 1000, utc),
     )
-    conditions = Search(connection, filter, visible_to).matching()
+    calls, conditions = Search(connection, filter, visible_to).matching()
     sums = [cast(column, BigInteger) for column in _sums()]
     if grouped and wanted.by in KINDS:
-        carried = table.call_label.c
-        query = select(label.value, *sums).select_from(table.call)
-        query = query.join(table.call_label, (carried.call == call.id) & (carried.started == call.started))
-        query = query.join(table.label, (label.id == carried.label) & (label.kind == KINDS[wanted.by]))
-        query = query.where(*conditions, carried.started >= since, carried.started < until).group_by(label.value)
+        found = select(call.id).select_from(calls).where(*conditions).cte("found")
+        named = _named(wanted.by, found)
+        query = select(named.c.value, *sums).join_from(named, table.call, call.id == named.c.call)
+        query = query.where(named.c.value != "").group_by(named.c.value)
         yield from ((row[0], Figures(*row[1:])) for row in connection.execute(query))
         return
     quarter = call.started // QUARTER_MS
-    query = select(quarter, *sums).where(*conditions).group_by(quarter)
+    query = select(quarter, *sums).select_from(calls).where(*conditions).group_by(quarter)
     yield from ((row[0] * QUARTER_MS, Figures(*row[1:])) for row in connection.execute(query))
+
+
+def _named(by: By, found: CTE) -> Subquery:
+    """What took part in each of some calls, once per call, as the calls and their legs say it: labels know their calls, and not the
+    other way round."""
+    call, leg = table.call, table.leg
+    parts = [select(found.c.id.label("call"), leg.c[by.value].label("value")).join(leg, leg.c.call == found.c.id)]
+    for name in _WHERE[by]:
+        parts.append(select(found.c.id, call.c[name]).join(call, call.c.id == found.c.id))
+    return union(*parts).subquery("named")
 
 
 def _sums() -> list[Any]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,16 +28,42 @@ WAIT_SECONDS: Final = 30
 _ADVISORY_LOCK: Final = 0x43_45_4E_54  # "CENT"
 
 
-class Database:
-    """An engine with our rules. ``upgrade`` is called once, under the writers' lock, if the version noted in
-    ``version_table`` isn't ``version``."""
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a process waits for the database, in seconds.
 
-    def __init__(self, url: str, *, version_table: str, version: str, scripts: Path) -> None:
+    :param turn: for its turn.
+    :param answer: for all that it reads in one transaction; None: as long as it takes.
+    """
+
+    turn: float = WAIT_SECONDS
+    answer: float | None = None
+
+
+PATIENT: Final = Patience()
+
+
+class Database:
+    """An engine with our rules. The tables are made or brought up to date once, under the writers' lock, if the version noted in
+    ``version_table`` isn't ``version``.
+
+    :param upgrade: else they are somebody else's to make, and what isn't there is UnavailableError at once: ``database_missing``,
+        or ``database_updating``.
+    """
+
+    def __init__(
+        self, url: str, *, version_table: str, version: str, scripts: Path, upgrade: bool = True,
+        patience: Patience = PATIENT,
+    ) -> None:  # fmt: skip
         self.url = _url(url)
         self._version_table, self._version, self._scripts = version_table, version, scripts
-        self.engine = _engine(self.url)
+        self._patience = patience
+        self.engine = _engine(self.url, patience, create=upgrade)
         try:
-            self._upgrade()
+            if upgrade:
+                self._upgrade()
+            else:
+                self._must_be_up_to_date()
         except BaseException:
             self.engine.dispose()
             raise
@@ -51,9 +79,13 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A read-only transaction."""
+        """A read-only transaction. UnavailableError (``too_slow``) when it takes longer than the process's patience."""
         with self._errors(), self.engine.connect() as connection, connection.begin():
-            yield connection
+            if self._patience.answer is None:
+                yield connection
+            else:
+                with _within(connection, self._patience.answer):
+                    yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -61,7 +93,7 @@ class Database:
         options = {"centralino_write": True}
         with self._errors(), self.engine.connect().execution_options(**options) as connection, connection.begin():
             if self.engine.dialect.name == "postgresql":
-                connection.execute(text(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"))
+                connection.execute(text(f"SET LOCAL lock_timeout = '{int(self._patience.turn * 1000)}ms'"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
             yield connection
 
@@ -83,6 +115,17 @@ class Database:
             if noted != self._version:
                 migrate(connection, self._scripts, self._version_table, noted)
 
+    def _must_be_up_to_date(self) -> None:
+        with self.read() as connection:
+            noted = self._noted(connection)
+        if noted is None:
+            raise _missing(self.name)
+        if noted != self._version:
+            raise UnavailableError(
+                f"{self.name}: its tables are being brought up to date", "it may take some minutes: try again",
+                error_id="database_updating",
+            )  # fmt: skip
+
     def _noted(self, connection: Connection) -> str | None:
         if not inspect(connection).has_table(self._version_table):
             return None
@@ -94,6 +137,22 @@ class Database:
             yield
         except (DBAPIError, PoolTimeout) as error:
             raise explained(error, self.name) from error
+
+
+@contextmanager
+def _within(connection: Connection, seconds: float) -> Iterator[None]:
+    """Have the database end what takes longer."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL statement_timeout = {int(seconds * 1000)}"))
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    end = time.monotonic() + seconds
+    driver.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+    try:
+        yield
+    finally:
+        driver.set_progress_handler(None, 0)
 
 
 def migrate(connection: Connection, scripts: Path, version_table: str, noted: str | None) -> None:
@@ -143,12 +202,15 @@ def _bad_url(message: str) -> InvalidError:
     return InvalidError([Fault("store/url", message, hint, "bad_url")])
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, patience: Patience, *, create: bool) -> Engine:
     """``hide_parameters``: an error must not carry what was to be written into a log."""
     if url.get_backend_name() == "sqlite":
         assert url.database is not None  # noqa: S101 - checked by _url, for mypy
-        _create(Path(url.database))
-        engine = create_engine(url, connect_args={"timeout": WAIT_SECONDS}, hide_parameters=True)
+        if create:
+            _create(Path(url.database))
+        elif not Path(url.database).exists():
+            raise _missing(url.render_as_string())
+        engine = create_engine(url, connect_args={"timeout": patience.turn}, hide_parameters=True)
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -171,6 +233,12 @@ def _create(path: Path) -> None:
         raise _os_error(path, error.strerror or str(error)) from error
 
 
+def _missing(name: str) -> UnavailableError:
+    return UnavailableError(
+        f"{name}: there is nothing in it yet", "is the process running that makes it?", error_id="database_missing"
+    )
+
+
 def _os_error(path: Path, what: str) -> UnavailableError:
     return UnavailableError(f"{path}: {what}", "check the directory, its owner and the disk", error_id="read_only")
 
@@ -188,6 +256,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 _RESTORE: Final = "restore the database from a backup, or import the last export into a new one"
 
+_STEPS: Final = 20_000
+"""Steps of SQLite's machine between two looks at the clock: a millisecond or so."""
+_SLOW: Final = ("too_slow", "this takes too long", "ask for a shorter time, or for something rarer")
+
 _SQLITE: Final[dict[int, tuple[type[CentralinoError], str, str, str]]] = {
     sqlite3.SQLITE_FULL: (UnavailableError, "disk_full", "the disk is full", "free some space, then try again"),
     sqlite3.SQLITE_IOERR: (UnavailableError, "disk_error", "the disk doesn't take it", "check the disk and its free space"),
@@ -196,6 +268,7 @@ _SQLITE: Final[dict[int, tuple[type[CentralinoError], str, str, str]]] = {
     sqlite3.SQLITE_READONLY: (UnavailableError, "read_only", "can't be written to by this user", "check its owner and mode"),
     sqlite3.SQLITE_CANTOPEN: (UnavailableError, "read_only", "can't be opened by this user", "check its directory's owner and mode"),
     sqlite3.SQLITE_PERM: (UnavailableError, "read_only", "may not be opened by this user", "check its owner and mode"),
+    sqlite3.SQLITE_INTERRUPT: (UnavailableError, *_SLOW),
     sqlite3.SQLITE_CORRUPT: (CorruptError, "corrupt", "is damaged", _RESTORE),
     sqlite3.SQLITE_NOTADB: (CorruptError, "corrupt", "is not a database", _RESTORE),
 }  # fmt: skip
@@ -203,6 +276,7 @@ _SQLITE: Final[dict[int, tuple[type[CentralinoError], str, str, str]]] = {
 _POSTGRESQL: Final[tuple[tuple[str, type[CentralinoError], str, str, str], ...]] = (
     ("53100", UnavailableError, "disk_full", "the server's disk is full", "free some space, then try again"),
     ("55P03", UnavailableError, "database_busy", "another process keeps it locked", "try again"),
+    ("57014", UnavailableError, *_SLOW),
     ("25006", UnavailableError, "read_only", "is read-only", "is it a standby server?"),
     ("42501", UnavailableError, "read_only", "this user has no right to it", "grant it to the user of the URL"),
     ("XX00", CorruptError, "corrupt", "is damaged", _RESTORE),

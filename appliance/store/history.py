@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from appliance.paths import Paths
-from appliance.store.database import Database
+from appliance.store.database import PATIENT, Database, Patience
 
 metadata: Final = MetaData(
     naming_convention={
@@ -236,12 +236,17 @@ alarm: Final = Table(
 SCRIPTS: Final = Path(__file__).parent / "migrations" / "history"
 
 
-def open_history(url: str | None = None, paths: Paths | None = None) -> Database:
+def open_history(
+    url: str | None = None, paths: Paths | None = None, *, upgrade: bool = True, patience: Patience = PATIENT
+) -> Database:  # fmt: skip
     """The history's database, its tables made or brought up to date.
 
     :param url: ``sqlite:///…`` or ``postgresql://…``; by default ``CENTRALINO_HISTORY_URL``, else the file in the state
         directory.
+    :param upgrade: False: only looked at; the history's daemon makes the tables.
     """
     paths = paths or Paths.default()
     url = url or os.environ.get("CENTRALINO_HISTORY_URL") or f"sqlite:///{paths.history_db}"
-    return Database(url, version_table=VERSION_TABLE, version=TABLES_VERSION, scripts=SCRIPTS)
+    return Database(
+        url, version_table=VERSION_TABLE, version=TABLES_VERSION, scripts=SCRIPTS, upgrade=upgrade, patience=patience
+    )

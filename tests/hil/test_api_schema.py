@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,11 +21,13 @@ from schemathesis.specs.openapi.checks import (
 from appliance.console import limits
 from appliance.console.app import create_app
 from appliance.console.services import Services
+from appliance.history.model import Call
 from appliance.store import Store
 from tests.hil.agents.network import Network
 from tests.hil.live_hub import live_hub
 from tests.hil.system import Rows, System, office
 from tests.unit.console.asking import Askers
+from tests.unit.console.past import call, remember
 
 MARK = "only-of-hq"
 """In every text of the head office's objects: nobody who is tied to the branch may ever be shown it."""
@@ -64,6 +67,19 @@ def _marked(kind: str, data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
+def past() -> list[Call]:
+    """Calls within the head office that a caller's name marks, and calls within the branch."""
+    marked = [
+        replace(call(n, "201", "202"), from_name=f"{MARK} =1+1", from_site="hq", reached_site="hq") for n in range(60)
+    ]
+    made = [*marked, *(replace(call(100 + n, "301", "302"), from_site="branch") for n in range(20))]
+    sites = {"milano": "hq", "torino": "branch"}
+    return [
+        replace(one, legs=tuple(replace(leg, site=sites[leg.site]) for leg in one.legs), reached_site="")
+        for one in made
+    ]
+
+
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     made = {(kind, data["id"]): (kind, data) for kind, data in rows()}
@@ -83,6 +99,7 @@ def store(system: System) -> Iterator[Store]:
 
 @pytest.fixture(scope="module")
 def ask(system: System) -> Iterator[Askers]:
+    remember(system.paths, past())
     services = Services.open(system.paths)
     yield Askers(create_app(services, limits.Buckets(1e6, 1_000_000)))
     services.close()
@@ -100,6 +117,11 @@ def aim(case: Any, store: Store) -> None:
     known = sorted(store.document().objects.get(kind, {}))
     if known and "id" in case.path_parameters:
         case.path_parameters["id"] = known[len(str(case.body)) % len(known)]
+    if case.operation.path == "/history/{id}":
+        case.path_parameters["id"] = 1 + int(case.path_parameters["id"]) % 90
+    if case.operation.path in ("/history", "/history.csv", "/statistics") and case.query:
+        keep = len(str(case.query)) % 3  # all that was made up at random finds nothing, or is refused
+        case.query = dict(list(case.query.items())[:keep])
     if "If-Match" in (case.headers or {}):
         case.headers["If-Match"] = "*"
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
+import ssl
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from appliance.access import Access
 from appliance.engine.ami import AmiClient
 from appliance.history.ingest import Ingest
 from appliance.history.model import Call, Direction, LegResult, Outcome
@@ -22,6 +27,7 @@ from tests.hil.agents.network import Network, command, require_root
 from tests.hil.agents.process import Child, eventually
 from tests.hil.agents.sipp import BookEntry, Sipp, User
 from tests.hil.agents.softphone import SoftPhone
+from tests.hil.console import Console, console
 from tests.hil.outside_world import MAIN, Exchange, rows
 from tests.hil.postgres import postgres
 from tests.hil.system import Rows, System, office
@@ -294,9 +300,18 @@ def alarms(system: System) -> set[str]:
         return {alarm.code for alarm in history.alarms()}
 
 
+def asked(served: Console, key: str, path: str) -> Any:
+    """What the running portal's API answers to a program."""
+    request = urllib.request.Request(f"{served.url}/api/v1{path}", headers={"Authorization": f"Bearer {key}"})  # noqa: S310
+    context = ssl._create_unverified_context()  # noqa: S323 (a certificate of our own)
+    with urllib.request.urlopen(request, context=context, timeout=10) as answer:  # noqa: S310
+        return json.load(answer)
+
+
 def test_attended_transfer_and_a_caller_who_gives_up(net: Network, tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
-        system = stack.enter_context(System(net.host("pbx", number=10), tmp_path, at_a_branch(demo(3), "202")))
+        rows_ = [*at_a_branch(demo(3), "202"), ("person", {"id": "noc", "name": "NOC", "roles": ["auditor"]})]
+        system = stack.enter_context(System(net.host("pbx", number=10), tmp_path, rows_))
         system.start_history()
         host = net.host("phones")
         phones = {}
@@ -321,6 +336,15 @@ def test_attended_transfer_and_a_caller_who_gives_up(net: Network, tmp_path: Pat
         eventually(lambda: count(system) == 2, "both calls", 20)
         with history_of(system) as history:
             talked, cancelled = all_calls(history)
+        with console(system) as served, Access.open(system.paths) as access:
+            key = access.keys.make("noc", "test", ("history:view",))[1]
+            listed, figures = (
+                asked(served, key, path) for path in ("/history?outcome=answered", "/statistics?by=site")
+            )
+    assert [(call["reached_site"], len(call["legs"]), call["transfers"][0]["to"]) for call in listed["items"]] == [
+        ("branch", 4, "203")
+    ]
+    assert {row["key"]: row["calls"] for row in figures["rows"]} == {"hq": 2, "branch": 1}
     assert talked.outcome is Outcome.ANSWERED
     assert [(t.kind, t.by, t.of, t.to) for t in talked.transfers] == [("attended", "202", "201", "203")]
     assert sorted(leg.extension for leg in talked.legs) == ["201", "202", "202", "203"]

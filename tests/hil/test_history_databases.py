@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import text
 
+from appliance.core.errors import UnavailableError
 from appliance.history import search
 from appliance.history.export import rows
 from appliance.history.filter import CallFilter
 from appliance.history.service import History
+from appliance.store.database import Patience
 from appliance.store.history import open_history
+from bench.history_data import old_engine
 from tests.hil.postgres import Postgres, postgres
 from tests.unit.history import check
 from tests.unit.history.samples import calls, store
@@ -76,3 +79,32 @@ def test_a_search_by_parts_walks_an_index_in_order_of_bytes(history: History) ->
         plan = "\n".join(row[0] for row in connection.execute(text(query)))
     assert "Index Cond" in plan
     assert "part" in plan.partition("Index Cond")[2]
+
+
+def test_what_takes_too_long_is_ended_by_the_server(history: History) -> None:
+    url = history.database.url.render_as_string(hide_password=False)
+    database = open_history(url, upgrade=False, patience=Patience(turn=1, answer=0.2))
+    try:
+        with pytest.raises(UnavailableError) as error, database.read() as connection:
+            connection.execute(text("SELECT pg_sleep(30)"))
+        assert error.value.error_id == "too_slow"
+        with database.read() as connection:
+            assert connection.execute(text("SELECT count(*) FROM call")).scalar() == len(MADE)
+    finally:
+        database.close()
+
+
+def test_who_doesn_t_make_the_tables_waits_for_nobody(server: Postgres) -> None:
+    """While another process brings them up to date, with every table locked, it is told so at once."""
+    url = server.database("updating")
+    with pytest.raises(UnavailableError) as error:
+        open_history(url, upgrade=False)
+    assert error.value.error_id == "database_missing"
+    check.old_history(url)
+    engine = old_engine(url)
+    with engine.connect() as other, other.begin():
+        other.execute(text("LOCK TABLE call, leg, reader IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(UnavailableError) as error:
+            open_history(url, upgrade=False, patience=Patience(turn=1, answer=5))
+        assert error.value.error_id == "database_updating"
+    engine.dispose()

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from appliance.access.calls import GuardedCalls
 from appliance.console.api.idempotency import Idempotency
+from appliance.console.api.openapi_parts import operation
 from appliance.console.api.requests import Body, body, services, subject
 from appliance.core.errors import NotFoundError
 
@@ -166,3 +167,43 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     },
     "Placed": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string", "description": "Of the call"}}},
 }  # fmt: skip
+
+
+def paths() -> dict[str, Any]:
+    """Their part of the API's description."""
+    call = {"name": "call", "in": "path", "required": True, "schema": {"type": "string"}}
+    party = {"name": "party", "in": "path", "required": True, "schema": {"type": "string"}}
+    key = {
+        "name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "pattern": "^[!-~]{1,64}$"},
+        "description": "Sent again with the same key, a request is not done twice",
+    }  # fmt: skip
+    type = {"name": "type", "in": "path", "required": True, "schema": {"enum": list(LIVE)}}
+    acts = {
+        "transfer": ("Hand on whom a party talks to (blind)", "SendBody"),
+        "redirect": ("Send a call that rings at a party to another number", "SendBody"),
+        "answer": ("Have a phone answer; unsupported_by_device where it can't", "PartyBody"),
+        "hold": ("Have a phone hold its call, or take it back; unsupported_by_device where it can't", "PartyBody"),
+    }
+    return {
+        "/live/{type}": {"parameters": [type], "get": operation("live", "Live state", "Live")},
+        "/calls": {
+            "get": operation("list_calls", "Calls that are up", "Live"),
+            "post": operation("place_call", "Place a call from a device", "Placed", status=202, body="PlaceBody", parameters=[key]),
+        },
+        "/calls/{call}": {
+            "parameters": [call],
+            "get": operation("get_call", "One call that is up", "Call"),
+            "delete": operation("end_call", "End a call, as far as you may handle its parties", "", status=204),
+        },
+        "/calls/{call}/parties/{party}": {
+            "parameters": [call, party],
+            "delete": operation("end_party", "End one party's part", "", status=204),
+        },
+        **{
+            f"/calls/{{call}}/{act}": {
+                "parameters": [call],
+                "post": operation(f"{act}_call", summary, "", status=204, body=wanted, parameters=[key]),
+            }
+            for act, (summary, wanted) in acts.items()
+        },
+    }  # fmt: skip

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from flask import Blueprint, Response
 
-from appliance.console.api.openapi import REF, description
+from appliance.console.api.openapi import description
+from appliance.console.api.openapi_parts import REF
 
 Schema = Mapping[str, Any]
 
@@ -91,7 +92,9 @@ class Client:
         if answer.status_code >= 400:
             told = answer.json() if "json" in answer.headers.get("Content-Type", "") else {"detail": answer.text[:200]}
             raise Problem(answer.status_code, told)
-        return answer.json() if answer.content else None
+        if not answer.content:
+            return None
+        return answer.json() if "json" in answer.headers.get("Content-Type", "") else answer.text
 
 '''
 
@@ -213,8 +216,10 @@ def _quoted(header: str) -> str:
 
 
 def _content(part: Schema) -> str:
-    content = part.get("content", {}).get("application/json")
-    return _annotation(content["schema"]) if content else "None"
+    content = part.get("content", {})
+    if "application/json" in content:
+        return _annotation(content["application/json"]["schema"])
+    return "str" if content else "None"
 
 
 def _docstring(text: str) -> str:

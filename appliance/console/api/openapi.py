@@ -10,14 +10,12 @@ from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel
 
 from appliance.access.guarded import LISTED_MAX
-from appliance.console.api import calls
+from appliance.console.api import calls, openapi_history
 from appliance.console.api.changes import CommitBody, DiscardBody, RollbackBody
+from appliance.console.api.openapi_parts import REF, Schema, operation
 from appliance.console.problems import MEDIA_TYPE
 from appliance.kinds import KINDS
 
-Schema = dict[str, Any]
-
-REF: Final = "#/components/schemas/"
 _TEXT: Final[Schema] = {"type": "string"}
 _NUMBER: Final[Schema] = {"type": "integer"}
 META: Final[Schema] = {
@@ -114,7 +112,7 @@ def describe() -> Response:
 @cache
 def description() -> Schema:
     """The whole OpenAPI document."""
-    schemas: dict[str, Schema] = dict(COMMON)
+    schemas: dict[str, Schema] = {**COMMON, **openapi_history.schemas()}
     paths: dict[str, Any] = {}
     for kind, model in KINDS.items():
         schemas |= _schemas_of(kind, model)
@@ -122,12 +120,12 @@ def description() -> Schema:
     schemas |= calls.SCHEMAS
     for body in (CommitBody, RollbackBody, DiscardBody, *calls.BODIES):
         schemas[body.__name__] = _whole(body, schemas)
-    paths |= _changes() | _calls()
+    paths |= _changes() | calls.paths() | openapi_history.paths()
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Centralino", "version": "1",
-            "description": "The telephone system. Writes to its configuration are collected as your pending changes; POST /commits puts them into force.",
+            "description": "The telephone system. Writes to its configuration are collected as your pending changes; POST /commits puts them into force. Calls that are up, calls that have ended, and statistics.",
         },
         "servers": [{"url": "/api/v1"}],
         "security": [{"bearer": []}],
@@ -236,62 +234,3 @@ def _changes() -> dict[str, Any]:
         "/revisions": {"get": operation("list_revisions", "Revisions, newest first", "Revisions", parameters=page)},
         "/revisions/{revision}/changes": {"parameters": [number], "get": operation("revision_changes", "What a revision changed", "Changes")},
     }  # fmt: skip
-
-
-def _calls() -> dict[str, Any]:
-    call = {"name": "call", "in": "path", "required": True, "schema": _TEXT}
-    party = {"name": "party", "in": "path", "required": True, "schema": _TEXT}
-    key = {
-        "name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "pattern": "^[!-~]{1,64}$"},
-        "description": "Sent again with the same key, a request is not done twice",
-    }  # fmt: skip
-    type = {"name": "type", "in": "path", "required": True, "schema": {"enum": list(calls.LIVE)}}
-    acts = {
-        "transfer": ("Hand on whom a party talks to (blind)", "SendBody"),
-        "redirect": ("Send a call that rings at a party to another number", "SendBody"),
-        "answer": ("Have a phone answer; unsupported_by_device where it can't", "PartyBody"),
-        "hold": ("Have a phone hold its call, or take it back; unsupported_by_device where it can't", "PartyBody"),
-    }
-    return {
-        "/live/{type}": {"parameters": [type], "get": operation("live", "Live state", "Live")},
-        "/calls": {
-            "get": operation("list_calls", "Calls that are up", "Live"),
-            "post": operation("place_call", "Place a call from a device", "Placed", status=202, body="PlaceBody", parameters=[key]),
-        },
-        "/calls/{call}": {
-            "parameters": [call],
-            "get": operation("get_call", "One call that is up", "Call"),
-            "delete": operation("end_call", "End a call, as far as you may handle its parties", "", status=204),
-        },
-        "/calls/{call}/parties/{party}": {
-            "parameters": [call, party],
-            "delete": operation("end_party", "End one party's part", "", status=204),
-        },
-        **{
-            f"/calls/{{call}}/{act}": {
-                "parameters": [call],
-                "post": operation(f"{act}_call", summary, "", status=204, body=wanted, parameters=[key]),
-            }
-            for act, (summary, wanted) in acts.items()
-        },
-    }  # fmt: skip
-
-
-def operation(
-    id: str, summary: str, answer: str, *, status: int = 200, body: str = "", parameters: list[Schema] | None = None
-) -> Schema:
-    """One operation; every one may also answer with a problem."""
-    content = {"application/json": {"schema": {"$ref": REF + answer}}} if answer else None
-    made: Schema = {
-        "operationId": id,
-        "summary": summary,
-        "responses": {
-            str(status): {"description": "It worked", **({"content": content} if content else {})},
-            "default": {"$ref": "#/components/responses/Problem"},
-        },
-    }
-    if parameters:
-        made["parameters"] = parameters
-    if body:
-        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"$ref": REF + body}}}}
-    return made

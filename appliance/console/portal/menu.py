@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from appliance.access.permissions import Subject
-from appliance.i18n import _
+from appliance.i18n import later
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,17 +18,20 @@ class Place:
     area: str
 
 
-def _all() -> dict[str, tuple[Place, ...]]:
-    """Topic → its entries, in the reader's language; before those of the document."""
-    return {
-        _("Now"): (
-            Place("live.dashboard", _("Dashboard"), "calls"),
-            Place("live.panel", _("Phones and calls"), "calls"),
-        )
-    }
+PLACES: Final[dict[str, tuple[Place, ...]]] = {
+    later("Now"): (
+        Place("live.dashboard", later("Dashboard"), "calls"),
+        Place("live.panel", later("Phones and calls"), "calls"),
+    ),
+    later("Calls"): (
+        Place("calls.listed", later("Call history"), "history"),
+        Place("statistics.show", later("Statistics"), "history"),
+    ),
+}
+"""Topic → its entries; before those of the document."""
 
 
 def places(subject: Subject) -> list[tuple[str, list[Place]]]:
     """What somebody finds in the menu besides the document."""
-    found = [(topic, [each for each in entries if subject.may(each.area)]) for topic, entries in _all().items()]
+    found = [(topic, [each for each in entries if subject.may(each.area)]) for topic, entries in PLACES.items()]
     return [(topic, entries) for topic, entries in found if entries]

@@ -28,6 +28,13 @@ def client(module: types.ModuleType, ask: Askers, person: str) -> Any:
 
 
 def test_it_has_a_method_for_every_operation(module: types.ModuleType) -> None:
+    names = [
+        each["operationId"]
+        for item in description()["paths"].values()
+        for method, each in item.items()
+        if method != "parameters"
+    ]
+    assert sorted(names) == sorted(set(names)), "each has a name of its own"
     for path, item in description()["paths"].items():
         for method, operation in item.items():
             if method != "parameters":

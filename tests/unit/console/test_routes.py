@@ -54,6 +54,9 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/api/v1/revisions/<int:revision>/changes"): "revisions:view",
     ("DELETE", "/api/v1/schedule/<int:revision>"): "revisions:edit",
     ("GET", "/api/v1/state"): SIGNED_IN,
+    **{("GET", path): "history:view" for path in (
+        "/api/v1/history", "/api/v1/history.csv", "/api/v1/history/<int:id>", "/api/v1/statistics", "/calls", "/calls.csv", "/calls/<int:id>", "/statistics",
+    )},
     ("GET", "/call"): SIGNED_IN,
     ("POST", "/call"): SIGNED_IN,
     ("POST", "/call/<id>/end"): "calls:view",
@@ -130,7 +133,12 @@ def signed_in(ask: Askers, person: str) -> Iterator[None]:
 
 
 def send(ask: Askers, method: str, rule: str, kind: str = "extension", id: str = "e201") -> TestResponse:
-    path = rule.replace("<kind>", kind).replace("<int:revision>", "1").replace("<path:filename>", "icon.svg")
+    path = (
+        rule.replace("<kind>", kind)
+        .replace("<int:revision>", "1")
+        .replace("<int:id>", "1")
+        .replace("<path:filename>", "icon.svg")
+    )
     path = (
         path.replace("<id>", id).replace("<call>", "c-1.1").replace("<party>", "c-1.1").replace("<type>", "extension")
     )

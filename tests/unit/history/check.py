@@ -98,9 +98,10 @@ def old_history(url: str) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def migrated(url: str) -> None:
-    """An old database has its calls as before, found by all that they can be found by, and goes on."""
-    old = old_history(url)
+def migrated(url: str, rows: dict[str, list[dict[str, Any]]] | None = None) -> None:
+    """An old database has its calls as before, found by all that they can be found by, and goes on. ``rows``: what is in it
+    already."""
+    old = old_history(url) if rows is None else rows
     database = open_history(url)
     try:
         history = History(database)

@@ -220,6 +220,7 @@ VISIBLE = (
     None,
     Visible(),
     Visible(extensions=frozenset({"101"})),
+    Visible(sites=frozenset({"branch"})),
     Visible(sites=frozenset({"branch"}), trunks=frozenset({"b"})),
     Visible(extensions=frozenset({"103", "104", "nobody", "' OR 1=1 --"}), sites=frozenset({"shop"})),
 )

@@ -12,7 +12,8 @@ HISTORY = Path(__file__).parents[3] / "appliance" / "history"
 
 
 @pytest.mark.parametrize(
-    "name", ["line", "legs", "model", "openstate", "assemble", "record", "labels", "hours", "filter", "periods"]
+    "name",
+    ["line", "legs", "model", "openstate", "assemble", "record", "labels", "hours", "filter", "periods", "plain"],
 )
 def test_pure_code_does_no_io(name: str) -> None:
     assert impurities((HISTORY / f"{name}.py").read_text()) == []

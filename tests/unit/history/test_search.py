@@ -16,7 +16,7 @@ from appliance.history.service import History
 from appliance.history.statistics import Wanted
 from appliance.store.history import open_history
 from tests.unit.history import check
-from tests.unit.history.samples import EXTENSIONS, FIRST, calls, matches, newest_first, store
+from tests.unit.history.samples import EXTENSIONS, FIRST, calls, matches, newest_first, slow_statistics, store
 
 MADE = calls(500, seed=1)
 
@@ -92,6 +92,18 @@ def test_nothing_leaks_to_who_may_see_nothing(history: History) -> None:
     assert history.call(id, visible_to=Visible(extensions=frozenset(EXTENSIONS))).call == call
 
 
+@pytest.mark.parametrize("only", [{}, {"site": "hq"}, {"site": "branch"}, {"trunk": "a"}, {"extension": "103"}])
+@pytest.mark.parametrize("by", By)
+def test_statistics_of_the_manager_of_one_site(history: History, by: By, only: dict[str, str]) -> None:
+    if only and by in (By.SITE, By.TRUNK, By.EXTENSION):
+        return
+    wanted = Wanted(FIRST, FIRST + datetime.timedelta(days=2), by=by, **only)  # type: ignore[arg-type]
+    visible = Visible(sites=frozenset({"branch"}))
+    found = history.statistics(wanted, visible_to=visible)
+    assert (found.rows, found.total) == slow_statistics(MADE, wanted, visible)
+    assert found.total.calls > 5
+
+
 def test_an_estimate_is_near_and_said_to_be_one(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.history.service.COUNTED_MAX", 300)
     total = history.total()
@@ -104,6 +116,8 @@ def test_an_estimate_is_near_and_said_to_be_one(history: History, monkeypatch: p
     ("filter", "path"),
     [
         (CallFilter(name="\udce4"), "history/name"),
+        (CallFilter(since=datetime.datetime(1, 1, 1, tzinfo=datetime.UTC)), "history/since"),
+        (CallFilter(until=datetime.datetime.max.replace(tzinfo=datetime.UTC)), "history/until"),
         (CallFilter(number="\x00"), "history/number"),
         (CallFilter(number_part="1" * 201), "history/number_part"),
         (CallFilter(talk_ms=Range(5, 4)), "history/talk_ms"),

@@ -5,6 +5,7 @@ parties stood isn't known any more.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 
@@ -20,6 +21,9 @@ depends_on = None
 
 _log = logging.getLogger("centralino.history")
 CHUNK = 20_000
+TOLD = 10_000
+"""Calls from which on it takes so long that somebody may wonder."""
+BEAT_S = 30.0
 
 
 def bytewise(width: int) -> sa.String:
@@ -29,23 +33,49 @@ def bytewise(width: int) -> sa.String:
 def upgrade() -> None:
     tables()
     connection = op.get_bind()
-    calls = connection.execute(sa.text("SELECT count(*) FROM (SELECT 1 FROM call LIMIT 1000000) AS few")).scalar() or 0
-    began = time.monotonic()
-
-    def note(what: str) -> None:
-        if calls >= 10_000:
-            _log.info("bringing the history up to date: %s (%.0f s)", what, time.monotonic() - began)
-
+    calls = connection.execute(sa.text("SELECT max(id) FROM call")).scalar() or 0
     if connection.dialect.name == "sqlite":
-        connection.execute(
-            sa.text("PRAGMA cache_size = -200000")
-        )  # KiB, negative: of memory; sorting is most of the work
+        # KiB, negative: of memory; sorting is most of the work
+        connection.execute(sa.text("PRAGMA cache_size = -200000"))
     else:
         connection.execute(sa.text("SET LOCAL work_mem = '256MB'"))
         connection.execute(sa.text("SET LOCAL max_parallel_workers_per_gather = 0"))
-    everything(connection, note)
-    op.drop_table("call_party")
-    note("done")
+    with Hourglass(calls) as note:
+        everything(connection, note)
+        op.drop_table("call_party")
+        note("done")
+
+
+class Hourglass:
+    """Says in the log how far it is, and every half minute that it is still at it: single steps take minutes."""
+
+    def __init__(self, calls: int) -> None:
+        self._calls, self._began, self._at, self._over = calls, time.monotonic(), "beginning", threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Callable[[str], None]:
+        if self._calls >= TOLD:
+            _log.info("bringing the history up to date: %d calls, some minutes per million", self._calls)
+            self._thread.start()
+        return self.note
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def note(self, what: str) -> None:
+        self._at = what
+        self._say()
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_S):
+            self._say()
+
+    def _say(self) -> None:
+        if self._calls >= TOLD:
+            spent = time.monotonic() - self._began
+            _log.info("bringing the history up to date: %s (%.0f s so far)", self._at, spent)
 
 
 def tables() -> None:
@@ -92,27 +122,28 @@ def tables() -> None:
 
 
 def everything(connection: sa.Connection, note: Callable[[str], None]) -> None:
+    note("step 1 of 6, what calls can be found by")
     connection.execute(sa.text("INSERT INTO label (id, kind, value, folded) VALUES (0, 0, '', '')"))
     connection.execute(sa.text(FOUND))
     analyze(connection, "found")
-    note("what calls can be found by is collected")
+    note("step 2 of 6, each of it once")
     connection.execute(sa.text(LABELS))
     last = connection.execute(sa.text("SELECT coalesce(max(id), 0) FROM label")).scalar() or 0
     connection.execute(sa.text("UPDATE reader SET last_label = :last"), {"last": last})
-    note(f"{last} numbers, devices, trunks and names")
+    note(f"step 3 of 6, searchable forms of {last} numbers, devices, trunks and names")
     fold(connection, last)
+    note("step 4 of 6, their parts")
     analyze(connection, "label")
     # In order on SQLite, whose table is its index; PostgreSQL would sort by the rules of a language, for nothing.
     ordered = "ORDER BY 1, 2, 3" if connection.dialect.name == "sqlite" else ""
     connection.execute(sa.text(PARTS.format(ordered=ordered)))
-    note("their parts")
+    note("step 5 of 6, which calls have which")
     connection.execute(sa.text(CALL_LABELS))
     connection.execute(sa.text("DROP TABLE found"))
-    note("every call has its labels")
+    note("step 6 of 6, statistics")
     connection.execute(sa.text(HOURS.format(label="0", more="")))
     more = "JOIN call_label AS l ON l.call = c.id JOIN label ON label.id = l.label AND label.kind IN (1, 4)"
     connection.execute(sa.text(HOURS.format(label="l.label", more=more)))
-    note("statistics")
 
 
 def analyze(connection: sa.Connection, name: str) -> None:
