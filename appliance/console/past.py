@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from flask import Response
 
@@ -27,6 +28,9 @@ from appliance.store.database import Database, Patience
 from appliance.store.history import open_history
 
 PATIENCE: Final = Patience(turn=3, answer=20)
+REMEMBERED_S: Final = 30.0
+_REMEMBERED_MAX: Final = 500
+T = TypeVar("T")
 EXPORTS_MAX: Final = 3
 """Files that are sent at once: each takes a thread for as long as its reader takes."""
 
@@ -37,6 +41,7 @@ class Past:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._database: Database | None = None
+        self._remembered: dict[Hashable, tuple[float, Any]] = {}
         self.exports = threading.BoundedSemaphore(EXPORTS_MAX)
 
     def seen_by(self, subject: Subject, document: Document, paths: Paths) -> SeenHistory:
@@ -60,6 +65,17 @@ class Past:
             return self._database
         finally:
             self._lock.release()
+
+    def remembered(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What was made for this key within the last :data:`REMEMBERED_S`: pages that load themselves again ask for it often."""
+        now = time.monotonic()
+        found = self._remembered.get(key)
+        if found is None or now > found[0]:
+            if len(self._remembered) >= _REMEMBERED_MAX:
+                self._remembered.clear()
+            found = self._remembered[key] = (now + REMEMBERED_S, make())
+        made: T = found[1]
+        return made
 
     def close(self) -> None:
         """Close the database."""

@@ -43,6 +43,7 @@ def schemas() -> dict[str, Schema]:
         whole["required"] = list(whole["properties"])
         made[f"{PREFIX}{model.__name__}"] = whole
     figures = {"$ref": f"{REF}{PREFIX}Figures"}
+    line = {"key": {"type": "string"}, **made[f"{PREFIX}Figures"]["properties"]}
     total = {"calls": {"type": "integer"}, "exact": {"type": "boolean", "description": "Counted, not estimated"}}
     return {
         **made,
@@ -56,6 +57,7 @@ def schemas() -> dict[str, Schema]:
                 "total": {"type": "object", "required": list(total), "properties": total},
             },
         },
+        f"{PREFIX}Row": {"type": "object", "required": list(line), "properties": line},
         f"{PREFIX}Statistics": {
             "type": "object",
             "required": ["by", "zone", "since", "until", "rows", "total"],
@@ -67,9 +69,7 @@ def schemas() -> dict[str, Schema]:
                 "rows": {
                     "type": "array",
                     "description": "A call of two sites stands in both of their rows; hours are 00 to 23, weekdays 1 (Monday) to 7",
-                    "items": {"allOf": [
-                        {"type": "object", "required": ["key"], "properties": {"key": {"type": "string"}}}, figures,
-                    ]},
+                    "items": {"$ref": f"{REF}{PREFIX}Row"},
                 },
                 "total": figures,
             },

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response
 from appliance.access.calls import GuardedCalls
 from appliance.access.live import may_handle, own_extensions
 from appliance.console.api.requests import services, subject
-from appliance.console.portal.statistics import Volume, volume_of_today
+from appliance.console.portal.statistics import volume_today
 from appliance.core.errors import CentralinoError, InvalidError, UnavailableError
 from appliance.i18n import _
 from appliance.organisation.model import Site
@@ -101,20 +101,12 @@ def dashboard() -> Answer:
     return render_template(
         "live/dashboard.html",
         now=now,
-        volume=_volume(),
+        volume=volume_today(),
         may_end=_may_end,
         sites=_by_site(found["extensions"]),
         site_name=_site_names(),
         **found,
     )
-
-
-def _volume() -> Volume | None:
-    """Today's calls by hour; None: none, or the history may not or can't be read now."""
-    try:
-        return volume_of_today(services().history(subject()))
-    except CentralinoError:
-        return None
 
 
 def _by_site(extensions: Iterable[Mapping[str, Any]] | None) -> dict[str, dict[str, int]]:

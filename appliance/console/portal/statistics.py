@@ -10,19 +10,21 @@ from zoneinfo import ZoneInfo
 
 from flask import Blueprint, render_template, request
 
+from appliance.access.seen_calls import visible_calls, zone_of_reader
 from appliance.commands.calls_text import clock, direction_text
-from appliance.console.api.requests import document
-from appliance.console.past import SeenHistory
+from appliance.console.api.requests import document as guarded
+from appliance.console.api.requests import services, subject
 from appliance.console.portal.calls import BAD, Answer, Names, closed_with, figure, seen, words
 from appliance.console.portal.calls_form import DAY, day_of, periods, start_of
 from appliance.console.portal.charts import Chart, Series, lying, upright
+from appliance.core.errors import CentralinoError, RefusedError
 from appliance.history.filter import TEXT_MAX
 from appliance.history.hours import Figures
 from appliance.history.model import Direction
 from appliance.history.periods import TIMES, By
 from appliance.history.service import Statistics
 from appliance.history.statistics import KINDS, Wanted
-from appliance.i18n import _, later
+from appliance.i18n import _, language, later
 
 DAYS: Final = 30
 DAYS_MAX: Final = 400
@@ -49,9 +51,6 @@ def statistics() -> Blueprint:
     pages.get("/statistics")(show)
     closed_with(pages)
     return pages
-
-
-Volume = tuple[Chart, list[tuple[str, str]], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +118,40 @@ def show() -> Answer:
         **given,
     )
     return (page, BAD) if fault else page
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Calls of today by hour, for the dashboard. ``chart`` None: they can't be read now."""
+
+    total: int
+    chart: Chart | None
+    legend: Sequence[tuple[str, str]] = ()
+    day: str = ""
+
+
+def volume_today() -> Volume | None:
+    """The calls of today that the reader may see, as they were within the last half minute; None: it may see none at all."""
+    asks, document = subject(), services().store.document()
+    try:
+        visible = visible_calls(asks, document)
+    except RefusedError:
+        return None
+    key = (visible, zone_of_reader(asks, document), language())
+    return services().past.remembered(key, _volume)
+
+
+def _volume() -> Volume:
+    try:
+        history = seen()
+        zone = ZoneInfo(history.zone)
+        today = datetime.datetime.now(zone).date()
+        begin, end = start_of(today, zone), start_of(today + DAY, zone)
+        found = history.statistics(Wanted(begin, end, history.zone, By.HOUR))
+    except CentralinoError:
+        return Volume(0, None)
+    _title, chart, legend = charts(_rows(found, By.HOUR, Period(today, today), Names(guarded())), By.HOUR)[0]
+    return Volume(found.total.calls, chart, legend, today.isoformat())
 
 
 def _period(today: datetime.date) -> tuple[Period, str]:
@@ -205,17 +238,6 @@ def charts(rows: Sequence[Row], by: By) -> list[tuple[str, Chart, list[tuple[str
     return [
         (title, chart, legend if at == 0 else []) for at, (title, chart) in enumerate(zip(titles, drawn, strict=True))
     ]
-
-
-def volume_of_today(history: SeenHistory) -> Volume | None:
-    """Today's calls by hour, what the colours mean, and how many there were; None: none yet."""
-    zone = ZoneInfo(history.zone)
-    today = datetime.datetime.now(zone).date()
-    found = history.statistics(Wanted(start_of(today, zone), start_of(today + DAY, zone), history.zone, By.HOUR))
-    if not found.total.calls:
-        return None
-    _title, chart, legend = charts(_rows(found, By.HOUR, Period(today, today), Names(document())), By.HOUR)[0]
-    return chart, legend, found.total.calls
 
 
 def _short_label(by: By, row: Row) -> str:

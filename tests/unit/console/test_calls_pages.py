@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from flask.testing import FlaskClient
@@ -18,8 +19,10 @@ from flask.testing import FlaskClient
 from appliance.console import past as console_past
 from appliance.console.portal.calls import PAGE
 from appliance.core.document import parse
+from appliance.history.hours import Figures
 from appliance.history.model import Call
 from appliance.history.service import Page as PageOf
+from appliance.history.statistics import Statistics
 from appliance.kinds import KINDS
 from appliance.paths import Paths
 from appliance.store.database import Patience
@@ -307,4 +310,32 @@ def test_the_dashboard_draws_today_s_calls(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     with portal_with(empty, []) as portal:
-        assert "Calls today" not in portal.app.test_client().get("/dashboard").text
+        assert "No call has ended today yet." in portal.app.test_client().get("/dashboard").text
+
+
+def test_the_dashboard_asks_for_today_s_calls_every_half_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = (datetime.datetime.now(ZoneInfo("Europe/Rome")).replace(hour=0, minute=0) - START).total_seconds() / 60
+    clock = [100.0]
+    monkeypatch.setattr("appliance.console.past.time.monotonic", lambda: clock[0])
+    with portal_with(tmp_path, None) as portal:
+        client = portal.app.test_client()
+        volume = 'id="volume"'
+
+        def shown(person: str) -> str:
+            portal.who = person
+            return client.get("/dashboard").text.partition(volume)[2]
+
+        assert "The call history can&#39;t be read now" in shown("administrator")
+        clock[0] += console_past.REMEMBERED_S + 1
+        remember(Paths(tmp_path, tmp_path), [call(now + 1, "301", "302"), call(now + 2), call(now + 3, "301", "303")])
+        assert "answered calls 3" in shown("administrator")
+        assert "answered calls 1" in shown("user"), "its own"
+        assert "answered calls 3" in shown("torinese")
+        for person in ("operator", "hr-manager"):
+            assert shown(person) == ""
+        monkeypatch.setattr("appliance.console.past.SeenHistory.statistics", lambda *_: Statistics({}, Figures()))
+        assert "answered calls 3" in shown("administrator"), "it is asked for every half minute"
+        clock[0] += console_past.REMEMBERED_S + 1
+        assert "No call has ended today yet." in shown("administrator")

@@ -14,6 +14,7 @@ import pytest
 from appliance.console.api.client_source import source
 from appliance.console.api.openapi import description
 from tests.unit.console.asking import Askers
+from tests.unit.console.past import remember, usual
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,26 @@ def test_a_strange_id_stays_inside_its_place(module: types.ModuleType, ask: Aske
             with pytest.raises(module.Problem) as wrong:
                 pbx.get_extension(id)
             assert wrong.value.status == 404, id
+
+
+def test_calls_that_have_ended(module: types.ModuleType, ask: Askers) -> None:
+    remember(ask.services.paths, usual())
+    with client(module, ask, "user") as pbx:
+        found, after = [], None
+        while True:
+            page = pbx.list_history(number="201", talk_ms_min=1, limit=3, after=after, total=True)
+            found += [call["id"] for call in page["items"]]
+            after = page["next"]
+            if after is None:
+                break
+        assert len(found) == len(set(found)) > 6
+        assert pbx.get_history(found[0])["from_extension"] == ""
+        assert pbx.export_history(number="201", talk_ms_min=1, bom=True).startswith("\ufeffid,started,")
+        figures = pbx.call_statistics(by="hour", since="2026-03-02T00:00:00+01:00", until="2026-03-03T00:00:00+01:00")
+        assert sum(row["calls"] for row in figures["rows"]) == figures["total"]["calls"] >= len(found)
+        with pytest.raises(module.Problem) as wrong:
+            pbx.list_history(since="yesterday")
+        assert wrong.value.faults[0]["path"] == "query/since"
 
 
 def test_anybody_may_have_it(ask: Askers) -> None:
