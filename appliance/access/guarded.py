@@ -183,6 +183,26 @@ class GuardedDocument:
             raise _missing(kind, id)
         return entry
 
+    def entries(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Entry]:
+        """Several objects at once, by kind and id; those that aren't there for the subject are left out."""
+        base, current = self.committed(), self.current()
+        made = {
+            (kind, id): self._entry(
+                base, current, base.objects.get(kind, {}).get(id), current.objects.get(kind, {}).get(id)
+            )
+            for kind, id in keys
+        }
+        return {key: entry for key, entry in made.items() if entry is not None}
+
+    def sight(self) -> tuple[Document, Callable[[Object], frozenset[str]]]:
+        """The present document, whole, and what of an object the subject may see: for who looks at very many objects."""
+        current = self.current()
+        return current, self._rights(current).fields
+
+    def sees_all(self, kind: str) -> bool:
+        """Whether no object of a kind, and no field of one, is hidden from the subject."""
+        return any(grant.everywhere and grant.covers(kind, "", edit=False) for grant in self.subject.grants)
+
     def choices(self, kinds: Iterable[str]) -> list[tuple[str, str, str]]:
         """(kind, id, label) of everything of some kinds that the subject may see and refer to."""
         current = self.current()

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unsupporte
 from werkzeug.wrappers import Response as ResponseBase
 
 from appliance.console.api import blueprint as api
-from appliance.console.api.requests import document
+from appliance.console.api.requests import document, transactions
 from appliance.console.identify import Identity
 from appliance.console.limits import Buckets, Verdict
 from appliance.console.portal.account import account
@@ -20,6 +20,7 @@ from appliance.console.portal.browser import services, session
 from appliance.console.portal.calls import calls
 from appliance.console.portal.changes import changes
 from appliance.console.portal.entry import entry
+from appliance.console.portal.flow import flow_pages
 from appliance.console.portal.live import live
 from appliance.console.portal.pages import portal
 from appliance.console.portal.statistics import statistics
@@ -93,7 +94,9 @@ def create_app(of: Services, limits: Buckets | None = None) -> Flask:
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_unknown)
     app.register_blueprint(api, url_prefix="/api/v1")
-    for pages in (portal(document), live(), calls(), statistics(), changes(), entry(), account()):
+    for pages in (
+        portal(document), flow_pages(document, transactions), live(), calls(), statistics(), changes(), entry(), account()
+    ):  # fmt: skip
         app.register_blueprint(pages)
     app.context_processor(_everywhere)
     app.get("/")(_start)

@@ -22,6 +22,7 @@ CLOCKS = {("datetime", "now"), ("datetime", "today"), ("datetime", "utcnow"), ("
 
 def pure_files() -> list[Path]:
     files = [*(ROOT / "appliance/core").rglob("*.py")]
+    files += [*(ROOT / "appliance/pbx/flow").rglob("*.py")]
     files += [path for path in (ROOT / "appliance").rglob("*.py") if path.name in PURE_NAMES]
     return sorted(set(files))
 

@@ -183,7 +183,7 @@ def _described(place: str, annotation: Any) -> FormField:
             built_in = tuple(sorted(getattr(mark, "built_in", ())))
             return replace(base, widget=Widget.REFERENCE, kinds=mark.kinds, built_in=built_in)
     if origin in (Union, types.UnionType):
-        options = tuple(_option(part) for part in get_args(inner))
+        options = tuple(option_of(part) for part in get_args(inner))
         return replace(base, widget=Widget.UNION, options=options)
     if isinstance(inner, type) and issubclass(inner, Part):
         return replace(base, widget=Widget.GROUP, fields=_fields(inner), label=labels.of_part(inner.__name__))
@@ -197,7 +197,8 @@ def _described(place: str, annotation: Any) -> FormField:
     return _text(marks, base)
 
 
-def _option(part: type[Part]) -> FormField:
+def option_of(part: type[Part]) -> FormField:
+    """An option of a union, as a group of the fields that it has besides its type."""
     name = get_args(part.model_fields["type"].annotation)[0]
     return FormField(name, labels.of_part(part.__name__), Widget.GROUP, fields=_fields(part, skip="type"))
 

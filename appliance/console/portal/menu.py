@@ -24,6 +24,7 @@ PLACES: Final[dict[str, tuple[Place, ...]]] = {
         Place("live.panel", later("Phones and calls"), "calls"),
     ),
     later("Calls"): (
+        Place("flow.show", later("Call flow"), "did"),
         Place("calls.listed", later("Call history"), "history"),
         Place("statistics.show", later("Statistics"), "history"),
     ),

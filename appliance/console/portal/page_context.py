@@ -20,6 +20,7 @@ from appliance.console.portal.menu import places
 from appliance.core.errors import Fault
 from appliance.i18n import LANGUAGES, _, language, translated
 from appliance.kinds import KINDS
+from appliance.pbx.flow.ports import sends
 
 OFFERED_MAX: Final = 100
 """Choices that a picker has on its page, or gets for one search; with more, one searches."""
@@ -144,6 +145,12 @@ def add_context(pages: Blueprint, document: Callable[[], GuardedDocument]) -> No
     def navigation() -> list[tuple[str, list[str]]]:
         return labels.topics(document().kinds())
 
+    def flow_url(kind: str, id: str) -> str:
+        """Where an object's part in the call flow is shown; nothing for what has none."""
+        if not id or not sends(KINDS[kind]):
+            return ""
+        return url_for("flow.show", did=id) if kind == "did" else url_for("flow.show", q=id)
+
     def may_add(kind: str) -> bool:
         known: dict[str, bool] = g.setdefault("portal_may_add", {})
         if kind not in known:
@@ -168,6 +175,7 @@ def add_context(pages: Blueprint, document: Callable[[], GuardedDocument]) -> No
             "kind_label": labels.of_kind,
             "about": lambda kind: summary(KINDS[kind]),
             "edit_url": edit_url,
+            "flow_url": flow_url,
             "may_add_kind": may_add,
             "offered": lambda one, search: offer().for_picker(one, search),
             "cell": lambda one, value: words(one, value, offer().names),

@@ -18,6 +18,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from appliance import labels
 from appliance.access.guarded import Entry, GuardedDocument
+from appliance.console.portal.errands import Errand
 from appliance.console.portal.forms import Form, columns, control_of, filled, form_of, initial, suggested_id, title_of
 from appliance.console.portal.page_context import Offer, add_context, safe_next, small_first
 from appliance.console.portal.submission import act, field_at, placed, read, set_value
@@ -58,6 +59,7 @@ class Draft:
     said: str = ""
     found: Mapping[str, str] = field(default_factory=dict)
     """Name of a picker → what was searched for."""
+    errand: Errand = field(default_factory=Errand)
 
     @property
     def form(self) -> Form:
@@ -169,7 +171,8 @@ def _add_forms(pages: Blueprint, document: Callable[[], GuardedDocument]) -> Non
         if not guarded.may_add(kind):
             raise RefusedError("you may not add one", "ask an administrator", error_id="forbidden")
         if request.method == "GET":
-            return show(Draft(kind, "", initial(form)))
+            errand = Errand.of(request.args)
+            return show(Draft(kind, "", {**initial(form), **errand.start(guarded, kind)}, errand=errand))
         return _Posted(guarded, kind, "", _submitted(request.form)).answer()
 
     # Under two addresses, for an object may be called "new".
@@ -181,7 +184,7 @@ def _add_forms(pages: Blueprint, document: Callable[[], GuardedDocument]) -> Non
         _known(kind, guarded)
         entry = guarded.get(kind, id)
         if request.method == "GET":
-            return show(Draft(kind, id, dict(entry.fields), entry, entry.etag))
+            return show(Draft(kind, id, dict(entry.fields), entry, entry.etag, errand=Errand.of(request.args)))
         return _Posted(guarded, kind, id, _submitted(request.form)).answer()
 
 
@@ -210,7 +213,8 @@ class _Posted:
             data = {**{name: value for name, value in entry.fields.items() if name not in entry.editable}, **data}
         elif id := (self.submitted.get("id") or [""])[0].strip():
             data["id"] = id
-        return Draft(self.kind, self.id, data, entry, self.own("etag"), outer=self.own("outer"))
+        errand = Errand.of({name: self.own(name) for name in ("next", "from")})
+        return Draft(self.kind, self.id, data, entry, self.own("etag"), outer=self.own("outer"), errand=errand)
 
     def answer(self) -> AnyResponse | str | tuple[str, int]:
         verb, _colon, rest = self.own("do").partition(":")
@@ -255,6 +259,8 @@ class _Posted:
             ), 200
         if draft.outer:
             return self.resume(saved.item.id), 200
+        if draft.errand.next:
+            return draft.errand.back(self.guarded, saved, draft.entry)
         return redirect(url_for("portal.listed", kind=self.kind, saved=saved.item.id), 303)
 
     def taken(self) -> frozenset[str]:
@@ -339,6 +345,9 @@ def _add_deletion(pages: Blueprint, document: Callable[[], GuardedDocument]) -> 
         _known(kind, guarded)
         entry = guarded.get(kind, id)
         guarded.check_removal(kind, id)
+        errand = Errand.of(
+            request.args if request.method == "GET" else request.form, "" if request.method == "GET" else _OWN
+        )
         error = None
         if request.method == "POST":
             try:
@@ -346,9 +355,19 @@ def _add_deletion(pages: Blueprint, document: Callable[[], GuardedDocument]) -> 
             except (RefusedError, ConflictError) as refused:
                 error = refused
             else:
-                return redirect(url_for("portal.listed", kind=kind, removed=id), 303)
+                return (
+                    errand.removed(entry)
+                    if errand.next
+                    else redirect(url_for("portal.listed", kind=kind, removed=id), 303)
+                )
         users = [(item.kind, item.id, title_of(item.model_dump(mode="json"))) for item in guarded.referrers(kind, id)]
         page = render_template(
-            "portal/delete.html", kind=kind, entry=entry, title=title_of(entry.fields), users=users, error=error
+            "portal/delete.html",
+            kind=kind,
+            entry=entry,
+            title=title_of(entry.fields),
+            users=users,
+            error=error,
+            errand=errand,
         )
         return (page, 409) if error else page

@@ -14,21 +14,32 @@ from appliance.pbx.numbers.model import Service
 from appliance.pbx.trunks.model import TrunkRef
 
 
-class ToExtension(Part):
+class Onward(Part):
+    """One way on for a call, an option of :data:`Destination`; ``type`` names it.
+
+    One that leads to an object has a reference of its type's name (``ring_group`` in the type *ring_group*); any other is
+    where calls leave or end. The call flow (:mod:`appliance.pbx.flow`) needs to know no more of an option, nor of the kinds
+    whose fields hold one.
+    """
+
+    type: str
+
+
+class ToExtension(Onward):
     """Ring an extension."""
 
     type: Literal["extension"] = "extension"
     extension: ExtensionRef
 
 
-class ToRingGroup(Part):
+class ToRingGroup(Onward):
     """Ring a group."""
 
     type: Literal["ring_group"] = "ring_group"
     ring_group: Annotated[ObjectId, RefTo("ring_group")]
 
 
-class ToNumber(Part):
+class ToNumber(Onward):
     """Call an outside number, by the outbound routes of a site."""
 
     type: Literal["number"] = "number"
@@ -36,14 +47,14 @@ class ToNumber(Part):
     site: SiteRef
 
 
-class ToService(Part):
+class ToService(Onward):
     """Play a service: echo test, date and time…"""
 
     type: Literal["service"] = "service"
     service: Literal[Service.ECHO, Service.WHICH_NUMBER, Service.DATE_TIME, Service.HOLD_MUSIC]
 
 
-class ToHangup(Part):
+class ToHangup(Onward):
     """Refuse the call."""
 
     type: Literal["hangup"] = "hangup"

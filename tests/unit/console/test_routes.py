@@ -18,10 +18,12 @@ from tests.unit.console.asking import Askers
 ROLES = ("administrator", "it-manager", "hr-manager", "operator", "user", "auditor", "torinese", "nobody", "namer")
 TOKEN = "the session's token"
 PUBLIC, SIGNED_IN, SESSION, OBJECT, ADD, CALL = "public", "signed in", "session", "object", "add", "call"
+FLOW = ("ring_group", "did", "inbound_route")
+"""Some of what calls from outside pass: any of it may be looked at."""
 """Open to all; to whoever is signed in, who is shown what the rights allow; a browser's own session, whoever it is; an object that
 the rights reach; a kind to which objects may be added; a call of one's own, or a right to ``calls``."""
 
-ROUTES: dict[tuple[str, str], str] = {
+ROUTES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("GET", "/"): SIGNED_IN,
     ("GET", "/account"): SESSION,
     **{("POST", f"/account/{path}"): SESSION for path in (
@@ -67,6 +69,9 @@ ROUTES: dict[tuple[str, str], str] = {
     ("POST", "/changes/discard"): SIGNED_IN,
     ("GET", "/choices"): SIGNED_IN,
     ("GET", "/dashboard"): SIGNED_IN,
+    ("GET", "/flow"): FLOW,
+    ("POST", "/flow"): FLOW,
+    ("GET", "/flow/targets"): FLOW,
     ("GET", "/history"): SIGNED_IN,
     ("GET", "/history/<int:revision>"): "revisions:view",
     ("POST", "/history/<int:revision>/restore"): "revisions:edit",
@@ -176,7 +181,7 @@ def test_strangers_get_nowhere(ask: Askers) -> None:
         assert answer.status_code != 404, (method, rule, "tells what there is")
 
 
-def may(ask: Askers, person: str, method: str, rule: str, needs: str, kind: str, id: str) -> bool:
+def may(ask: Askers, person: str, method: str, rule: str, needs: str | tuple[str, ...], kind: str, id: str) -> bool:
     """What the roles say."""
     document = ask.services.store.document()
     subject = subject_of(document, person)
@@ -184,6 +189,8 @@ def may(ask: Askers, person: str, method: str, rule: str, needs: str, kind: str,
     rights, item = Rights(subject, document), document.objects[kind][id]
     if needs in (SIGNED_IN, PUBLIC):
         return True
+    if isinstance(needs, tuple):
+        return any(map(subject.may, needs))
     if needs == "kind":
         return subject.may(kind)
     if needs == ADD:
