@@ -23,6 +23,7 @@ from appliance.console.portal.entry import entry
 from appliance.console.portal.flow import flow_pages
 from appliance.console.portal.live import live
 from appliance.console.portal.pages import portal
+from appliance.console.portal.reference import reference
 from appliance.console.portal.statistics import statistics
 from appliance.console.problems import MEDIA_TYPE, problem, status_of
 from appliance.console.services import Services
@@ -95,7 +96,8 @@ def create_app(of: Services, limits: Buckets | None = None) -> Flask:
     app.register_error_handler(Exception, _answer_unknown)
     app.register_blueprint(api, url_prefix="/api/v1")
     for pages in (
-        portal(document), flow_pages(document, transactions), live(), calls(), statistics(), changes(), entry(), account()
+        portal(document), flow_pages(document, transactions), live(), calls(), statistics(), changes(), entry(), account(),
+        reference(),
     ):  # fmt: skip
         app.register_blueprint(pages)
     app.context_processor(_everywhere)

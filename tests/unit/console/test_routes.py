@@ -85,6 +85,7 @@ ROUTES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("GET", "/objects/<kind>/new"): ADD,
     ("POST", "/objects/<kind>/new"): ADD,
     ("GET", "/panel"): SIGNED_IN,
+    ("GET", "/reference"): SIGNED_IN,
     ("POST", "/preferences"): PUBLIC,
     **{(method, f"/sign-in{path}"): PUBLIC for method, path in (
         ("GET", ""), ("POST", ""), ("GET", "/link"), ("POST", "/link"), ("POST", "/passkey"), ("POST", "/passkey/options"),
