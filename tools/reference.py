@@ -12,8 +12,10 @@ os.environ["CENTRALINO_LANGUAGE"] = "en"  # before the command is imported: its 
 
 import typer
 
+from appliance.access.roles import AREAS, BUILT_IN
 from appliance.cli import app
 from appliance.commands.fields import description, fields, summary
+from appliance.console.api import openapi
 from appliance.core import errors
 from appliance.kinds import KINDS
 from tools.catalogue import ROOT, SOURCE, texts_of
@@ -26,6 +28,8 @@ Made from the code by `tools/reference`; a test holds it up to date.
 
 - [The command](#the-command)
 - [Kinds of the document](#kinds-of-the-document)
+- [Roles and rights](#roles-and-rights)
+- [The REST API](#the-rest-api)
 - [Error ids](#error-ids)
 """
 STATUS: Final = """\
@@ -65,6 +69,8 @@ def reference() -> str:
     parts.append("## Kinds of the document\n")
     parts.append("\n".join(f"- [`{kind}`](#{kind}) {summary(model)}" for kind, model in KINDS.items()) + "\n")
     parts.extend(kind_section(kind) for kind in KINDS)
+    parts.append(roles_section())
+    parts.append(api_section())
     parts.append(errors_section())
     return "\n".join(parts)
 
@@ -119,6 +125,52 @@ def code(text: str) -> str:
 def escaped(text: str) -> str:
     """Text in a table."""
     return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+
+
+def roles_section() -> str:
+    """Areas of rights, and the roles that every installation has."""
+    areas = [f"| `{area}` | {escaped(text)} |" for area, text in AREAS.items()]
+    roles = [
+        f"| `{role.id}` | {role.name} | {', '.join(f'`{each}`' for each in role.permissions)}"
+        f"{'; only what is the own' if role.own_only else ''} |"
+        for role in BUILT_IN.values()
+    ]
+    return "\n".join(
+        (
+            "## Roles and rights\n",
+            "A permission is `<kind or area>:view` or `:edit`, `<kind>.<field>:view` or `:edit` for one field, `*` for everything; to edit includes",
+            "to view. Besides the kinds there are these areas:\n",
+            "| area | what it opens |\n|---|---|",
+            *areas,
+            "",
+            "Roles that every installation has; others are objects of the kind [`role`](#role):\n",
+            "| id | name | permissions |\n|---|---|---|",
+            *roles,
+            "",
+        )
+    )
+
+
+def api_section() -> str:
+    """Every operation of the REST API."""
+    rows = [
+        f"| {method.upper()} | `{path}` | {escaped(each['summary'])} | `{each['operationId']}` |"
+        for path, item in openapi.description()["paths"].items()
+        if not path.startswith("/objects/")
+        for method, each in item.items()
+        if method != "parameters"
+    ]
+    return "\n".join(
+        (
+            "## The REST API\n",
+            "Below `/api/v1`; fields, parameters and answers stand in its description (`/api/v1/openapi.json`) and in the portal, to be tried out.",
+            "Of each kind there are besides `GET` and `POST /objects/<kind>`, `GET`, `PUT`, `PATCH` and `DELETE /objects/<kind>/<id>`. The last column is",
+            "the method's name in the Python client (`/api/v1/client.py`).\n",
+            "| method | path | what it does | name |\n|---|---|---|---|",
+            *rows,
+            "",
+        )
+    )
 
 
 def errors_section() -> str:

@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from appliance.access.roles import AREAS, BUILT_IN
+from appliance.console.api.openapi import description
 from appliance.kinds import KINDS
 from tools.catalogue import ROOT
 from tools.reference import FILE, error_ids
@@ -50,6 +52,12 @@ def test_the_reference_names_every_kind_field_and_error() -> None:
             assert name == "id" or f"| `{name}` |" in section, f"{kind}.{name}"
     for id in error_ids():
         assert f"| `{id}` |" in text
+    for name in (*AREAS, *BUILT_IN):
+        assert f"| `{name}` |" in text, name
+    for path, item in description()["paths"].items():
+        for method, each in item.items():
+            if method != "parameters" and not path.startswith("/objects/"):
+                assert f"| {method.upper()} | `{path}` |" in text, each["operationId"]
     for verb in ("plan", "commit", "confirm", "rollback", "discard", "history", "diff", "verify", "export", "import",
                  "run", "stop", "status", "doctor", "calls"):  # fmt: skip
         assert f"\n### centralino {verb}\n" in text
