@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from appliance.commands import access, calls, configuration, files, keys, objects, schedule, system
+from appliance.commands import access, calls, configuration, files, keys, notifications, objects, schedule, system
 from appliance.commands.common import print_error
 from appliance.core.errors import CentralinoError
 from appliance.i18n import _, speak
@@ -39,6 +39,7 @@ schedule.add_to(app)
 keys.add_to(app)
 system.add_to(app)
 calls.add_to(app)
+notifications.add_to(app)
 access.add_to(app)
 for _kind in KINDS:
     app.add_typer(objects.command(_kind), name=_kind, rich_help_panel=_("Objects of the document"))

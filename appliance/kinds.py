@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from appliance.core.model import Object
-from appliance.organisation.model import Company, NotificationEndpoint, Person, Role, Secret, Site
+from appliance.notifications.model import HistoryExport, NotificationEndpoint
+from appliance.organisation.model import (
+    Company,
+    DirectoryService,
+    IdentityProvider,
+    Person,
+    Role,
+    Secret,
+    Site,
+)
 from appliance.pbx.extensions.model import Device, Extension
 from appliance.pbx.groups.model import RingGroup
 from appliance.pbx.media.model import CodecPolicy, Listener
@@ -36,6 +45,9 @@ KINDS: Final[dict[str, type[Object]]] = {
         InboundRoute,
         OutboundRoute,
         NotificationEndpoint,
+        HistoryExport,
+        DirectoryService,
+        IdentityProvider,
         Secret,
     )
 }

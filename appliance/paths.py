@@ -149,6 +149,15 @@ class Paths:
         return self.state / "keys" / "secret.key"
 
     @property
+    def handed(self) -> Path:
+        """Secrets in the clear that the applier hands to processes that can't read the key."""
+        return self.state / "handed"
+
+    def handed_to(self, reader: str) -> Path:
+        """Those of one reader (see :mod:`appliance.handed`): a directory of its own, so that a sandbox shows it no other."""
+        return self.handed / reader
+
+    @property
     def applier_state(self) -> Path:
         return self.state / "applier" / "state.json"
 

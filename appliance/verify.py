@@ -8,6 +8,7 @@ from appliance.access import verify as _access
 from appliance.core.document import Document
 from appliance.core.errors import Fault
 from appliance.core.references import dangling
+from appliance.notifications import verify as _notifications
 from appliance.pbx.emergency import verify as _emergency
 from appliance.pbx.extensions import verify as _extensions
 from appliance.pbx.groups import verify as _groups
@@ -17,7 +18,18 @@ from appliance.pbx.routing import verify as _routing
 from appliance.pbx.services import verify as _services
 from appliance.pbx.trunks import verify as _trunks
 
-FEATURES: Final = (_media, _numbers, _extensions, _groups, _services, _trunks, _routing, _emergency, _access)
+FEATURES: Final = (
+    _media,
+    _numbers,
+    _extensions,
+    _groups,
+    _services,
+    _trunks,
+    _routing,
+    _emergency,
+    _access,
+    _notifications,
+)
 
 
 def verify(document: Document) -> tuple[Fault, ...]:

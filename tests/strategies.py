@@ -15,6 +15,8 @@ from appliance.core.fields import Label
 from appliance.core.model import Object
 from appliance.kinds import KINDS
 
+PEM = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n"
+"""As much of a certificate as the model looks at."""
 _LABEL: TypeAdapter[str] = TypeAdapter(Label)
 
 
@@ -43,6 +45,18 @@ _prefixes = st.sampled_from(["+", "+39", "+3902", "+390200000001", "+44"])
 _services = st.sampled_from(["echo", "date_time", "hold_music", "which_number"])
 
 
+_urls = st.sampled_from(
+    ["https://example.com/hook", "https://127.0.0.1:8443/", "https://[::1]/", "https:///", "https://a:99999"]
+)
+_sftp = st.fixed_dictionaries(
+    {"type": st.just("sftp"), "host": st.sampled_from(["files.example.com", "::1"]), "username": st.just("calls"),
+     "secret": _ids, "host_key": st.sampled_from(["ssh-ed25519 AAAA", "ssh-rsa AAAAB3NzaC1yc2EAAAADAQAB"])},
+)  # fmt: skip
+_https = st.fixed_dictionaries(
+    {"type": st.just("https"), "url": _urls, "secret": _ids}, optional={"method": st.sampled_from(["put", "post"])}
+)
+
+
 def _row(required: dict[str, Any], **optional: Any) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({"id": _ids, **required}, optional=optional)
 
@@ -60,6 +74,7 @@ _auth = st.one_of(
     st.just({"type": "address"}),
     st.fixed_dictionaries({"type": st.just("register"), "username": st.just("user"), "secret": _ids}),
 )
+_pem = st.sampled_from([PEM, PEM + PEM.replace("MAMC", "MAMB")])
 _transports = st.lists(st.sampled_from(["udp", "tcp", "tls", "wss"]), min_size=1, max_size=3)
 
 ROWS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
@@ -147,10 +162,53 @@ ROWS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "target": st.one_of(
                 st.just({"type": "email", "address": "ops@example.com"}),
                 st.fixed_dictionaries(
-                    {"type": st.just("webhook"), "url": st.just("https://example.com/hook"), "secret": _ids}
+                    {"type": st.just("webhook"), "url": _urls, "secret": _ids},
+                    optional={"previous_secret": _ids, "allow_local": st.booleans()},
                 ),
             ),
-        }
+        },
+        events=st.lists(st.sampled_from(["call.ended", "alarm.raised"]), **_few),
+        fields=st.lists(st.sampled_from(["caller", "quality"]), **_few),
+    ),
+    "history_export": _row(
+        {"name": labels, "site": _ids, "target": st.one_of(_sftp, _https)},
+        every=st.sampled_from(["day", "week", "month"]),
+        time=st.sampled_from(["00:00", "02:30", "23:59"]),
+        only_site=st.booleans(),
+        columns=st.lists(st.sampled_from(["id", "started", "cause"]), **_few),
+        directions=st.lists(st.sampled_from(["inbound", "internal"]), **_few),
+    ),
+    "directory_service": _row(
+        {
+            "name": labels,
+            "servers": st.lists(
+                st.fixed_dictionaries({"host": st.just("ldap.example.com")}, optional={"port": st.just(3269)}),
+                min_size=1,
+                max_size=3,
+            ),
+            "bind_dn": st.just("cn=reader,dc=example,dc=com"),
+            "secret": _ids,
+            "base": st.just("dc=example,dc=com"),
+        },
+        enabled=st.booleans(),
+        security=st.sampled_from(["ldaps", "starttls"]),
+        authority=_pem,
+        required_group=st.just("cn=staff,dc=example,dc=com"),
+        groups=st.lists(
+            st.fixed_dictionaries({"group": st.just("cn=a \\, b,dc=example,dc=com"), "role": _ids}), **_few
+        ),
+    ),
+    "identity_provider": _row(
+        {
+            "name": labels,
+            "issuer": st.just("https://login.example.com/realms/a"),
+            "client_id": st.just("centralino"),
+            "secret": _ids,
+        },
+        enabled=st.booleans(),
+        authority=_pem,
+        claim=st.sampled_from(["email", "sub"]),
+        second_factor=st.lists(st.sampled_from(["mfa", "hwk"]), unique=True, **_few),
     ),
     "secret": _row({}),
 }

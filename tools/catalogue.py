@@ -31,12 +31,19 @@ EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 COMMENT: Final = "# Translations of PROJECT, the on-premises telephone system.\n# Made with tools/translations."
 
 MARKS: Final = {"_", "later"}
-CALLS: Final = {"Fault": (1, 2), "RestartEngine": (0,), "progress": (0,), "say": (0,), "ValueError": (0,)}
+CALLS: Final = {
+    "Fault": (1, 2),
+    "RestartEngine": (0,),
+    "progress": (0,),
+    "say": (0,),
+    "ValueError": (0,),
+    "Answer": (1,),
+}
 """Calls whose arguments people read, and which; errors of ours (``…Error``) have a message and a hint."""
 NOT_OURS: Final = {"OSError", "TypeError", "AmiError", "InvalidError", "RuntimeError", "KeyError", "AssertionError"}
 NAMES: Final = {"msg", "message", "hint", "_HINT", "_RESTORE", "reason", "what", "ADDED", "REMOVED", "MOVED"}
 """Variables and parameters that hold such a text."""
-FUNCTIONS: Final = {"sentence", "_action", "_words"}
+FUNCTIONS: Final = {"sentence", "_action", "_words", "_why_not", "upload"}
 """Functions that return such a text."""
 
 LIBRARIES: Final = (
@@ -48,6 +55,12 @@ LIBRARIES: Final = (
     "list of {1}", "list of {1}, at least {2}", "number {1}–{2}", "{1} id", "{1} or {2} id", "text", "true or false", "number",
     "text like {1}", "a-z, 0-9 and inner hyphens, at most 40", "IP address", "network (CIDR)", "time zone", "2 to 10 digits", "number in E.164 form (+39…)",
     "beginning of an E.164 number", "digits, * and #", "it or en", "country code of two letters (ISO 3166)", "e-mail address",
+    "URL that begins with https:// and holds no password", "time of day (hh:mm)", "user name", "path of a directory",
+    "type and key, as ssh-keyscan shows them: ssh-ed25519 AAAA…",
+    "distinguished name such as ou=people,dc=example,dc=com", "name of an attribute or class: letters, digits and hyphens",
+    "address that begins with https:// and has no ? or #", "certificates (PEM)",
+    "1 to 255 letters, digits and signs without blanks", "1 to 200 letters, digits and signs without blanks",
+    "a word without blanks and quotes", "name of a claim", "name of a group, as the provider sends it",
     # pydantic
     "Input should be greater than or equal to {1}",
     "Input should be less than or equal to {1}", "String should have at least {1} character",
@@ -55,6 +68,7 @@ LIBRARIES: Final = (
     "Input should be a valid integer, unable to parse string as an integer", "Input should be a valid tuple",
     "Input should be a valid boolean, unable to interpret input", "Input should be a valid dictionary or instance of {1}",
     "Tuple should have at least {1} item after validation, not {2}",
+    "Tuple should have at most {1} items after validation, not {2}",
     "Input tag {1} found using {2} does not match any of the expected tags: {3}",
     "Unable to extract tag using discriminator {1}",
 )  # fmt: skip
@@ -125,7 +139,7 @@ def _of_node(node: ast.AST, positions: dict[str, tuple[int, ...]]) -> Iterator[s
         case ast.AnnAssign(target=ast.Name(id="LABELS"), value=ast.Dict(values=values)):
             for value in values:
                 yield from texts_of(value)
-        case ast.FunctionDef(name=name) if name in FUNCTIONS:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if name in FUNCTIONS:
             for inner in ast.walk(node):
                 if isinstance(inner, ast.Return) and inner.value is not None:
                     for value in inner.value.elts if isinstance(inner.value, ast.Tuple) else [inner.value]:

@@ -1,4 +1,5 @@
-"""Who somebody is: passwords, second factors, sessions, one-time links, API keys, tokens, throttling, audit. No web here.
+"""Who somebody is: passwords, directories, single sign-on, second factors, sessions, one-time links, API keys, tokens,
+throttling, audit. No web here.
 
 People are objects of the document; their credentials are not: they stand in a database of their own, keyed by the
 person's id, so that a roll back never brings an old password back. The portal, the API and the hub use it like this::
@@ -13,10 +14,14 @@ person's id, so that a roll back never brings an old password back. The portal, 
     access.tokens.verify(jwt, audience) -> Claims                     .person, .scopes; RefusedError("token_invalid")
 
     # signing in: each gives Outcome(session, token, recovery_codes); put token into the cookie, in the place of the old one
-    signin.password(name_or_email, password, address, agent)      RefusedError("sign_in_failed"), always the same
+    signin.password(name_or_email, password, address, agent)      RefusedError("sign_in_failed"), always the same;
+                                                                  "directory_silent", to everybody alike
     signin.code(session, code, address)                           app's code or recovery code
     signin.passkey_options() -> Ceremony(options, token); signin.passkey(token, response, address, agent, session=None)
     signin.link(token, new_password, address, agent)              InvalidError: faults of the password; "link_invalid"
+    providers = Providers(signin, secrets)                        single sign-on; secrets(id) -> what we were handed
+    providers.begin(id, wanted, address) -> Begun(url, secret)    secret into a cookie, the browser to the url
+    providers.finish(id, secret, query, address, agent)           -> Finished(outcome, wanted); "provider_…"
     signin.again(session, password, address)                      fresh proof, after RefusedError("prove_again")
     signin.change_password(session, old, new, address)            ends all other sessions
 
@@ -47,12 +52,15 @@ disk full
     were used isn't noted.
 database locked, or its server gone
     ``database_busy``, ``database_unavailable``; nothing is let through meanwhile.
+a directory or a provider falls silent
+    Whoever needs it waits for some seconds and is told; at most 8 wait at once, so the portal goes on. Passwords kept here,
+    passkeys and links don't need it. Sessions that are there go on.
 killed between two steps
     Every step is one transaction together with its entry in the audit. At worst a failure was counted for an attempt that
     led to nothing, or a passkey's challenge is used up.
 the clock jumps
-    Throttling goes by the machine's uptime. Codes of apps need the right time; recovery codes and passkeys don't. Sessions,
-    links and challenges from more than 5 minutes in the future are over. Used codes stay used.
+    Throttling goes by the machine's uptime. Codes of apps and a provider's tokens need the right time; recovery codes and
+    passkeys don't. Sessions, links and challenges from more than 5 minutes in the future are over. Used codes stay used.
 key file lost
     Codes of apps can't be checked (``bad_key``, told to whoever gave the right password); recovery codes and passkeys can.
     ``centralino access reset`` lets somebody start anew.

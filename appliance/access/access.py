@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -14,6 +14,7 @@ from appliance.access import apikeys, audit, passkeys, recovery, sessions, totp
 from appliance.access.apikeys import ApiKeys
 from appliance.access.audit import Audit, Event
 from appliance.access.clock import Clock, Moment, system_clock
+from appliance.access.directories import roles_given, with_roles
 from appliance.access.links import Links
 from appliance.access.passkeys import Passkey
 from appliance.access.people import known_people
@@ -89,8 +90,8 @@ class Access:
             return held(connection, person)
 
     def session_of(self, document: Document, token: str, address: str = "") -> tuple[Session, Person] | None:
-        """Whose request it is, by its cookie: the session, whatever its stage, and the person as the document has it now.
-        When the person was removed from the document, so is the session."""
+        """Whose request it is, by its cookie: the session, whatever its stage, and the person as the document has it now, with the
+        roles that groups elsewhere give. When the person was removed from the document, so is the session."""
         session = self.sessions.find(token, address)
         if session is None:
             return None
@@ -98,7 +99,9 @@ class Access:
         if person is None:
             self.sessions.end_unknown(known_people(document))
             return None
-        return session, person
+        # Roles by groups elsewhere: what isn't given any more ends now.
+        given = tuple(role for role in session.roles if role in roles_given(document))
+        return replace(session, roles=given), with_roles(person, given)
 
     def reset(self, person: str, *, author: str = "", address: str = "") -> int:
         """Forget a person's password, factors and links, and end the sessions: only a new link lets them in again. API keys

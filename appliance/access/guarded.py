@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from appliance.access.permissions import Rights, Subject
-from appliance.access.roles import ESCALATING
+from appliance.access.roles import ESCALATING, HARMLESS, VOUCHING
 from appliance.core.document import Change, Document, changes, parse
 from appliance.core.errors import ConflictError, Fault, InvalidError, NotFoundError, RefusedError
 from appliance.core.fields import valid_id
@@ -244,7 +244,7 @@ class GuardedDocument:
             return None
         editable = rights.fields(item, edit=True) - {"id"} if after is not None else frozenset()
         if not self._may_give_rights():
-            editable -= {name for kind, name in ESCALATING if kind == item.kind}
+            editable -= _giving(item)
         pending = (
             ""
             if before is after or before == after
@@ -481,10 +481,23 @@ def _rights_given(change: Change) -> set[str]:
     """Fields of a change that give or take rights away: roles, who has them, and people who have any."""
     if change.kind == Role.kind:
         return {"permissions"}
+    if change.kind in VOUCHING:
+        return set(_touched(change))
     before, after = change.before, change.after
     if isinstance(before, Person) and after is None:
         return {"roles"} if before.roles else set()
-    return {name for kind, name in ESCALATING if kind == change.kind and name in _touched(change)}
+    giving = set().union(*(_giving(item) for item in (before, after) if item is not None))
+    return giving & _touched(change)
+
+
+def _giving(item: Object) -> set[str]:
+    """Fields of an object that give rights away when they change."""
+    if item.kind in VOUCHING:
+        return set(type(item).model_fields)
+    names = {name for kind, name in ESCALATING if kind == item.kind}
+    if isinstance(item, Person) and set(item.roles) - HARMLESS:
+        names.add("email")
+    return names
 
 
 def _fault_of_secret(value: object) -> tuple[str, str, str] | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 from typing import Final
 
 from appliance.core.document import Document
-from appliance.organisation.model import Person
+from appliance.organisation.model import Person, PersonBy
 
 Documents = Callable[[], Document]
 """Gives the document in force."""
@@ -26,6 +26,18 @@ def find_person(document: Document, name: str) -> Person | None:
     if found is not None:
         return found
     return by_email[0] if len(by_email) == 1 else None
+
+
+def person_of(document: Document, by: PersonBy, values: Iterable[str]) -> Person | None:
+    """The person whom somebody elsewhere (a directory, a provider) names: by e-mail or id, capitals or not. None also when it
+    could be two people, or when the same address is two people's."""
+    wanted = {folded(value) for value in values} - {""}
+    found = [
+        person
+        for person in document.all(Person).values()
+        if (person.id if by is PersonBy.ID else (person.email or "").casefold()) in wanted
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def folded(name: str) -> str:

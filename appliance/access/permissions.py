@@ -56,13 +56,16 @@ class Subject:
         return any(grant.touches(area, edit=edit) for grant in self.grants)
 
 
-def subject_of(document: Document, person: str) -> Subject | None:
-    """A person as it stands in the document, with the grants of its roles; None: there is no such person."""
+def subject_of(document: Document, person: str, more: Iterable[str] = ()) -> Subject | None:
+    """A person as it stands in the document, with the grants of its roles; None: there is no such person.
+
+    :param more: ids of roles that groups elsewhere give it besides.
+    """
     found = document.find(Person, person)
     if found is None:
         return None
     sites = frozenset(found.sites) or None
-    roles = (BUILT_IN.get(id) or document.find(Role, id) for id in dict.fromkeys(found.roles))
+    roles = (BUILT_IN.get(id) or document.find(Role, id) for id in dict.fromkeys((*found.roles, *more)))
     return Subject(person, person, tuple(_grant(role, sites) for role in roles if role is not None))
 
 

@@ -68,8 +68,8 @@ BUILT_IN: Final[dict[str, Role]] = {
                     for kind in (
                         "company", "site", "person", "number_plan", "emergency_plan", "class_of_service", "service_code",
                         "codec_policy", "listener", "extension", "device", "ring_group", "provider", "trunk", "trunk_group",
-                        "did", "inbound_route", "outbound_route", "notification_endpoint", "secret", "calls", "revisions",
-                        "system",
+                        "did", "inbound_route", "outbound_route", "notification_endpoint", "history_export", "secret", "calls",
+                        "revisions", "system",
                     )
                 ),
             ),
@@ -113,3 +113,10 @@ assert BUILT_IN.keys() == BUILT_IN_ROLES  # noqa: S101 (two lists of one thing, 
 
 ESCALATING: Final = frozenset({("person", "roles"), ("person", "sites")})
 """Fields that give rights away: whoever may edit roles may set them, and nobody else."""
+
+VOUCHING: Final = frozenset({"directory_service", "identity_provider"})
+"""Kinds that say who vouches for people: whoever may change one could sign in as anybody. As for roles, then."""
+
+HARMLESS: Final = frozenset({"user"})
+"""Roles that open nothing but one's own. Of people with others, the e-mail address gives rights away too: a directory or a provider
+may tell by it who somebody is."""

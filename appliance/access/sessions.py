@@ -57,7 +57,8 @@ _LASTS: Final = {Stage.PASSWORD: 10 * MINUTE, Stage.ENROL: HOUR, Stage.FULL: LON
 @dataclass(frozen=True, slots=True)
 class Session:
     """A session that is valid. Times in ms since the epoch; ``proved``: when a password, code or passkey was last given.
-    ``csrf`` is there only when it was found by its token."""
+    ``csrf`` is there only when it was found by its token. ``roles``: those that groups of a directory or a provider gave when it
+    was begun."""
 
     id: str
     person: str
@@ -68,6 +69,7 @@ class Session:
     seen: int
     proved: int
     csrf: str = field(default="", repr=False)
+    roles: tuple[str, ...] = ()
 
     def is_recent(self, now: Moment) -> bool:
         """Whether the last proof is recent enough for what matters."""
@@ -83,15 +85,21 @@ def csrf_of(token: str) -> str:
 
 
 def create(
-    connection: Connection, now: Moment, person: str, stage: Stage, address: str, agent: str
+    connection: Connection,
+    now: Moment,
+    person: str,
+    stage: Stage,
+    address: str,
+    agent: str,
+    roles: tuple[str, ...] = (),
 ) -> tuple[Session, str]:
     """A new session and its token."""
     _sweep(connection, now)
     token = new_token()
     wall = now.wall
     where, device = clean(address, ADDRESS_MAX), clean(agent, AGENT_MAX)
-    made = Session(new_id(80), person, stage, where, device, wall, wall, wall, csrf_of(token))
-    row = {name: value for name, value in asdict(made).items() if name != "csrf"}
+    made = Session(new_id(80), person, stage, where, device, wall, wall, wall, csrf_of(token), roles)
+    row = {name: value for name, value in asdict(made).items() if name != "csrf"} | {"roles": " ".join(roles) or None}
     connection.execute(table.insert().values(row | {"token": hashed(token)}))
     return made, token
 
@@ -128,7 +136,8 @@ def _valid(row: Any, now: Moment) -> Session | None:
         return None
     if stage is not Stage.FULL and over(row.proved, _LASTS[stage], now.wall):
         return None
-    return Session(row.id, row.person, stage, row.address, row.agent, row.created, row.seen, row.proved)
+    roles = tuple((row.roles or "").split())
+    return Session(row.id, row.person, stage, row.address, row.agent, row.created, row.seen, row.proved, roles=roles)
 
 
 # -- for everybody --------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@
 ``desired.py``     document → files; ``keyfile.py`` opens secrets; ``blame.py``: which field no file can carry
 ``service.py``     the operations: plan, verify, apply, confirm, rollback, state, check; ``options.py``: what they pass on
 ``convergence.py`` puts the newest committed revision in force, at start and whenever the store is ahead
+``handing.py``     hands secrets in the clear to the processes that need them
 ``schedule.py``    revisions that wait for their time
 ``upkeep.py``      what is due now and then: verify an engine, close a confirm window, apply what was scheduled
 ``collect.py``     removes runtime values of deleted objects

@@ -16,10 +16,11 @@ import structlog
 from appliance.applier.apply import Applier
 from appliance.applier.desired import Desired
 from appliance.applier.generations import Generations
+from appliance.applier.handing import Handing
 from appliance.applier.journal import Journal
 from appliance.applier.keyfile import KeyFile
 from appliance.applier.link import EngineLink, Settings
-from appliance.applier.server import Server
+from appliance.applier.server import Server, group_id
 from appliance.applier.service import Service
 from appliance.core.errors import CentralinoError, RefusedError
 from appliance.engine.place import ami_port, engine_namespace
@@ -33,7 +34,8 @@ def make(paths: Paths, settings: Settings, store: Store) -> Service:
     group = ENGINE_GID if os.geteuid() == 0 else None
     applier = Applier(Generations(paths.engine.config, group), EngineLink(paths.engine, settings))
     desired = Desired(paths, settings, KeyFile(store, paths.secret_key))
-    return Service(store, Journal.load(paths.applier_state), desired, applier)
+    readers = group_id() if os.geteuid() == 0 else None
+    return Service(store, Journal.load(paths.applier_state), desired, applier, Handing(paths, readers))
 
 
 def settings_from_environment() -> Settings:

@@ -35,12 +35,12 @@ def write_new(path: Path, content: bytes, mode: int, group: int | None = None) -
         os.fsync(handle)
 
 
-def replace(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Put ``content`` in the place of a file, atomically."""
+def replace(path: Path, content: bytes, mode: int = 0o600, group: int | None = None) -> None:
+    """Put ``content`` in the place of a file, atomically. ``group``: as for :func:`write_new`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
-    write_new(fresh, content, mode)
+    write_new(fresh, content, mode, group)
     fresh.rename(path)
     fsync_directory(path.parent)
 

@@ -22,7 +22,7 @@ class KeyFile:
 
     def look(self) -> bool:
         """Whether the file is another than at the last look; reads it if so. Makes one if nothing is sealed yet."""
-        seen = self._stamp()
+        seen = self.stamp()
         if seen and seen == self._seen:
             return False
         try:
@@ -31,10 +31,11 @@ class KeyFile:
             changed = self._keyring is not None or self.problem is None
             self._keyring, self._seen, self.problem = None, (), error
             return changed
-        self._seen, self.problem = self._stamp(), None
+        self._seen, self.problem = self.stamp(), None
         return True
 
-    def _stamp(self) -> tuple[int, ...]:
+    def stamp(self) -> tuple[int, ...]:
+        """Changes with the file; empty: there is none."""
         try:
             found = self._path.stat()
         except OSError:

@@ -176,7 +176,7 @@ def checkpoints(plan: Plan, *, confirm: bool = False) -> tuple[str, ...]:
     names.append("read back")
     if confirm:
         names.append("confirm pending")
-    names += ["promoted", "settled", "collected", "pruned"]
+    names += ["promoted", "settled", "handed out", "collected", "pruned"]
     return tuple(names)
 
 

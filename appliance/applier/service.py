@@ -21,6 +21,7 @@ from appliance.applier.confirm import LONGEST_S, Pending
 from appliance.applier.convergence import converged
 from appliance.applier.desired import Desired
 from appliance.applier.generations import Generation
+from appliance.applier.handing import Handing
 from appliance.applier.journal import Collect, Journal, LastError, Transaction, now
 from appliance.applier.options import Configuration, Options, Timed, quiet
 from appliance.applier.plan import Files
@@ -48,11 +49,12 @@ BUSY_S: Final = 60.0
 class Service:
     """See :mod:`appliance.applier`."""
 
-    def __init__(self, store: Store, journal: Journal, desired: Desired, applier: Applier) -> None:
+    def __init__(self, store: Store, journal: Journal, desired: Desired, applier: Applier, handing: Handing) -> None:
         self.store = store
         self.journal = journal
         self.desired = desired
         self.applier = applier
+        self.handing = handing
         self._lock = threading.Lock()
         self._held: Configuration | None = None
         self._hindrance: CentralinoError | None = None
@@ -102,6 +104,14 @@ class Service:
 
     def converge_locked(self) -> None:
         self._held = converged(self, first=self._held is None)
+        with self._forgiving("handing out secrets"):
+            self.hand_out(self._held.document)
+
+    def hand_out(self, document: Document) -> None:
+        """Let other processes have the secrets that they need. :raises CentralinoError: the disk refuses."""
+        key = self.desired.key.stamp()
+        if self.handing.due(document, key):
+            self.handing.follow(document, key, self.desired.secrets(document))
 
     def follow_store(self) -> None:
         """Converge when something is left to settle, or when the store holds a newer revision than ours: an answer
@@ -442,6 +452,9 @@ class Service:
                 last_error=None,
             )
             checkpoint("settled")
+            with self._forgiving("handing out secrets"):
+                self.hand_out(wanted.document)
+            checkpoint("handed out")
             self.collector.begin(wanted.document)
             checkpoint("collected")
             self.applier.generations.prune(KEPT)

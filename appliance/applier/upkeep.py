@@ -53,7 +53,7 @@ class Upkeep:
             return
         failed: list[Exception] = []
         with service.exclusively():
-            for duty in (self._store, self._confirm, self._engine, service.schedule.work_off):
+            for duty in (self._store, self._confirm, self._hand_out, self._engine, service.schedule.work_off):
                 try:
                     duty()
                 except CentralinoError as error:
@@ -70,6 +70,10 @@ class Upkeep:
         if service.journal.state.transaction is not None or time.monotonic() >= self._look_again:
             self._look_again = time.monotonic() + LOOK_AGAIN_S
             service.follow_store()
+
+    def _hand_out(self) -> None:
+        """Secrets that couldn't be handed out, or that another key opens."""
+        self._service.hand_out(self._service.current.document)
 
     def _engine(self) -> None:
         service = self._service

@@ -1,5 +1,5 @@
-"""``centralino doctor``: looks at host, processes, engine, DNS independence, clock, disk, keys, ports, history and
-sign-in and hub, and says how to mend each."""
+"""``centralino doctor``: looks at host, processes, engine, DNS independence, clock, disk, keys, ports, history,
+notifications, sign-in, hub and single sign-on, and says how to mend each."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ DISK_FAIL_BYTES: Final = 500 * 1024 * 1024
 BUILD_YEAR: Final = 2026
 NTP_MARK: Final = Path("/run/systemd/timesync/synchronized")
 """systemd-timesyncd makes it when it has set the clock."""
+NOTIFICATIONS: Final = ("notifications_", "export_")
+"""How codes of alarms begin that are about what is sent."""
 LAG_S: Final = 60.0
 """Events of the engine are in the history half a second later; this old, nobody reads them."""
 
@@ -64,8 +66,10 @@ def examine(paths: Paths, document: Document | None) -> Iterator[Finding]:
         "keys": lambda: keys(paths, document),
         "ports": lambda: ports(paths, document),
         "history": lambda: history(paths),
+        "notifications": lambda: notifications(paths),
         "sign-in": lambda: sign_in(paths, document),
         "hub": lambda: hub(paths),
+        "single sign-on": lambda: single_sign_on(paths, document),
     }
     for name, check in checks.items():
         try:
@@ -333,6 +337,7 @@ def history(paths: Paths) -> Iterator[Finding]:
         alarms, late = told.alarms(), told.unread_s(paths.engine.cel)
     finally:
         database.close()
+    alarms = [alarm for alarm in alarms if not alarm.code.startswith(NOTIFICATIONS)]
     for alarm in alarms:
         grade = Grade.FAULT if alarm.severity == "critical" else Grade.WARNING
         mend = _("make room: commits and call records need it") if alarm.code.startswith("spool_") else _("its log says more: {log}").format(log=paths.state / "log" / "history.log")  # fmt: skip
@@ -342,6 +347,32 @@ def history(paths: Paths) -> Iterator[Finding]:
                       _("its log says more: {log}").format(log=paths.state / "log" / "history.log"))  # fmt: skip
     elif not alarms and Spool(paths.engine.cel).is_read():
         yield Finding("history", Grade.OK, _("calls are being recorded"))
+
+
+def notifications(paths: Paths) -> Iterator[Finding]:
+    """Whether everything that somebody is to be told arrives."""
+    from appliance.history.service import History
+    from appliance.store.history import open_history
+
+    if "CENTRALINO_HISTORY_URL" not in os.environ and not paths.history_db.exists():
+        return
+    database = open_history(paths=paths)
+    try:
+        alarms = [alarm for alarm in History(database).alarms() if alarm.code.startswith(NOTIFICATIONS)]
+    finally:
+        database.close()
+    for alarm in alarms:
+        grade = Grade.FAULT if alarm.severity == "critical" else Grade.WARNING
+        yield Finding("notifications", grade, alarm.message, "centralino notifications status")
+    if not alarms:
+        yield Finding("notifications", Grade.OK, _("nothing waits for long"))
+
+
+def single_sign_on(paths: Paths, document: Document | None) -> Iterator[Finding]:
+    """Whether directories and providers answer and take us. Nothing to say where there are none."""
+    from appliance.commands.ways_in import ways_in
+
+    yield from ways_in(paths, document)
 
 
 def sign_in(paths: Paths, document: Document | None) -> Iterator[Finding]:

@@ -126,5 +126,10 @@ def _annotated(inner: Any, marks: list[Any]) -> str:
     return text
 
 
-CHECKS: Final = {"_address": "IP address", "_network": "network (CIDR)", "_zone": "time zone"}
+CHECKS: Final = {
+    "_address": "IP address",
+    "_network": "network (CIDR)",
+    "_zone": "time zone",
+    "_certificates": "certificates (PEM)",
+}
 """Validators of field types, in words."""

@@ -202,6 +202,7 @@ def check_text(check: str) -> str:
         "keys": _("keys"),
         "ports": _("ports"),
         "history": _("history"),
+        "notifications": _("notifications"),
         "sign-in": _("sign-in"),
         "hub": _("live hub"),
     }.get(check, check)

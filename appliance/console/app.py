@@ -19,6 +19,7 @@ from appliance.console.portal.account import account
 from appliance.console.portal.browser import services, session
 from appliance.console.portal.calls import calls
 from appliance.console.portal.changes import changes
+from appliance.console.portal.deliveries import deliveries
 from appliance.console.portal.entry import entry
 from appliance.console.portal.flow import flow_pages
 from appliance.console.portal.live import live
@@ -97,7 +98,7 @@ def create_app(of: Services, limits: Buckets | None = None) -> Flask:
     app.register_blueprint(api, url_prefix="/api/v1")
     for pages in (
         portal(document), flow_pages(document, transactions), live(), calls(), statistics(), changes(), entry(), account(),
-        reference(),
+        reference(), deliveries(),
     ):  # fmt: skip
         app.register_blueprint(pages)
     app.context_processor(_everywhere)

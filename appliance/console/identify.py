@@ -45,7 +45,7 @@ class Identifier:
         if found is None or found[0].stage is not Stage.FULL:
             return None
         session, person = found
-        subject = subject_of(self._store.document(), person.id)
+        subject = subject_of(self._store.document(), person.id, session.roles)
         return None if subject is None else Identity(subject, by_cookie=True, csrf_token=session.csrf)
 
     def _of_program(self, proof: str) -> Identity | None:

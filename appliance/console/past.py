@@ -51,9 +51,13 @@ class Past:
         :raises UnavailableError: it can't be read now: ``database_missing``, ``database_updating``, ``database_busy`` …
         """
         visible = visible_calls(subject, document)
-        return SeenHistory(History(self._open(paths)), visible, zone_of_reader(subject, document), self.exports)
+        return SeenHistory(History(self.database(paths)), visible, zone_of_reader(subject, document), self.exports)
 
-    def _open(self, paths: Paths) -> Database:
+    def database(self, paths: Paths) -> Database:
+        """The history's database, with what is to be sent. Rights are the caller's business.
+
+        :raises UnavailableError: it can't be opened now.
+        """
         if self._database is not None:
             return self._database
         # While one thread waits for a locked database, the others don't queue up behind it for ever.

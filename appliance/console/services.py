@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Self
 from appliance.access import Access, SignIn
 from appliance.access.calls import GuardedCalls
 from appliance.access.guarded import GuardedDocument
+from appliance.access.outward import Outward
 from appliance.access.permissions import Subject
+from appliance.access.providers import Providers
+from appliance.access.seen_deliveries import SeenDeliveries, require
 from appliance.access.transactions import Transactions
 from appliance.applier.client import ApplierClient
 from appliance.console.identify import Identifier, Identity
 from appliance.console.past import Past, SeenHistory
 from appliance.hub.client import HubClient
+from appliance.notifications.service import Deliveries
 from appliance.organisation.model import Person
 from appliance.paths import Paths
 from appliance.store import Store
+from appliance.store.handed import Handed
 
 if TYPE_CHECKING:
     from flask import Request
@@ -35,6 +40,7 @@ class Services:
     :param identify: who sends a request; None: nobody that we know.
     :param seal: seals secrets; None: the applier does, which alone can read the key.
     :param past: the database of the call history.
+    :param providers: ways in by single sign-on; None: there are none.
     """
 
     paths: Paths
@@ -44,14 +50,17 @@ class Services:
     identify: Callable[[Request], Identity | None]
     seal: Callable[[str, str], str] | None = None
     past: Past = field(default_factory=Past)
+    providers: Providers | None = None
 
     @classmethod
     def open(cls, paths: Paths) -> Self:
         """Those of an installation. Databases are made or brought up to date."""
         store = Store.default(paths)
         access = Access.open(paths)
-        signin = SignIn(access, store.document, must_have_factor)
-        return cls(paths, store, access, signin, Identifier(store, access, signin))
+        secrets, outward = Handed(paths.handed_to("console")).get, Outward()
+        signin = SignIn(access, store.document, must_have_factor, secrets=secrets, outward=outward)
+        providers = Providers(signin, secrets, outward)
+        return cls(paths, store, access, signin, Identifier(store, access, signin), providers=providers)
 
     def close(self) -> None:
         """Close all databases."""
@@ -74,6 +83,16 @@ class Services:
     def calls(self, subject: Subject) -> GuardedCalls:
         """Calls that are up, as somebody may see and handle them."""
         return GuardedCalls(lambda: HubClient(self.paths.hub_socket), subject, self.store.document())
+
+    def deliveries(self, subject: Subject, *, edit: bool = False) -> SeenDeliveries:
+        """What was sent to whom, as somebody may see it.
+
+        :param edit: it is to be sent again, or discarded.
+        :raises RefusedError: ``forbidden``.
+        :raises UnavailableError: it can't be read now.
+        """
+        require(subject, edit=edit)
+        return SeenDeliveries(Deliveries(self.past.database(self.paths)), subject, self.store.document())
 
     def applier(self, progress: Callable[[str], None] | None = None) -> ApplierClient:
         """A client of the applier."""

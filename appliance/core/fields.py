@@ -6,6 +6,8 @@ characters (new lines among them) and over-long texts are refused here, naming t
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import re
 import unicodedata
@@ -109,6 +111,58 @@ Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[A-Za-z0-9.-]{1
 """An e-mail address: enough to catch slips of the finger; the mail server decides."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Marks a text of several lines."""
+
+
+_PEM: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\s*([A-Za-z0-9+/=\s]+?)\s*-----END \1-----")
+_PEM_LINE: Final = 64
+CERTIFICATES_MAX: Final = 50
+
+
+def _certificates(text: str) -> str:
+    """The certificates of a PEM text, without what stands between them (RFC 7468 section 5)."""
+    found: list[str] = []
+    for label, body in _PEM.findall(text):
+        if "PRIVATE KEY" in label:
+            msg = "holds a private key: only certificates belong here, and that key is to be replaced"
+            raise ValueError(msg)
+        if label != "CERTIFICATE":
+            continue
+        try:
+            data = base64.b64decode("".join(body.split()), validate=True)
+        except binascii.Error as error:
+            msg = f"holds a certificate that can't be read (number {len(found) + 1})"
+            raise ValueError(msg) from error
+        if not _is_one_sequence(data):
+            msg = f"holds a certificate that can't be read (number {len(found) + 1})"
+            raise ValueError(msg)
+        whole = base64.b64encode(data).decode()
+        lines = [whole[start : start + _PEM_LINE] for start in range(0, len(whole), _PEM_LINE)]
+        found.append("\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----")))
+    if not found:
+        msg = "holds no certificate: a text that begins with -----BEGIN CERTIFICATE-----"
+        raise ValueError(msg)
+    if len(found) > CERTIFICATES_MAX:
+        msg = f"holds {len(found)} certificates, more than {CERTIFICATES_MAX}"
+        raise ValueError(msg)
+    return "\n".join(dict.fromkeys(found)) + "\n"
+
+
+def _is_one_sequence(data: bytes) -> bool:
+    """Whether it is one DER sequence from its first byte to its last: as much as can be told of a certificate without opening it."""
+    if len(data) < 4 or data[0] != 0x30:
+        return False
+    octets = data[1] & 0x7F if data[1] & 0x80 else 0
+    length = int.from_bytes(data[2 : 2 + octets], "big") if octets else data[1]
+    return 2 + octets + length == len(data)
+
+
+PemCertificates = Annotated[str, StringConstraints(max_length=200_000), AfterValidator(_certificates), Lines()]
+"""Certificates of authorities that are trusted: PEM (RFC 7468), one or several. Kept without comments between them."""
+
+
 def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
@@ -146,6 +200,19 @@ FORMS: Final = {
     r"^(it|en)$": "it or en",
     r"^[A-Z]{2}$": "country code of two letters (ISO 3166)",
     r"^[^@\s]{1,64}@[A-Za-z0-9.-]{1,189}$": "e-mail address",
+    r"^https://[^\s@#\\]+$": "URL that begins with https:// and holds no password",
+    r"^([01][0-9]|2[0-3]):[0-5][0-9]$": "time of day (hh:mm)",
+    r"^[A-Za-z0-9_.@\\-]{1,64}$": "user name",
+    r"^(ssh-|ecdsa-)[a-z0-9-]+ [A-Za-z0-9+/]+={0,2}$": "type and key, as ssh-keyscan shows them: ssh-ed25519 AAAA…",
+    r"^[^\x00-\x1f]{1,500}$": "path of a directory",
+    r"^[A-Za-z0-9.-]+ *=[^\x00-\x1f\x7f]*[^\x00-\x20\x7f]$": "distinguished name such as ou=people,dc=example,dc=com",
+    r"^[A-Za-z][A-Za-z0-9-]{0,62}$": "name of an attribute or class: letters, digits and hyphens",
+    r"^[!-~]{1,255}$": "1 to 255 letters, digits and signs without blanks",
+    r"^[!-~]{1,200}$": "1 to 200 letters, digits and signs without blanks",
+    r"^[!#-\[\]-~]{1,100}$": "a word without blanks and quotes",
+    r"^[A-Za-z0-9_.:/-]{1,200}$": "name of a claim",
+    r"^[!-~]([ -~]{0,198}[!-~])?$": "name of a group, as the provider sends it",
+    r"^https://[A-Za-z0-9.:\[\]-]+(/[^\s?#]*)?$": "address that begins with https:// and has no ? or #",
     r"^([a-z_]+|\*)(\.[a-z_]+)?:(view|edit)$": "permission such as extension:view, person.name:edit or *:edit",
 }
 """Patterns of field types, in words."""

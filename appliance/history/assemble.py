@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
+from appliance.history import notice
 from appliance.history.legs import RUN_CONTEXT
 from appliance.history.line import LEG_EVENT, RUN_EVENT, Event
 from appliance.history.model import Call, Transfer
+from appliance.history.notice import Notice
 from appliance.history.openstate import Channel, OpenCall
 from appliance.history.record import record
 
@@ -30,7 +32,8 @@ _BOOT_WINDOW: Final = 5_000_000
 class Assembler:
     """Calls in progress, and the rules by which an event changes them.
 
-    ``changed`` and ``gone`` collect keys of open calls that must be stored or forgotten; the caller clears them.
+    ``changed`` and ``gone`` collect keys of open calls that must be stored or forgotten, ``notices`` what is to be told of
+    calls, in order; the caller clears them.
     """
 
     def __init__(self, run: str = "", calls: Iterable[OpenCall] = ()) -> None:
@@ -38,6 +41,7 @@ class Assembler:
         self.calls: dict[str, OpenCall] = {}
         self.changed: set[str] = set()
         self.gone: set[str] = set()
+        self.notices: list[Notice] = []
         self.late = 0
         self._of_channel: dict[str, str] = {}
         self._of_link: dict[str, str] = {}
@@ -73,7 +77,33 @@ class Assembler:
         self.changed.add(call.key)
         if event.type == "HANGUP" and not call.live:
             return self._finish([call])
+        self._tell(call, channel, event)
         return []
+
+    def _tell(self, call: OpenCall, channel: Channel, event: Event) -> None:
+        """Notices of a call that goes on: that it began, that it was answered."""
+        if notice.STARTED not in call.told:
+            first = call.channels.get(call.first)
+            if (first is not None and first.answered and first.endpoint) or (len(call.channels) > 1 and call.called):
+                self._note_told(call, notice.started(call.key, notice.so_far(call)))
+        if event.type == "ANSWER" and notice.STARTED in call.told and notice.ANSWERED not in call.told:
+            # The caller's own leg is answered after the called one's, or by a service that calls nobody.
+            called = call.called
+            if channel in called or not called:
+                reached = channel if called else None
+                self._note_told(call, notice.answered(call.key, notice.so_far(call, reached), event.time // 1000))
+
+    def _note_told(self, call: OpenCall, told: Notice) -> None:
+        call.told.append(told.type)
+        self.notices.append(told)
+
+    def _tell_end(self, call: OpenCall, ended: Call) -> None:
+        """Notices of a call that has ended, and those before that it hasn't had yet."""
+        if notice.STARTED not in call.told:
+            self._note_told(call, notice.started(call.key, notice.facts_of(ended)))
+        if ended.answered is not None and notice.ANSWERED not in call.told:
+            self._note_told(call, notice.answered(call.key, notice.facts_of(ended), ended.answered))
+        self.notices += notice.ended(ended)
 
     def close_all(self, keep: Collection[str] = ()) -> list[Call]:
         """The engine is dead: end every call (but those in ``keep``) as ``engine_failure``."""
@@ -174,6 +204,8 @@ class Assembler:
         self._of_bridge.update(dict.fromkeys(other.bridges, into.key))
         del self.calls[other.key]
         self._forget(other.key)
+        if notice.STARTED in other.told:
+            self.notices.append(notice.joined(other.key, into.key, other.last // 1000))
         return into
 
     def _finish(self, calls: list[OpenCall], *, engine_failure: bool = False) -> list[Call]:
@@ -192,7 +224,10 @@ class Assembler:
             del self._recent[next(iter(self._recent))]
         real = [call for call in calls if any(channel.endpoint for channel in call.channels.values())]
         real.sort(key=lambda call: call.serial)
-        return [record(call, self.run, engine_failure=engine_failure) for call in real]
+        records = [record(call, self.run, engine_failure=engine_failure) for call in real]
+        for call, ended in zip(real, records, strict=True):
+            self._tell_end(call, ended)
+        return records
 
     def _forget(self, key: str) -> None:
         self.changed.discard(key)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from appliance.history import outbox
 from appliance.history.assemble import Assembler
 from appliance.history.line import Event, LineError, parse, salvage
 from appliance.history.model import Call
@@ -80,10 +81,12 @@ class Ingest:
         gaps = [_gap(call.ended, _now(), "events_missing", f"end of call {call.linked_id}") for call in ended]
         return self._end(ended, gaps)
 
-    def add_gap(self, since: int, until: int, reason: str, detail: str = "") -> None:
-        """Record a time (milliseconds) in which calls may be missing."""
+    def add_gap(self, since: int, until: int, reason: str, detail: str = "", *, notices: bool = False) -> None:
+        """Record a time (milliseconds) in which calls may be missing; with ``notices`` it is notifications that are."""
         with self.database.write() as connection:
             connection.execute(insert(table.gap), [_gap(since, until, reason, detail)])
+            if notices:
+                outbox.forget_dropped(connection)
 
     def rotate(self, size: int) -> bool:
         """Seal the live file if it has ``size`` bytes or more."""
@@ -185,9 +188,12 @@ class Ingest:
 
     def _write(self, connection: Connection, batch: _Batch) -> None:
         assembler = self._assembler
+        numbers: dict[int, int] = {}
         if batch.calls:
             write_calls(connection, batch.calls, self._last_call + 1, self._labels)
+            numbers = {id(call): number for number, call in enumerate(batch.calls, self._last_call + 1)}
             self._last_call += len(batch.calls)
+        outbox.put(connection, assembler.notices, numbers)
         stale = sorted(assembler.gone | assembler.changed)
         for start in range(0, len(stale), DELETED_AT_ONCE):
             these = table.open_call.c.linked_id.in_(stale[start : start + DELETED_AT_ONCE])
@@ -197,6 +203,7 @@ class Ingest:
             connection.execute(insert(table.open_call), fresh)
         assembler.changed.clear()
         assembler.gone.clear()
+        assembler.notices.clear()
         if batch.faults:
             connection.execute(insert(table.fault), batch.faults)
         if batch.gaps:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from appliance.history.model import Transfer
+
+EMERGENCY_CONTEXT: Final = "emergency"
+OUTSIDE_CONTEXT: Final = "outside"
+"""Contexts of the dialplan that tell where a call goes."""
 
 
 @dataclass(slots=True)
@@ -57,7 +61,7 @@ class Channel:
 
 @dataclass(slots=True)
 class OpenCall:
-    """A call in progress; ``serial`` orders calls by their first event."""
+    """A call in progress; ``serial`` orders calls by their first event. ``told``: types of the notices that were given of it."""
 
     key: str
     serial: int
@@ -69,11 +73,17 @@ class OpenCall:
     aliases: list[str] = field(default_factory=list)
     last: int = 0
     incomplete: bool = False
+    told: list[str] = field(default_factory=list)
 
     @property
     def live(self) -> bool:
         """Some channel hasn't ended."""
         return any(not channel.ended for channel in self.channels.values())
+
+    @property
+    def called(self) -> list[Channel]:
+        """The legs to those who are called."""
+        return [each for each in self.channels.values() if not each.caller and each.id != self.first and each.endpoint]
 
     @property
     def bridges(self) -> set[str]:
@@ -103,6 +113,7 @@ def dump(call: OpenCall) -> str:
             "aliases": call.aliases,
             "last": call.last,
             "incomplete": call.incomplete,
+            "told": call.told,
         },
         ensure_ascii=False,
         separators=(",", ":"),
@@ -124,6 +135,7 @@ def load(key: str, text: str) -> OpenCall:
         value["aliases"],
         value["last"],
         value["incomplete"],
+        value.get("told", []),  # releases before gave no notices
     )
 
 

@@ -6,13 +6,11 @@ from typing import Final
 
 from appliance.history.legs import LegReport, read_report
 from appliance.history.model import Call, Direction, Leg, LegResult, Outcome, Transfer
-from appliance.history.openstate import Channel, OpenCall
+from appliance.history.openstate import EMERGENCY_CONTEXT, OUTSIDE_CONTEXT, Channel, OpenCall
 
 # Causes of ITU-T Q.850, and the engine's own 127 for a call that its caller gave up.
 _BUSY, _NO_RESPONSE, _NO_ANSWER, _ELSEWHERE, _INTERWORKING = 17, 18, 19, 26, 127
 _RINGING_SIP: Final = frozenset({180, 181, 182, 183})
-EMERGENCY_CONTEXT: Final = "emergency"
-OUTSIDE_CONTEXT: Final = "outside"
 
 
 def record(call: OpenCall, run: str, *, engine_failure: bool = False) -> Call:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import insert, select, update
-
-from appliance.core.errors import CentralinoError, UnavailableError
+from appliance.core.errors import CentralinoError
 from appliance.engine.ami import AmiClient
 from appliance.engine.logs import EngineLogs
 from appliance.engine.place import ami_port, engine_namespace
+from appliance.history import outbox
+from appliance.history.alarms import Alarms
 from appliance.history.ingest import Ingest
 from appliance.history.spool import Spool, listening
 from appliance.paths import EnginePaths, Paths
@@ -57,43 +57,6 @@ class Limits:
     settle_s: float = 5.0
 
 
-class Alarms:
-    """Raises and clears alarms: a row that lasts until it is cleared, and a line in the log, whatever the disk says."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._unsaved: dict[str, tuple[str, str, int]] = {}
-        with database.read() as connection:
-            query = select(table.alarm.c.code).where(table.alarm.c.cleared.is_(None))
-            self._raised = set(connection.execute(query).scalars())
-
-    def set(self, code: str, severity: str, message: str, active: bool) -> None:
-        """Raise the alarm if it is active and wasn't, clear it if it isn't and was."""
-        if active and code not in self._raised:
-            self._raised.add(code)
-            self._unsaved[code] = (severity, message, _now())
-            _log.log(logging.CRITICAL if severity == "critical" else logging.WARNING, "alarm %s: %s", code, message)
-        self.save()
-        if not active and code in self._raised and code not in self._unsaved:
-            with self._database.write() as connection:
-                where = (table.alarm.c.code == code) & table.alarm.c.cleared.is_(None)
-                connection.execute(update(table.alarm).where(where).values(cleared=_now()))
-            self._raised.discard(code)
-            _log.warning("alarm %s is over", code)
-
-    def save(self) -> None:
-        """Write what couldn't be written when it was raised: perhaps it was the database's disk that was full."""
-        for code, (severity, message, raised) in list(self._unsaved.items()):
-            try:
-                with self._database.write() as connection:
-                    row = {"code": code, "severity": severity, "message": message, "raised": raised}
-                    connection.execute(insert(table.alarm), [row])
-            except UnavailableError as error:
-                _log.error("alarm %s can't be stored now: %s", code, error)
-                return
-            del self._unsaved[code]
-
-
 class Daemon:
     """Everything that the history needs done, in one thread.
 
@@ -111,11 +74,13 @@ class Daemon:
         logs: EngineLogs | None = None,
     ) -> None:
         self.limits = limits
+        self._database = database
         self._ingest = Ingest(database, spool)
         self._alarms = Alarms(database)
         self._logs = logs
         self._spool, self._control_socket, self._channels = spool, control_socket, channels
         self._full_since: int | None = None
+        self._dropping_since: int | None = None
         self._day = time.gmtime().tm_yday
         self._next_watch = self._next_reconcile = 0.0
         self._asked: tuple[Collection[str], int, float] | None = None
@@ -137,6 +102,7 @@ class Daemon:
         if (now := time.monotonic()) >= self._next_watch:
             self._next_watch = now + self.limits.watch_s
             self._watch_disk()
+            self._watch_notices()
             self._tidy()
         self._reconcile(now)
         if alive and now >= self._next_reconcile and self._ingest.open_calls:
@@ -181,6 +147,23 @@ class Daemon:
             self._ingest.add_gap(self._full_since, _now(), "disk_full", str(directory))
             self._full_since = None
             self._next_reconcile = 0.0
+
+    def _watch_notices(self) -> None:
+        """Whether somebody takes out what is to be sent."""
+        with self._database.read() as connection:
+            backlog = outbox.backlog(connection)
+        many, full = backlog.waiting >= outbox.WAITING_MANY, backlog.waiting >= outbox.WAITING_MAX
+        message = f"{backlog.waiting} notifications wait for the process that sends them"
+        self._alarms.set("notifications_waiting", "warning", message, many)
+        message = f"{backlog.waiting} notifications wait for the process that sends them: new ones are being lost"
+        self._alarms.set("notifications_lost", "critical", message, full)
+        if backlog.dropped and self._dropping_since is None:
+            self._dropping_since = _now()
+        if backlog.dropped and not full and self._dropping_since is not None:
+            self._ingest.add_gap(
+                self._dropping_since, _now(), "notifications_lost", f"{backlog.dropped} notifications", notices=True
+            )
+            self._dropping_since = None
 
     def _tidy(self) -> None:
         day = time.gmtime().tm_yday

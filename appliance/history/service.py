@@ -146,6 +146,17 @@ class History:
             raise NotFoundError(f"no call {id} in the history", "centralino calls lists them with their ids")
         return found[0]
 
+    def recorded(self, first: int, last: int) -> list[StoredCall]:
+        """The calls with these numbers, both ends included, in order. At most :data:`PAGE_MAX` numbers."""
+        with self.database.read() as connection:
+            loaded = load_calls(connection, list(range(first, min(last, first + PAGE_MAX - 1) + 1)))
+        return [StoredCall(id, loaded[id]) for id in sorted(loaded)]
+
+    def last_recorded(self) -> int:
+        """Number of the newest record; 0: there is none."""
+        with self.database.read() as connection:
+            return connection.execute(select(func.max(table.reader.c.last_call))).scalar() or 0
+
     def alarms(self, *, cleared: bool = False) -> list[Alarm]:
         """Alarms that last, oldest first; with ``cleared`` also those that are over."""
         query = select(table.alarm).order_by(table.alarm.c.id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from appliance.access import Access, Stage
 from appliance.access.live import View, own_extensions, shown, view_of
 from appliance.access.permissions import subject_of
@@ -22,12 +24,12 @@ class Sessions:
         found = self._access.session_of(document, token, address)
         if found is None or found[0].stage is not Stage.FULL:
             return None
-        return subject_in(document, found[1].id)
+        return subject_in(document, found[1].id, found[0].roles)
 
 
-def subject_in(document: Document, person: str) -> Subject | None:
-    """A person with the rights that its roles give."""
-    found = subject_of(document, person)
+def subject_in(document: Document, person: str, more: Iterable[str] = ()) -> Subject | None:
+    """A person with the rights that its roles give, and those that groups elsewhere give it."""
+    found = subject_of(document, person, more)
     return None if found is None else Subject(person, view_of(found.grants), own_extensions(document, person))
 
 

@@ -116,6 +116,8 @@ def _start(
         ensure_certificate(paths.gate, "portal", ("localhost", LOOPBACK, address or LOOPBACK))
         gate.prepare(paths)
         web.prepare(paths)  # also what the steps before have made
+        steps.step(_("Notifications"))
+        supervisor.start(_notifications(paths))
         steps.step(_("Live hub"))
         supervisor.start(_hub(paths))
         steps.step(_("Portal"))
@@ -141,7 +143,7 @@ def _console(paths: Paths) -> Program:
             paths,
             [sys.executable, "-m", "appliance.console"],
             writable=(paths.store, paths.console, paths.web),
-            readable=(paths.run,),
+            readable=(paths.run, paths.handed_to("console")),
         ),
         log=paths.state / "log" / "console.log",
         pid_file=paths.run / "console.pid",
@@ -166,6 +168,20 @@ def _gate(paths: Paths) -> Program:
         log=paths.state / "log" / "gate.log",
         pid_file=paths.run / "gate.pid",
         ready=lambda: web.listens_at(portal_address(), portal_port()),
+    )
+
+
+def _notifications(paths: Paths) -> Program:
+    return Program(
+        "notifications",
+        web.confined(
+            paths,
+            [sys.executable, "-m", "appliance.notifications"],
+            writable=(paths.store,),
+            readable=(paths.handed_to("notifications"),),
+        ),
+        log=paths.state / "log" / "notifications.log",
+        pid_file=paths.run / "notifications.pid",
     )
 
 
@@ -298,6 +314,7 @@ def end_leftovers(paths: Paths) -> list[str]:
             _gate(paths),
             _console(paths),
             _hub(paths),
+            _notifications(paths),
             _program(paths, "history"),
             _program(paths, "applier"),
         ):

@@ -2,7 +2,7 @@
 
 Started by root they become a user of their own; started by a user they stay that user. Either way they see the program, the system's
 libraries and of the state directory what they need: stores, the applier's socket, what is their own. The key file of the
-secrets isn't among it: the applier seals for them.
+secrets isn't among it: the applier seals for them, and hands each the secrets that it must know (:mod:`appliance.handed`).
 
 They write the stores, and so does root, whom no mode keeps out: so the databases are theirs.
 """
@@ -20,6 +20,7 @@ from typing import Final
 
 from appliance.engine.plan import hub_secret
 from appliance.engine.unix import connect
+from appliance.handed import READERS
 from appliance.paths import CHECKOUT, Paths
 
 WEB_UID: Final = 45061
@@ -46,6 +47,8 @@ def prepare(paths: Paths) -> None:
     Empty files are databases to SQLite; its side files get the owner and the mode of the database, whoever makes them.
     """
     make_places(paths)
+    for reader in READERS:
+        paths.handed_to(reader).mkdir(parents=True, exist_ok=True)
     if os.geteuid() != 0:
         return
     for database in (paths.document_db, paths.history_db, paths.access_db):
@@ -117,6 +120,8 @@ def confined(
     for place in writable:
         made += ["--bind", str(place), str(place)]
     for place in readable:
+        for above in reversed(place.relative_to(paths.state).parents[:-1]):
+            made += ["--perms", "0755", "--dir", str(paths.state / above)]
         made += ["--ro-bind", str(place), str(place)]
     made += ["--setenv", "CENTRALINO_STATE", str(paths.state), "--setenv", "PYTHONDONTWRITEBYTECODE", "1"]
     made += ["--setenv", "HOME", "/tmp", "--chdir", str(CHECKOUT), "--cap-drop", "ALL"]  # noqa: S108

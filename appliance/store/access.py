@@ -25,7 +25,7 @@ metadata: Final = MetaData(
 )
 
 VERSION_TABLE: Final = "access_schema"
-TABLES_VERSION: Final = "a0001"
+TABLES_VERSION: Final = "a0002"
 """Newest migration of the tables."""
 
 PERSON: Final = String(40)
@@ -104,6 +104,7 @@ session: Final = Table(
     Column("created", BigInteger, nullable=False),
     Column("seen", BigInteger, nullable=False),
     Column("proved", BigInteger, nullable=False),
+    Column("roles", Text, nullable=True),  # ids of those that groups elsewhere give, separated by blanks
     Index(None, "person"),
 )
 

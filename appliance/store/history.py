@@ -34,12 +34,13 @@ metadata: Final = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_name)s",
         "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
         "fk": "fk_%(table_name)s_%(column_0_name)s",
     }
 )
 
 VERSION_TABLE: Final = "history_schema"
-TABLES_VERSION: Final = "h0002"
+TABLES_VERSION: Final = "h0003"
 """Newest migration of the tables."""
 
 PARTY_MAX: Final = 64
@@ -232,6 +233,88 @@ alarm: Final = Table(
     Column("cleared", BigInteger, nullable=True),
     Index(None, "code", "cleared"),
 )
+
+outbox: Final = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
+    Column("taken", BigInteger, nullable=False),
+    Column("dropped", BigInteger, nullable=False),
+    Column("last_delivery", BigInteger, nullable=False),
+)
+"""One row. ``last``: number of the newest notice; ``taken``: of the newest that was turned into deliveries; ``dropped``: how many
+had no room."""
+
+notice: Final = Table(
+    "notice",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("type", String(40), nullable=False),
+    Column("stream", String(120), nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("facts", Text, nullable=False),
+)
+"""What happened and hasn't been turned into deliveries yet, written in the transaction of what it tells of."""
+
+delivery: Final = Table(
+    "delivery",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("endpoint", String(40), nullable=False),
+    Column("type", String(40), nullable=False),
+    Column("stream", String(120), nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_try", BigInteger, nullable=False),
+    Column("waited_ms", BigInteger, nullable=False),
+    Column("outage_ms", BigInteger, nullable=False),
+    Column("tried", BigInteger, nullable=True),
+    Column("finished", BigInteger, nullable=True),
+    Column("status", Integer, nullable=True),
+    Column("error", String(300), nullable=False),
+    Index("ix_delivery_due", "state", "endpoint", "next_try", "number"),
+    Index("ix_delivery_stream", "endpoint", "stream", "state", "number"),
+)
+"""One notice to one endpoint. ``state``: waiting, delivered, dead. ``waited_ms``: waits planned after its own failures; ``outage_ms``:
+what the endpoint's ``failing_ms`` was when this one began to wait: together they tell its age, whatever the clock does."""
+
+delivery_endpoint: Final = Table(
+    "delivery_endpoint",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("failing_ms", BigInteger, nullable=False),
+    Column("failing_since", BigInteger, nullable=True),
+    Column("succeeded", BigInteger, nullable=True),
+    Column("error", String(300), nullable=False),
+)
+"""How an endpoint does. ``failing_ms``: how long it was tried in vain, all outages together."""
+
+export_run: Final = Table(
+    "export_run",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("export", String(40), nullable=False),
+    Column("first_call", BigInteger, nullable=False),
+    Column("last_call", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("file", String(200), nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_try", BigInteger, nullable=False),
+    Column("tried", BigInteger, nullable=True),
+    Column("finished", BigInteger, nullable=True),
+    Column("error", String(300), nullable=False),
+    Index("ix_export_run_export", "export", "number"),
+)
+"""One file of a scheduled export: which calls (numbers of the history, both ends included) and how they are written is settled
+when it begins, so that trying again makes the same file. ``state``: begun, waiting, delivered."""
 
 SCRIPTS: Final = Path(__file__).parent / "migrations" / "history"
 

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import pyotp
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from appliance.access import Access
+from appliance.paths import Paths
 from appliance.run import gate, web
 from appliance.run.certificate import ensure_certificate
 from tests.hil.agents.process import Child, eventually
@@ -24,11 +26,21 @@ from tests.hil.system import System
 PASSWORD = "lampione torinese sotto la pioggia"
 
 
+class Served(Protocol):
+    """Whose state it serves."""
+
+    @property
+    def paths(self) -> Paths: ...
+
+    @property
+    def environment(self) -> dict[str, str]: ...
+
+
 @dataclass
 class Console:
     """Where it listens; whose state it serves."""
 
-    system: System
+    system: Served
     url: str
     log: Path
     processes: dict[str, Child] = field(default_factory=dict)
@@ -37,6 +49,7 @@ class Console:
         """The hub, where the engine is; another one in the place of one that was killed."""
         if "hub" in self.processes:
             self.processes["hub"].stop()
+        assert isinstance(self.system, System), "a hub needs an engine"
         self.processes["hub"] = start_hub(self.system)
 
     def link(self, person: str) -> str:
@@ -54,13 +67,14 @@ class Console:
 
 
 @contextmanager
-def console(system: System, *, hub: bool = False) -> Iterator[Console]:
+def console(system: Served, port: int = 0, *, hub: bool = False) -> Iterator[Console]:
     """The process behind a gate, on this machine's loopback; its peers are sockets and databases of the product's state.
 
+    :param port: where it listens; 0: anywhere.
     :param hub: the live hub as well, at :attr:`Console.hub`.
     """
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind(("127.0.0.1", port))
         port = free.getsockname()[1]
     paths = system.paths
     made = Console(system, f"https://localhost:{port}", paths.state / "console.log")

@@ -15,6 +15,7 @@ from werkzeug.serving import make_server
 
 from appliance.access import Access, SignIn
 from appliance.access.permissions import subject_of
+from appliance.access.providers import Providers
 from appliance.console.app import create_app
 from appliance.console.identify import Identity
 from appliance.console.services import Services
@@ -42,6 +43,18 @@ MORE: Rows = [
          "destination": {"type": "hangup", "reason": "rejected"}},
     ),
     ("outbound_route", {"id": "all", "name": "Everywhere", "order": 10, "prefixes": ["+"], "trunks": ["line-1"]}),
+    ("secret", {"id": "reader"}),
+    (
+        "directory_service",
+        {"id": "corp", "name": "Company directory", "enabled": False, "servers": [{"host": "dc1.example.com"}], "secret": "reader",
+         "bind_dn": "CN=pbx-reader,OU=Service,DC=example,DC=com", "base": "OU=Staff,DC=example,DC=com",
+         "groups": [{"group": "CN=Switchboard,OU=Groups,DC=example,DC=com", "role": "operator"}]},
+    ),
+    (
+        "identity_provider",
+        {"id": "login", "name": "Company login", "enabled": False, "issuer": "https://login.example.com/realms/company",
+         "client_id": "centralino", "secret": "reader", "groups": [{"group": "switchboard", "role": "operator"}]},
+    ),
     ("notification_endpoint", {"id": "mail", "name": "Mail", "target": {"type": "email", "address": "noc@example.com"}}),
 ]  # fmt: skip
 
@@ -97,7 +110,8 @@ def portal_over(path: Path, objects: Iterable[Object], *, served: bool = True) -
         access = stack.enter_context(Access.open(paths))
         keyring = Keyring.load_or_create(path / "secret.key")  # without an applier, secrets are sealed here
         signin = SignIn(access, store.document, lambda _: False)
-        services = Services(paths, store, access, signin, identify, keyring.seal)
+        providers = Providers(signin, lambda _id: None)
+        services = Services(paths, store, access, signin, identify, keyring.seal, providers=providers)
         app = create_app(services)
         running = Portal(store, app)
         if served:

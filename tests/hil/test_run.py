@@ -104,7 +104,17 @@ def test_a_newcomer_starts_it_looks_stops_it_and_starts_it_again(host: Host, tmp
         assert len(password(card, "202-desk")) == 16
         status = run.json("status")
         names = [item["name"] for item in status["services"]]
-        assert names == ["supervisor", "applier", "provider", "engine", "history", "hub", "console", "gate"]
+        assert names == [
+            "supervisor",
+            "applier",
+            "provider",
+            "engine",
+            "history",
+            "notifications",
+            "hub",
+            "console",
+            "gate",
+        ]
         assert all(item["pid"] for item in status["services"])
         assert (status["faults"], status["devices"]) == ([], 14)
         first_calls(host, tmp_path, card, run)

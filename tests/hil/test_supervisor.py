@@ -98,8 +98,8 @@ def test_whatever_is_killed_comes_back_and_calls_go_on(appliance: Appliance) -> 
         call.established()
         mark = one.hears(two.tone_hz).mark()
         first = appliance.pids()
-        assert set(first) == {"applier", "provider", "engine", "history", "hub", "console", "gate"}
-        for name in ("applier", "history", "hub", "provider", "console", "gate"):
+        assert set(first) == {"applier", "provider", "engine", "history", "notifications", "hub", "console", "gate"}
+        for name in ("applier", "history", "notifications", "hub", "provider", "console", "gate"):
             pid = first[name]
             assert pid is not None
             os.kill(pid, signal.SIGKILL)

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from appliance.access.roles import AREAS, BUILT_IN
-from appliance.console.api.openapi import description
+from appliance.console.api import openapi
 from appliance.kinds import KINDS
 from tools.catalogue import ROOT
 from tools.reference import FILE, error_ids
@@ -54,7 +54,7 @@ def test_the_reference_names_every_kind_field_and_error() -> None:
         assert f"| `{id}` |" in text
     for name in (*AREAS, *BUILT_IN):
         assert f"| `{name}` |" in text, name
-    for path, item in description()["paths"].items():
+    for path, item in openapi.description()["paths"].items():
         for method, each in item.items():
             if method != "parameters" and not path.startswith("/objects/"):
                 assert f"| {method.upper()} | `{path}` |" in text, each["operationId"]
@@ -83,3 +83,15 @@ def test_the_readme_gives_a_reason_for_each_dependency() -> None:
     told = (ROOT / "README.md").read_text().split("## Dependencies")[1].lower()
     missing = [name for name in names if not re.search(rf"\b{re.escape(name)}\b", told)]
     assert [name for name in missing if not name.startswith("types-")] == []
+
+
+def test_every_event_and_field_of_notifications_is_documented() -> None:
+    from appliance.notifications.events import EVENTS, FIELDS
+
+    text = (ROOT / "docs" / "notifications.md").read_text()
+    for type, kind in EVENTS.items():
+        data = ", ".join(f"`{name}`" for name in (*kind.always, *(field.value for field in kind.fields)))
+        assert f"\n| `{type.value}` | {kind.description} | {data} |\n" in text, type
+    for field, description in FIELDS.items():
+        assert f"\n| `{field.value}` | {description} |\n" in text, field
+    assert text.count("| `call.") + text.count("| `alarm.") == len(EVENTS), "none is left over"

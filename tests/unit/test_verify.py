@@ -72,6 +72,7 @@ def test_everything_wrong_is_told_at_once() -> None:
 
 SITE, CLASS, TRUNKS = {"site": "hq"}, {"class_of_service": "staff"}, {"trunks": ["line"]}
 HANGUP = {"type": "hangup"}
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "B" * 43
 MORE: list[tuple[str, dict[str, Any]]] = [
     ("site", {"id": "full", "name": "F", "company": "demo", **CLASS, **TRUNKS}),
     ("extension", {"id": "full", "number": "203", **SITE, **CLASS}),
@@ -87,7 +88,9 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("outbound_route", {"id": "full", "name": "F", "order": 99, "prefixes": ["+1"], "sites": ["hq"], **TRUNKS}),
     ("role", {"id": "full", "name": "F", "sites": ["hq"]}),
     ("person", {"id": "full", "name": "F", "sites": ["hq"]}),
-    ("notification_endpoint", {"id": "hook", "name": "F", "target": {"type": "webhook", "url": "https://example.com", "secret": "dect"}}),
+    ("notification_endpoint", {"id": "hook", "name": "F", "target": {"type": "webhook", "url": "https://example.com", "secret": "dect", "previous_secret": "line"}}),
+    ("history_export", {"id": "files", "name": "F", **SITE, "target": {"type": "https", "url": "https://example.com", "secret": "dect", "previous_secret": "line"}}),
+    ("history_export", {"id": "sftp", "name": "F", **SITE, "target": {"type": "sftp", "host": "files.example.com", "username": "x", "secret": "dect", "host_key": HOST_KEY}}),
 ]  # fmt: skip
 """What ``everything`` leaves out: with these, every reference of every kind occurs."""
 UNRELATED: list[tuple[str, dict[str, Any]]] = [

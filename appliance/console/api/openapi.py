@@ -10,8 +10,9 @@ from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel
 
 from appliance.access.guarded import LISTED_MAX
-from appliance.console.api import calls, openapi_history
+from appliance.console.api import calls, openapi_deliveries, openapi_history
 from appliance.console.api.changes import CommitBody, DiscardBody, RollbackBody
+from appliance.console.api.deliveries import ReplayBody, TestBody
 from appliance.console.api.openapi_parts import REF, Schema, operation
 from appliance.console.problems import MEDIA_TYPE
 from appliance.kinds import KINDS
@@ -112,15 +113,15 @@ def describe() -> Response:
 @cache
 def description() -> Schema:
     """The whole OpenAPI document."""
-    schemas: dict[str, Schema] = {**COMMON, **openapi_history.schemas()}
+    schemas: dict[str, Schema] = {**COMMON, **openapi_history.schemas(), **openapi_deliveries.schemas()}
     paths: dict[str, Any] = {}
     for kind, model in KINDS.items():
         schemas |= _schemas_of(kind, model)
         paths |= _paths_of(kind)
     schemas |= calls.SCHEMAS
-    for body in (CommitBody, RollbackBody, DiscardBody, *calls.BODIES):
+    for body in (CommitBody, RollbackBody, DiscardBody, ReplayBody, TestBody, *calls.BODIES):
         schemas[body.__name__] = _whole(body, schemas)
-    paths |= _changes() | calls.paths() | openapi_history.paths()
+    paths |= _changes() | calls.paths() | openapi_history.paths() | openapi_deliveries.paths()
     return {
         "openapi": "3.1.0",
         "info": {

@@ -11,6 +11,8 @@ from flask import Blueprint, jsonify, redirect, render_template, request, url_fo
 from werkzeug.wrappers import Response
 
 from appliance.access import Enrolled, Factors, Session, Stage
+from appliance.access.directories import enabled
+from appliance.access.providers import enabled as enabled_providers
 from appliance.console.portal.browser import address, kept, must_have_session, services
 from appliance.core.errors import InvalidError, NotFoundError, RefusedError
 from appliance.i18n import _
@@ -56,7 +58,7 @@ def show() -> Answer:
 
 
 def _page(held: Session, *, status: int = 200, **more: Any) -> Answer:
-    access = services().access
+    access, document = services().access, services().store.document()
     page = render_template(
         "account/account.html",
         held=factors().of(held.person),
@@ -64,6 +66,8 @@ def _page(held: Session, *, status: int = 200, **more: Any) -> Answer:
         sessions=access.sessions.listed(held.person),
         keys=[key for key in access.keys.listed(held.person) if key.is_good(access.clock())],
         must_enrol=held.stage is Stage.ENROL,
+        providers=enabled_providers(document) if services().providers is not None else [],
+        directory=bool(enabled(document)),
         **more,
     )
     return (page, status) if status != 200 else page

@@ -22,7 +22,7 @@ from pydantic_core import PydanticUndefined
 
 from appliance import labels
 from appliance.core.errors import Fault
-from appliance.core.fields import FORMS, AnyOrder, RefTo
+from appliance.core.fields import FORMS, AnyOrder, Lines, RefTo
 from appliance.core.model import Object, Part
 
 
@@ -30,6 +30,7 @@ class Widget(StrEnum):
     """What a field is edited with; each has a macro of its name in ``widgets.html``."""
 
     TEXT = "text"
+    LINES = "lines"
     NUMBER = "number"
     SWITCH = "switch"
     CHOICE = "choice"
@@ -240,6 +241,8 @@ def _text(marks: Sequence[Any], base: FormField) -> FormField:
                 return replace(base, hint=_ADDRESSES[name])
     hint = FORMS.get(pattern, "") if pattern else ""
     longest = _mark(marks, "max_length")
+    if any(isinstance(mark, Lines) for mark in marks):
+        return replace(base, widget=Widget.LINES, longest=longest)
     return replace(base, hint=hint, longest=longest, input_mode=_MODES.get(hint, "text"))
 
 
@@ -264,7 +267,7 @@ def start_of(one: FormField) -> Any:
             return list(one.default or [])
         case Widget.SWITCH:
             return bool(one.default)
-        case Widget.CHOICE | Widget.TEXT | Widget.TIME_ZONE:
+        case Widget.CHOICE | Widget.TEXT | Widget.LINES | Widget.TIME_ZONE:
             return one.default
         case Widget.NUMBER if one.nullable:
             return one.default
@@ -380,7 +383,7 @@ def title_of(data: Mapping[str, Any]) -> str:
 
 def columns(form: Form, most: int = COLUMNS_MAX) -> tuple[FormField, ...]:
     """The fields that a list shows: required ones before others, in the model's order."""
-    shown = [one for one in form.fields if one.widget is not Widget.GROUP]
+    shown = [one for one in form.fields if one.widget not in (Widget.GROUP, Widget.LINES)]
     wanted = sorted(shown, key=lambda one: (not one.required, shown.index(one)))[:most]
     return tuple(one for one in shown if one in wanted)
 

@@ -63,6 +63,7 @@ class Ground:
     state: Path
     clock: Hands = field(default_factory=Hands)
     must: bool = False
+    secrets: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.document = Document.of(
@@ -74,7 +75,7 @@ class Ground:
         signing = SigningKeys(self.state / "keys" / "tokens.json")
         self.access = Access(table.open_access(self.url), self.keyring, signing, self.clock)
         party = RelyingParty.of(PORTAL)
-        self.signin = SignIn(self.access, lambda: self.document, lambda _: self.must, party)
+        self.signin = SignIn(self.access, lambda: self.document, lambda _: self.must, party, secrets=self.secrets.get)
         self.factors = Factors(self.access, lambda: self.document, party)
 
     def keyring(self) -> Keyring:
@@ -125,8 +126,8 @@ class Ground:
 
 
 @contextmanager
-def open_ground(url: str, state: Path, **options: Any) -> Iterator[Ground]:
-    ground = Ground(url, state, **options)
+def open_ground(url: str, state: Path, kind: type[Ground] = Ground, **options: Any) -> Iterator[Ground]:
+    ground = kind(url, state, **options)
     try:
         yield ground
         assert ground.access.audit.verify().broken is None
@@ -135,13 +136,14 @@ def open_ground(url: str, state: Path, **options: Any) -> Iterator[Ground]:
 
 
 @contextmanager
-def quick_ground(url: str, state: Path, patch: pytest.MonkeyPatch) -> Iterator[Ground]:
+def quick_ground(url: str, state: Path, patch: pytest.MonkeyPatch, kind: type[Ground] = Ground) -> Iterator[Ground]:
     """One that doesn't wait: failures are told at once, and hashes are cheap. A test of its own sees the real ones."""
     patch.setattr(signin, "FAILURE_S", 0.0)
+    patch.setattr(signin, "DIRECTORY_FAILURE_S", 0.0)
     patch.setattr(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1))
     passwords.dummy.cache_clear()
     try:
-        with open_ground(url, state) as ground:
+        with open_ground(url, state, kind) as ground:
             yield ground
     finally:
         passwords.dummy.cache_clear()

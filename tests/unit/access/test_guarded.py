@@ -216,3 +216,41 @@ def test_a_new_device_gets_a_password_that_is_shown_once(store: Store) -> None:
     assert {change.path for change in manager.check_pending()} == {"device/d302", "secret/d302"}
     given = manager.put("device", "d303", {"extension": "e301", "slot": 3, "secret": "d301"}, new=True)
     assert given.password is None
+
+
+DIRECTORY = {
+    "name": "Company", "servers": [{"host": "ldap.example.com"}], "bind_dn": "cn=reader,dc=example,dc=com",
+    "secret": "line", "base": "dc=example,dc=com",
+}  # fmt: skip
+PROVIDER = {"name": "Login", "issuer": "https://login.example.com", "client_id": "pbx", "secret": "line"}
+
+
+@pytest.mark.parametrize(("kind", "data"), [("directory_service", DIRECTORY), ("identity_provider", PROVIDER)])
+def test_who_vouches_for_people_is_an_administrator_s_to_say(store: Store, kind: str, data: dict[str, Any]) -> None:
+    """Whoever could change it could sign in as anybody."""
+    guarded(store, "administrator").put(kind, "corp", data, new=True)
+    store.promote(store.propose_staged("administrator", "add").number)
+    role = {"id": "it", "name": "IT", "permissions": ["*:edit"], "sites": ["milano"]}
+    own = {"id": "odd", "name": "Odd", "permissions": [f"{kind}:edit", "secret:view"]}
+    people = [{"id": id, "name": id, "roles": [id]} for id in ("it", "odd")]
+    rows = [("role", role), ("role", own), *(("person", each) for each in people)]
+    store.promote(store.propose([parse(KINDS, *row) for row in rows], base=store.head().number, author="test").number)
+    for person in ("it-manager", "odd", "it"):
+        document = guarded(store, person)
+        assert document.get(kind, "corp").editable == set(), person
+        refused("forbidden", document.put, kind, "corp", {"name": "Mine"}, patch=True)
+        refused("forbidden", document.put, kind, "mine", data, new=True)
+        refused("forbidden", document.remove, kind, "corp")
+
+
+def test_the_address_of_somebody_with_rights_is_one(store: Store) -> None:
+    """By it a directory or a provider tells who somebody is."""
+    hr = guarded(store, "hr-manager")
+    for person in ("user", "nobody"):
+        assert "email" in hr.get("person", person).editable
+        hr.put("person", person, {"email": f"{person}@example.com"}, patch=True)
+    for person in ("administrator", "it-manager", "auditor", "namer", "hr-manager"):
+        assert "email" not in hr.get("person", person).editable
+        assert "email" in str(refused("forbidden", hr.put, "person", person, {"email": "me@example.com"}, patch=True))
+        hr.put("person", person, {"name": "Another name"}, patch=True)
+    guarded(store, "administrator").put("person", "auditor", {"email": "auditor@example.com"}, patch=True)

@@ -135,7 +135,7 @@ def test_checkpoints_name_every_moment_between_the_steps() -> None:
     new = {**OLD, "pjsip.conf": pjsip(UDP, PHONE), "tables/names.conf": names}
     assert checkpoints(build(OLD, new), confirm=True) == (
         "journalled", "wrote pjsip.conf", "wrote tables/names.conf", "generation complete", "switched",
-        "reloaded res_pjsip.so", "read back", "confirm pending", "promoted", "settled", "collected", "pruned",
+        "reloaded res_pjsip.so", "read back", "confirm pending", "promoted", "settled", "handed out", "collected", "pruned",
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from appliance.history.export import COLUMNS
 from appliance.history.filter import CallFilter, Range
 from appliance.paths import Paths
 from appliance.store.database import Patience
-from appliance.store.history import open_history
+from appliance.store.history import TABLES_VERSION, open_history
 from tests.unit.access.company import filled
 from tests.unit.console.asking import Api, Askers
 from tests.unit.console.past import NASTY, call, remember, usual
@@ -272,7 +272,7 @@ def test_without_its_database_only_the_history_is_closed(tmp_path: Path, monkeyp
         direct.execute("UPDATE history_schema SET version_num = 'h0001'")
     problem(api("GET", "/history"), 503, "database_updating")
     with closing(sqlite3.connect(paths.history_db)) as direct, direct:
-        direct.execute("UPDATE history_schema SET version_num = 'h0002'")
+        direct.execute("UPDATE history_schema SET version_num = ?", (TABLES_VERSION,))
     assert ids(api("GET", "/history")) == [1], "without a new start of anything"
     services.past.close()
     locked = sqlite3.connect(paths.history_db)

@@ -43,6 +43,10 @@ ROUTES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("POST", "/api/v1/commits"): SIGNED_IN,  # one's own pending changes, each of which is looked at
     ("POST", "/api/v1/commits/confirm"): SIGNED_IN,  # one's own commit; that of others needs revisions:edit (test_transactions)
     ("POST", "/api/v1/commits/rollback"): "revisions:edit",
+    **{("GET", f"/api/v1/deliveries{path}"): "system:view" for path in ("", "/endpoints", "/files")},
+    **{("POST", f"/api/v1/deliveries{path}"): "system:edit" for path in ("/replay", "/test", "/files/<export>/retry", "/<id>/replay")},
+    ("GET", "/api/v1/deliveries/<id>"): "system:view",
+    ("DELETE", "/api/v1/deliveries/<id>"): "system:edit",
     ("GET", "/api/v1/live/<type>"): "calls:view",
     ("GET", "/api/v1/objects"): SIGNED_IN,
     ("GET", "/api/v1/objects/<kind>"): "kind",
@@ -69,6 +73,9 @@ ROUTES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("POST", "/changes/discard"): SIGNED_IN,
     ("GET", "/choices"): SIGNED_IN,
     ("GET", "/dashboard"): SIGNED_IN,
+    ("GET", "/deliveries"): "system:view",
+    ("GET", "/deliveries/<id>"): "system:view",
+    **{("POST", f"/deliveries/{path}"): "system:edit" for path in ("replay", "retry", "test", "<id>/replay", "<id>/discard")},
     ("GET", "/flow"): FLOW,
     ("POST", "/flow"): FLOW,
     ("GET", "/flow/targets"): FLOW,
@@ -89,6 +96,7 @@ ROUTES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("POST", "/preferences"): PUBLIC,
     **{(method, f"/sign-in{path}"): PUBLIC for method, path in (
         ("GET", ""), ("POST", ""), ("GET", "/link"), ("POST", "/link"), ("POST", "/passkey"), ("POST", "/passkey/options"),
+        ("GET", "/with/<id>"), ("GET", "/with/<id>/callback"),
     )},
     ("GET", "/sign-in/code"): SESSION,
     ("POST", "/sign-in/code"): SESSION,

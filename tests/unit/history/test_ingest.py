@@ -61,6 +61,8 @@ def contents(database: Database) -> dict[str, list[Any]]:
                 table.call_label,
                 table.call_hour,
                 table.open_call,
+                table.notice,
+                table.outbox,
             )
         }
 

@@ -13,7 +13,20 @@ HISTORY = Path(__file__).parents[3] / "appliance" / "history"
 
 @pytest.mark.parametrize(
     "name",
-    ["line", "legs", "model", "openstate", "assemble", "record", "labels", "hours", "filter", "periods", "plain"],
+    [
+        "line",
+        "legs",
+        "model",
+        "openstate",
+        "assemble",
+        "record",
+        "labels",
+        "hours",
+        "filter",
+        "periods",
+        "plain",
+        "notice",
+    ],
 )
 def test_pure_code_does_no_io(name: str) -> None:
     assert impurities((HISTORY / f"{name}.py").read_text()) == []

@@ -37,6 +37,16 @@ def test_they_write_their_own_places_and_see_no_key(tmp_path: Path) -> None:
     assert ("setpriv" in argv) is (os.geteuid() == 0)
 
 
+def test_they_see_only_the_secrets_that_they_are_handed(tmp_path: Path) -> None:
+    paths = made(tmp_path)
+    (paths.handed_to("other")).mkdir()
+    argv = web.confined(paths, ["program"], readable=(paths.handed_to("console"),))
+    shown = bound(argv)
+    assert argv[argv.index(str(paths.handed)) - 3 : argv.index(str(paths.handed))] == ["--perms", "0755", "--dir"]
+    assert shown[str(paths.handed_to("console"))] == "--ro-bind"
+    assert not {str(paths.handed), str(paths.handed_to("other"))} & shown.keys()
+
+
 def test_a_link_among_their_files_gives_nothing_away(tmp_path: Path) -> None:
     paths = made(tmp_path)
     theirs, other, hard = paths.console / "tokens.json", tmp_path / "other", tmp_path / "hard"

@@ -8,12 +8,27 @@ from pydantic import TypeAdapter, ValidationError
 from appliance.core.document import Document
 from appliance.core.fields import Label
 from appliance.core.model import Object
+from appliance.notifications.model import (
+    CallColumn,
+    EmailEndpoint,
+    EventField,
+    EventType,
+    Every,
+    HistoryExport,
+    HttpsTarget,
+    NotificationEndpoint,
+    SftpTarget,
+    WebhookEndpoint,
+)
 from appliance.organisation.model import (
     Address,
     Company,
-    EmailEndpoint,
-    NotificationEndpoint,
+    DirectoryGroup,
+    DirectoryServer,
+    DirectoryService,
+    IdentityProvider,
     Person,
+    ProviderGroup,
     Role,
     Secret,
     Site,
@@ -43,6 +58,7 @@ from appliance.pbx.routing.model import (
 )
 from appliance.pbx.trunks.model import AddressAuth, Provider, RegisterAuth, Trunk, TrunkGroup
 
+PEM = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n"
 SEALED = "sealed:v1:" + "A" * 40
 
 
@@ -119,6 +135,53 @@ def everything() -> list[Object]:
         InboundRoute(id="vip", name="Vip", order=1, trunks=("line",), destination=ToExtension(extension="101")),
         OutboundRoute(id="world", name="Mondo", order=10, prefixes=("+",), trunks=("lines",)),
         NotificationEndpoint(id="mail", name="Posta", target=EmailEndpoint(address="it@example.com")),
+        NotificationEndpoint(
+            id="crm",
+            name="Clienti",
+            target=WebhookEndpoint(url="https://crm.example.com/calls?x=1", secret="line", previous_secret="dect"),
+            events=(EventType.MISSED, EventType.ENDED),
+            fields=(EventField.CALLER, EventField.QUALITY),
+        ),
+        HistoryExport(
+            id="billing",
+            name="Fatture",
+            site="hq",
+            every=Every.MONTH,
+            columns=(CallColumn.STARTED, CallColumn.TALK_S),
+            target=SftpTarget(
+                host="files.example.com",
+                username="centralino",
+                secret="line",
+                host_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB",
+            ),
+        ),
+        HistoryExport(
+            id="archive",
+            name="Archivio",
+            site="hq",
+            target=HttpsTarget(url="https://files.example.com/calls/", secret="line"),
+        ),
+        DirectoryService(
+            id="corp",
+            name="Directory aziendale",
+            servers=(DirectoryServer(host="dc1.example.com"), DirectoryServer(host="dc2.example.com", port=3269)),
+            authority=PEM,
+            bind_dn="CN=pbx,OU=Service,DC=example,DC=com",
+            secret="line",
+            base="OU=Staff,DC=example,DC=com",
+            login_attributes=("sAMAccountName", "mail"),
+            groups=(DirectoryGroup(group="CN=Helpdesk \\, IT,DC=example,DC=com", role="admin"),),
+        ),
+        IdentityProvider(
+            id="sso",
+            name="Accesso",
+            issuer="https://login.example.com/a",
+            client_id="pbx",
+            secret="line",
+            authority=PEM,
+            groups=(ProviderGroup(group="it", role="admin"),),
+            second_factor=("mfa",),
+        ),
         Secret(id="desk", value=SEALED),
         Secret(id="dect"),
         Secret(id="line", value=SEALED),

@@ -1,0 +1,7 @@
+"""``python -m appliance.notifications``."""
+
+import sys
+
+from appliance.notifications.run import main
+
+sys.exit(main())
