@@ -1,4 +1,4 @@
-"""What must hold of roles, beyond what the model checks of itself (pure)."""
+"""What must hold of roles and of what vouches for people, beyond what the model checks of itself (pure)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from cryptography.x509 import load_pem_x509_certificates
 
-from appliance.access.roles import ANY, AREAS, BUILT_IN, permission
+from appliance.access.roles import ANY, AREAS, BUILT_IN, VOUCHING, permission
 from appliance.core.document import Document
 from appliance.core.errors import Fault
+from appliance.core.references import references
 from appliance.kinds import KINDS
 from appliance.organisation.model import DirectoryService, IdentityProvider, Person, PersonBy, Role, Secret
 
@@ -30,8 +31,33 @@ def verify(document: Document) -> Iterator[Fault]:
         yield from _directory(document, service)
     for provider in document.all(IdentityProvider).values():
         yield from _provider(document, provider)
+    yield from _shared(document)
     if _ways_in(document):
         yield from _ambiguous(document)
+
+
+def _shared(document: Document) -> Iterator[Fault]:
+    """Secrets of what vouches for people that other things use too: whoever may change those could have them sent elsewhere."""
+    vouching = (document.objects.get(kind, {}) for kind in VOUCHING)
+    theirs = {
+        id
+        for items in vouching
+        for item in items.values()
+        for _path, id, kinds in references(item)
+        if Secret.kind in kinds
+    }
+    if not theirs:
+        return
+    for kind, items in document.objects.items():
+        for item in items.values() if kind not in VOUCHING else ():
+            for path, id, kinds in references(item):
+                if Secret.kind in kinds and id in theirs:
+                    yield Fault(
+                        item.path(path),
+                        f"secret/{id} is that of a directory or a provider of single sign-on: it is sent to nobody else",
+                        "give each a secret of its own",
+                        "secret_shared",
+                    )
 
 
 def _ways_in(document: Document) -> list[DirectoryService | IdentityProvider]:

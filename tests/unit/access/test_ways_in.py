@@ -61,6 +61,15 @@ def test_a_secret_without_a_value_is_told_as_long_as_it_is_needed() -> None:
     assert faults(made(enabled=False).with_changes(empty)) == []
 
 
+def test_a_directory_s_secret_is_sent_to_nobody_else() -> None:
+    """Whoever may edit a trunk or where notifications go could otherwise have it sent there."""
+    line = parse(KINDS, "trunk", {"id": "line", "name": "Line", "provider": "p", "host": "192.0.2.1",
+                                  "auth": {"type": "register", "username": "u", "secret": "s"}})  # fmt: skip
+    assert faults(made(more=(line,))) == [("secret_shared", "trunk/line/auth.secret")]
+    assert faults(made(more=(line,), secret="t").with_changes([Secret(id="t", value=SEALED)])) == []
+    assert faults(made(more=(parse(KINDS, "identity_provider", {**PROVIDER, "id": "sso", "secret": "s"}),))) == []
+
+
 def test_addresses_of_two_people_are_told_where_they_count() -> None:
     twins = (Person(id="a", name="A", email="x@example.com"), Person(id="b", name="B", email="X@example.com"))
     [fault] = verify(made(more=twins))
