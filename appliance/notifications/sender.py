@@ -102,6 +102,7 @@ class Sender:
         self._database_thread = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._config = Config()
         self._looked = -LOOK_S
+        self._said = ""
         self._lines: dict[str, Line] = {}
         self._outcomes: list[Outcome] = []
         self._wake = asyncio.Event()
@@ -140,11 +141,25 @@ class Sender:
             await self._send_due(self._line(id))
 
     async def look(self) -> None:
-        """Read the document if it has changed."""
+        """Read the document if it has changed. While it can't be read, what it said last goes on to hold.
+
+        :raises CentralinoError: it was never read: what is to be sent to whom isn't known.
+        """
         if time.monotonic() < self._looked + LOOK_S:
             return
         self._looked = time.monotonic()
-        before, self._config = self._config, await self.in_thread(self._source.current)
+        before = self._config
+        try:
+            self._config = await self.in_thread(self._source.current)
+        except CentralinoError as error:
+            if before.revision < 0:
+                self._looked -= LOOK_S
+                raise
+            if error.message != self._said:
+                _log.warning("the configuration of before goes on to hold: %s", error)
+            self._said = error.message
+            return
+        self._said = ""
         if before is self._config:
             return
         known = set(self._config.endpoints)

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from appliance.core.errors import UnavailableError
 from appliance.history import notice
 from appliance.notifications import sender as sending_module
 from appliance.notifications import web
+from appliance.notifications.config import Config
 from appliance.notifications.queue import State
+from appliance.notifications.sender import Sender
 from tests.unit.notifications.ground import KEY, SECRET, WHOLE, Ground, call, sending, until
 from tests.unit.notifications.receiver import (
     Behaviour,
@@ -186,7 +189,7 @@ def test_certificates_and_addresses_are_checked(ground: Ground, receiver: Receiv
 
         async def run() -> dict[str, str]:
             async with sending(ground):
-                await until(lambda: [bool(d.error or d.status) for d in ground.listed()] == 5 * [True])
+                await until(lambda: all(d.attempts for d in ground.listed()) and len(ground.listed()) == 5)
                 return {d.endpoint: d.error for d in ground.listed()}
 
         errors = asyncio.run(run())
@@ -285,6 +288,33 @@ def test_an_endpoint_that_is_removed_has_its_letters_given_up(ground: Ground, re
 
     asyncio.run(run())
     assert {d.error for d in ground.listed()} == {"the endpoint isn't in the document any more"}
+
+
+def test_without_the_document_what_it_said_last_holds(
+    ground: Ground, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.document.put("crm", receiver.url("/"))
+    real = ground.document.current
+
+    def locked() -> Config:
+        raise UnavailableError("another process keeps it locked", "try again", error_id="database_busy")
+
+    async def run() -> None:
+        monkeypatch.setattr(ground.document, "current", locked)
+        ground.notice(call("c.1", notice.STARTED))
+        never = Sender(ground.queue, ground.document)  # type: ignore[arg-type]
+        with pytest.raises(UnavailableError):
+            await never.turn()
+        await never.close(0)
+        assert ground.listed() == [], "who is to be told isn't known yet: the notice waits"
+        monkeypatch.setattr(ground.document, "current", real)
+        async with sending(ground):
+            await until(lambda: len(receiver.requests) == 1)
+            monkeypatch.setattr(ground.document, "current", locked)
+            ground.notice(call("c.2", notice.STARTED))
+            await until(lambda: len(receiver.requests) == 2)
+
+    asyncio.run(run())
 
 
 def test_a_test_event_goes_the_same_way(ground: Ground, receiver: Receiver) -> None:
