@@ -34,6 +34,7 @@ class Browser:
         self.rooms: frozenset[str] = frozenset()
         self.behind_since: float | None = None
         self._snapshot_bytes = 0
+        self._waited, self._took_some = 0, time.monotonic()
         self.closing: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
@@ -48,6 +49,14 @@ class Browser:
         if not waiting:
             self._snapshot_bytes = 0
         return waiting > BEHIND_BYTES + self._snapshot_bytes
+
+    def idle_s(self, now: float) -> float:
+        """Seconds for which it has taken nothing of what waits for it. To be asked often."""
+        waiting = self.waiting
+        if waiting == 0 or waiting < self._waited:
+            self._took_some = now
+        self._waited = waiting
+        return now - self._took_some
 
     def send(self, payload: bytes, *, snapshot: bool = False) -> None:
         """Send one frame of JSON."""
@@ -122,14 +131,11 @@ class Sockets:
     def tend_slow(self) -> None:
         """Begin anew with those who have caught up; cut off those who don't read at all. To be called often."""
         for browser in self.browsers:
-            if browser.behind_since is None:
-                if browser.slow:  # also when nothing more happens that it could miss
-                    browser.behind_since = time.monotonic()
-                continue
-            if browser.waiting == 0:
+            idle_s = browser.idle_s(time.monotonic())
+            if browser.behind_since is not None and browser.waiting == 0:
                 browser.behind_since = None
                 self.start_over(browser)
-            elif time.monotonic() - browser.behind_since > TOO_SLOW_S:
+            elif idle_s > TOO_SLOW_S:
                 _log.info("%s reads nothing: cut off", browser.subject.account)
                 browser.transport.abort()
 
