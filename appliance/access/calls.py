@@ -74,6 +74,20 @@ class GuardedCalls:
 
         :param device: empty: the first one of one's own.
         """
+        found = self._usable(device)
+        return str(self._hub().do("place", device=found.id, number=number, variables=dict(variables)))
+
+    def pick_up(self, call: str, party: str, device: str) -> str:
+        """Have a device take the call that rings at ``party``: any that the subject may see. Id of the device's channel.
+
+        :param device: as for :meth:`place`.
+        """
+        if all(each["id"] != party for each in self.get(call)["parties"]):
+            raise NotFoundError("there is no such party in this call", "it may have hung up; see the call")
+        found = self._usable(device)
+        return str(self._hub().do("pick_up", party=party, device=found.id))
+
+    def _usable(self, device: str) -> Device:
         found = self._document.find(Device, device) if device else self._own_device()
         if found is None or not self._handles(found.extension, found.site or ""):
             raise InvalidError(
@@ -86,7 +100,7 @@ class GuardedCalls:
                     )
                 ]
             )
-        return str(self._hub().do("place", device=found.id, number=number, variables=dict(variables)))
+        return found
 
     def devices(self) -> list[Device]:
         """Devices of one's own, in order."""

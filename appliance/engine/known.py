@@ -13,6 +13,9 @@ KNOWN: Final = {
     'Module "mod-invite" registered during operation': (
         "phones send to an engine that is still starting: its SIP stack answers before its last module is loaded"
     ),
+    "func_hangupcause.c: Unable to find information for channel": (
+        "a call was picked up: two legs have changed places, and how one of them was answered is asked for when it ends"
+    ),
     "Asterisk is shutting down": "the applier was asking the engine something while it was being stopped: it asks again",
 }
 """Part of a line → why it is no trouble."""

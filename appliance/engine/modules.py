@@ -83,6 +83,7 @@ APPLICATIONS: Final = {
     "res_clioriginate": "announces every start of the engine to the history",
     "app_originate": "calls that the engine itself places",
     "app_userevent": "events to the hub",
+    "app_directed_pickup": "a call that rings elsewhere is taken",
 }
 FUNCTIONS: Final = {
     "func_callerid": "CALLERID, CONNECTEDLINE, REDIRECTING",

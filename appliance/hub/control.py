@@ -58,31 +58,50 @@ class Control:
         """
         check_number(number)
         given = _checked(variables or {})
-        contact = self._contact(device)
-        id = f"centralino-{int(time.time())}.{next(self._counter)}"
-        session = self._link.session
         directory = self._link.live.directory
         shown = next((entry.name for entry in directory.extensions.values() if entry.number == number), number)
-        await session.action(
+        told = [
+            # What the own phone shows while it rings: whom it is about to call. (CallerID would change who calls.)
+            f"CONNECTEDLINE(num,i)={number}",
+            f"CONNECTEDLINE(name,i)={_plain(shown)}",
+            f"{PLACED}={number}",
+            *(f"__{PREFIX}{key}={value}" for key, value in given.items()),
+        ]
+        return await self._begin(device, directory.classes.get(device, DeviceClass()).context, number, told)
+
+    async def _begin(self, device: str, context: str, number: str, variables: list[str]) -> str:
+        """Have a device ring, and go on there in the dialplan once it is lifted; id of its channel."""
+        contact = self._contact(device)
+        id = f"centralino-{int(time.time())}.{next(self._counter)}"
+        await self._link.session.action(
             "Originate",
             {
                 "Channel": f"PJSIP/{contact.endpoint}",
-                "Context": directory.classes.get(device, DeviceClass()).context,
+                "Context": context,
                 "Exten": number,
                 "Priority": "1",
                 "Timeout": str(LIFT_S * 1000),
                 "ChannelId": id,
                 "Async": "true",
-                # What the own phone shows while it rings: whom it is about to call. (CallerID would change who calls.)
-                "Variable": [
-                    f"CONNECTEDLINE(num,i)={number}",
-                    f"CONNECTEDLINE(name,i)={_plain(shown)}",
-                    f"{PLACED}={number}",
-                    *(f"__{PREFIX}{key}={value}" for key, value in given.items()),
-                ],
+                "Variable": variables,
             },
         )
         return id
+
+    async def pick_up(self, party: str, device: str) -> str:
+        """Have a device take a call that rings at a party: the device rings, and whoever lifts it talks to the caller. Id of the
+        device's channel.
+
+        :raises NotFoundError: there is no such party or device.
+        :raises RefusedError: ``no_device``; ``not_ringing``; ``device_absent``.
+        """
+        channel = self._device_channel(party)
+        caller = self._caller_of(channel)
+        if channel.state == UP or channel.caller or caller is None:
+            raise RefusedError("this party isn't called", "only a call that rings can be taken", error_id="not_ringing")
+        number = caller.origin if caller.trunk else caller.number
+        shown = [f"CONNECTEDLINE(num,i)={_plain(number)}", f"CONNECTEDLINE(name,i)={_plain(caller.caller_name)}"]
+        return await self._begin(device, "pick-up", "s", [*shown, f"PICKED={channel.name}"])
 
     async def hang_up(self, party: str) -> None:
         """End one party's part in its call. Raises NotFoundError."""

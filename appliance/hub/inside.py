@@ -27,6 +27,7 @@ def inside(hub: Hub) -> Blueprint:
     control = Control(hub.link)
     acts: dict[str, Callable[[Body], Awaitable[Any]]] = {
         "place": lambda body: control.place(body["device"], body["number"], body.get("variables")),
+        "pick_up": lambda body: control.pick_up(body["party"], body["device"]),
         "hang_up": lambda body: control.hang_up(body["party"]),
         "transfer": lambda body: control.transfer(body["party"], body["number"]),
         "redirect": lambda body: control.redirect(body["party"], body["number"]),

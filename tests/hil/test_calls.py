@@ -12,6 +12,7 @@ from appliance.console.app import create_app
 from appliance.console.limits import Buckets
 from appliance.console.services import Services
 from appliance.engine.ami import AmiError
+from appliance.engine.known import KNOWN
 from tests.hil.agents.process import eventually
 from tests.hil.agents.softphone import SoftPhone, converse
 from tests.hil.company import Company, open_company, rows
@@ -28,7 +29,7 @@ MORE = [
 
 @pytest.fixture(scope="module")
 def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
-    with open_company(tmp_path_factory.mktemp("calls"), rows(more=MORE)) as company:
+    with open_company(tmp_path_factory.mktemp("calls"), rows(more=MORE), complaints=list(KNOWN)) as company:
         for phone in ("201-1", "202-1", "203-1"):
             company.phone(phone)
         with live_hub(company.system):
@@ -144,6 +145,23 @@ def test_a_ringing_call_is_redirected(company: Company, ask: Askers) -> None:
     ringing.closed()
     third.answer()
     heard(two, three)
+
+
+def test_a_call_that_rings_elsewhere_is_picked_up(company: Company, ask: Askers) -> None:
+    one, two, three = (company.phone(f"20{n}-1") for n in (1, 2, 3))
+    two.call("201").ringing()
+    ringing = one.incoming()
+    call = the_call(ask("boss"), "ringing")
+    wanted = {"party": party(call, "ext-201"), "device": "203-1"}
+    assert ask("auditor")("POST", f"/calls/{call['id']}/pickup", wanted).status_code == 422, "it has no device to do so"
+    assert ask("boss")("POST", f"/calls/{call['id']}/pickup", wanted).status_code == 204
+    own = three.incoming()
+    assert "202" in own.peer, "the phone shows who calls"
+    own.answer()
+    ringing.closed()
+    heard(two, three)
+    again = ask("boss")("POST", f"/calls/{call['id']}/pickup", wanted)
+    assert again.json["error_id"] in ("not_found", "not_ringing")
 
 
 def test_what_is_refused_changes_nothing(company: Company, ask: Askers) -> None:

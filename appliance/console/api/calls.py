@@ -38,13 +38,20 @@ class SendBody(Body):
     number: Number
 
 
+class PickUpBody(Body):
+    """A ringing party, and the device that is to take the call."""
+
+    party: Party
+    device: Annotated[str, Field(max_length=64, description="Id; empty: your own first one")] = ""
+
+
 class PartyBody(Body):
     """A party of a call."""
 
     party: Party
 
 
-BODIES: Final = (PlaceBody, SendBody, PartyBody)
+BODIES: Final = (PlaceBody, SendBody, PickUpBody, PartyBody)
 
 
 def add_to(blueprint: Blueprint) -> None:
@@ -57,6 +64,7 @@ def add_to(blueprint: Blueprint) -> None:
     blueprint.delete("/calls/<call>/parties/<party>")(hang_up)
     blueprint.post("/calls/<call>/transfer")(transfer)
     blueprint.post("/calls/<call>/redirect")(redirect)
+    blueprint.post("/calls/<call>/pickup")(pick_up)
     blueprint.post("/calls/<call>/answer")(answer)
     blueprint.post("/calls/<call>/hold")(hold)
 
@@ -111,6 +119,12 @@ def redirect(call: str) -> Response:
     return _done(wanted, lambda: calls().redirect(call, wanted.party, wanted.number))
 
 
+def pick_up(call: str) -> Response:
+    """Take a call that rings elsewhere: answered once the device is being rung."""
+    wanted = body(PickUpBody)
+    return _done(wanted, lambda: calls().pick_up(call, wanted.party, wanted.device))
+
+
 def answer(call: str) -> Response:
     """Have a phone answer."""
     wanted = body(PartyBody)
@@ -123,7 +137,7 @@ def hold(call: str) -> Response:
     return _done(wanted, lambda: calls().notify(call, wanted.party, "hold"))
 
 
-def _done(wanted: Body, do: Callable[[], None]) -> Response:
+def _done(wanted: Body, do: Callable[[], object]) -> Response:
     def doing() -> str:
         do()
         return ""
@@ -181,6 +195,7 @@ def paths() -> dict[str, Any]:
     acts = {
         "transfer": ("Hand on whom a party talks to (blind)", "SendBody"),
         "redirect": ("Send a call that rings at a party to another number", "SendBody"),
+        "pickup": ("Take a call that rings at a party with another device", "PickUpBody"),
         "answer": ("Have a phone answer; unsupported_by_device where it can't", "PartyBody"),
         "hold": ("Have a phone hold its call, or take it back; unsupported_by_device where it can't", "PartyBody"),
     }

@@ -21,6 +21,8 @@ What other features may rely on (contexts; a call enters with its channel variab
     device that sends the call on.
 ``outward``
     Numbers with the outside prefix, and with ``+``: to ``outside`` without the prefix. Refused (403) to a locked phone.
+``pick-up``
+    Takes the call that rings at channel ``PICKED``: the hub has a phone begin here (:mod:`appliance.hub.control`).
 ``unanswered``
     ``Goto(unanswered,${DIALSTATUS},1)`` after a Dial that wasn't answered: ends the call with the cause for the phone.
 
@@ -88,6 +90,7 @@ def _dialplan(plan: NumberPlan | None, groups: tuple[str, ...]) -> tuple[Section
         dialplan("not-inside", *((pattern, ("Hangup(21)",)) for pattern in inside)),
         dialplan("nobody", ("_[+*#0-9]!", ("Hangup(1)",))),
         dialplan("refused"),
+        dialplan("pick-up", ("s", ("PickupChan(${PICKED})", "Hangup(16)"))),
         *internal.contexts(ranges),
         dialplan("site-prefixes", *_site_prefixes(plan.site_prefixes if plan else (), ranges, "internal-from-device")),
         dialplan("prefixed", *prefixed),

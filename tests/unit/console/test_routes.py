@@ -33,7 +33,7 @@ ROUTES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("GET", "/api/v1/calls"): "calls:view",
     ("POST", "/api/v1/calls"): SIGNED_IN,  # with a device that isn't the asker's to use: a fault of that field
     **{(method, f"/api/v1/calls/<call>{path}"): "calls:view" for method, path in (
-        ("GET", ""), ("DELETE", ""), ("DELETE", "/parties/<party>"), ("POST", "/answer"), ("POST", "/hold"), ("POST", "/redirect"), ("POST", "/transfer"),
+        ("GET", ""), ("DELETE", ""), ("DELETE", "/parties/<party>"), ("POST", "/answer"), ("POST", "/hold"), ("POST", "/redirect"), ("POST", "/transfer"), ("POST", "/pickup"),
     )},
     ("GET", "/api/v1/changes"): SIGNED_IN,
     ("GET", "/api/v1/changes/others"): SIGNED_IN,
@@ -117,6 +117,7 @@ BODIES: dict[str, Any] = {
     "/api/v1/commits/rollback": {"revision": 0},
     "/api/v1/calls/<call>/answer": {"party": "p"},
     "/api/v1/calls/<call>/hold": {"party": "p"},
+    "/api/v1/calls/<call>/pickup": {"party": "p"},
     "/api/v1/calls/<call>/redirect": {"party": "p", "number": "201"},
     "/api/v1/calls/<call>/transfer": {"party": "p", "number": "201"},
 }

@@ -19,6 +19,7 @@ from tests.unit.store.documents import everything
 GIVES: Final = {
     "app_celgenuserevent": {"CELGenUserEvent"},
     "app_dial": {"Dial"},
+    "app_directed_pickup": {"PickupChan"},
     "app_echo": {"Echo"},
     "app_exec": {"ExecIf"},
     "app_originate": {"Originate"},
