@@ -55,6 +55,12 @@ MORE: Rows = [
         {"id": "login", "name": "Company login", "enabled": False, "issuer": "https://login.example.com/realms/company",
          "client_id": "centralino", "secret": "reader", "groups": [{"group": "switchboard", "role": "operator"}]},
     ),
+    ("secret", {"id": "archive"}),
+    (
+        "history_export",
+        {"id": "monthly", "name": "Calls of the month", "site": "milano", "every": "month",
+         "target": {"type": "https", "url": "https://files.example.com/calls/", "secret": "archive"}},
+    ),
     ("notification_endpoint", {"id": "mail", "name": "Mail", "target": {"type": "email", "address": "noc@example.com"}}),
 ]  # fmt: skip
 

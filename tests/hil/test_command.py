@@ -134,6 +134,7 @@ def test_verify_and_doctor_find_nothing(run: As) -> None:
         "keys",
         "ports",
         "history",
+        "notifications",
     }
     assert {check for check, grade in checks.items() if grade == "fault"} == set()
     assert re.search(r"^ok +engine: runs as process \d+, its log is clean$", run("doctor"), re.MULTILINE)
