@@ -56,6 +56,19 @@ def named(name: str) -> list[Object]:
         ("person", {"id": "somebody", "name": name}),
         ("notification_endpoint", {"id": "mail", "name": name, "target": {"type": "email", "address": "a@example.com"}}),
         ("role", {"id": "role", "name": name}),
+        (
+            "history_export",
+            {"id": "files", "name": name, "site": "hq", "target": {"type": "https", "url": "https://files.example.com/", "secret": "files"}},
+        ),
+        (
+            "directory_service",
+            {"id": "corp", "name": name, "enabled": False, "servers": [{"host": "dc.example.com"}], "secret": "corp",
+             "bind_dn": "CN=reader,DC=example,DC=com", "base": "DC=example,DC=com"},
+        ),
+        (
+            "identity_provider",
+            {"id": "login", "name": name, "enabled": False, "issuer": "https://login.example.com/a", "client_id": "pbx", "secret": "login"},
+        ),
         ("trunk_group", {"id": "ways", "name": name, "trunks": ["line", "account"]}),
         ("outbound_route", {"id": "way", "name": name, "order": 1, "prefixes": ["+39"], "trunks": ["ways"]}),
         ("inbound_route", {"id": "pest", "name": name, "order": 1, "caller": "+390200000666", "destination": {"type": "hangup"}}),
@@ -71,7 +84,8 @@ def named(name: str) -> list[Object]:
 
 @pytest.fixture(scope="module")
 def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
-    with open_company(tmp_path_factory.mktemp("names")) as company:
+    secrets = [("secret", {"id": id}) for id in ("files", "corp", "login")]
+    with open_company(tmp_path_factory.mktemp("names"), rows(more=secrets)) as company:
         company.system.commit(*named(PLAIN))
         yield company
 

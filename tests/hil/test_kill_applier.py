@@ -146,7 +146,7 @@ def test_killed_between_any_two_steps(victim: Victim, engine_restarts: bool) -> 
     assert visited == checkpoints
     written = sum(each.startswith("wrote ") for each in visited)
     assert written >= 3
-    assert len(visited) == 9 + written + sum(each.startswith("reloaded ") for each in visited) - 1
+    assert len(visited) == 10 + written + sum(each.startswith("reloaded ") for each in visited) - 1
 
 
 def propose_listener(victim: Victim, *, there: bool) -> int:
