@@ -110,8 +110,10 @@ class GuardedCalls:
 
     def hang_up(self, call: str, party: str = "") -> None:
         """End a party's part, or the whole call."""
-        for each in self._parties(call, party):
-            with contextlib.suppress(*(() if party else (NotFoundError,))):  # the others end with the first
+        first, *others = self._parties(call, party)
+        self._hub().do("hang_up", party=first["id"])
+        for each in others:
+            with contextlib.suppress(NotFoundError):  # it has ended with the first
                 self._hub().do("hang_up", party=each["id"])
 
     def transfer(self, call: str, party: str, number: str) -> None:
