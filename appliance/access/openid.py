@@ -25,8 +25,8 @@ from joserfc import jwt
 from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import Key, KeySet, import_key
 
+from appliance import tls
 from appliance.access.clock import Clock, system_clock
-from appliance.access.directory.connection import tls_context
 from appliance.core.errors import RefusedError, UnavailableError
 from appliance.organisation.model import IdentityProvider
 
@@ -198,7 +198,7 @@ class OpenId:
     @staticmethod
     def _client(provider: IdentityProvider) -> httpx.Client:
         return httpx.Client(
-            verify=tls_context(provider.authority),
+            verify=tls.context(provider.authority),
             timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
             follow_redirects=False,
             trust_env=False,

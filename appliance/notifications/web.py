@@ -20,6 +20,7 @@ from typing import Final
 
 import httpx
 
+from appliance import tls
 from appliance.core.errors import RefusedError
 from appliance.notifications.verify import forbidden
 
@@ -76,10 +77,8 @@ class Web:
     def __init__(self, place: Place) -> None:
         self.place = place
         self._url = httpx.URL(place.url)
-        context = ssl.create_default_context(cadata=place.authority)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._client = httpx.AsyncClient(
-            verify=context,
+            verify=tls.context(place.authority),
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(WHOLE_S, connect=CONNECT_S),

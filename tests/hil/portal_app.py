@@ -118,6 +118,7 @@ def portal_over(path: Path, objects: Iterable[Object], *, served: bool = True) -
         signin = SignIn(access, store.document, lambda _: False)
         providers = Providers(signin, lambda _id: None)
         services = Services(paths, store, access, signin, identify, keyring.seal, providers=providers)
+        stack.callback(services.past.close)
         app = create_app(services)
         running = Portal(store, app)
         if served:

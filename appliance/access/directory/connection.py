@@ -23,19 +23,6 @@ ENTRIES_MAX: Final = 100
 """Messages of one answer that are looked at: a search for one person has a few."""
 
 
-def tls_context(authority: str | None) -> ssl.SSLContext:
-    """TLS 1.2 or 1.3; the certificate must be valid, name the host, and come from ``authority`` (PEM) alone, or, without one, from
-    an authority that the machine trusts."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks certificate and name
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if authority is None:
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    else:
-        context.load_verify_locations(cadata=authority)
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a company may trust an authority below the root
-    return context
-
-
 class Connection:
     """Opened by its constructor.
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from appliance import tls
 from appliance.access.directory import messages
-from appliance.access.directory.connection import Connection, tls_context
+from appliance.access.directory.connection import Connection
 from appliance.access.directory.messages import Code, Entry, Filter, Scope
 from appliance.access.people import person_of
 from appliance.core.document import Document
@@ -155,7 +156,7 @@ class Directory:
         raise error
 
     def _connected(self, server: tuple[str, int], deadline: float) -> Connection:
-        context = tls_context(self._service.authority)
+        context = tls.context(self._service.authority)
         start_tls = self._service.security is DirectorySecurity.STARTTLS
         return Connection(*server, context, start_tls=start_tls, deadline=deadline)
 

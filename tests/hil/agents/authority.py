@@ -19,6 +19,10 @@ def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
+_SIGNS = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+"""Certificates, and lists of revoked ones."""
+
+
 def _general(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
@@ -32,11 +36,13 @@ class Authority:
 
     name: str = "Test authority"
     days: int = 60
+    signs: bool = True
+    """Its certificate says that it may sign others, as RFC 5280 wants; many that companies made for themselves don't."""
     key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
 
     def __post_init__(self) -> None:
         now = datetime.now(UTC)
-        self._certificate = (
+        made = (
             x509.CertificateBuilder()
             .subject_name(_named(self.name))
             .issuer_name(_named(self.name))
@@ -46,8 +52,10 @@ class Authority:
             .not_valid_after(now + self.days * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
-            .sign(self.key, hashes.SHA256())
         )
+        if self.signs:
+            made = made.add_extension(_SIGNS, critical=True)
+        self._certificate = made.sign(self.key, hashes.SHA256())
 
     @property
     def pem(self) -> str:
