@@ -17,7 +17,8 @@ from flask import Blueprint, Response, jsonify, redirect, render_template, reque
 from werkzeug.wrappers import Response as AnyResponse
 
 from appliance import labels
-from appliance.access.guarded import Entry, GuardedDocument
+from appliance.access.guarded import GuardedDocument
+from appliance.access.shown import Entry
 from appliance.console.portal.errands import Errand
 from appliance.console.portal.forms import Form, columns, control_of, filled, form_of, initial, suggested_id, title_of
 from appliance.console.portal.page_context import Offer, add_context, safe_next, small_first

@@ -1,0 +1,13 @@
+"""Since when an object is among somebody's edits in preparation."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("staged_change", sa.Column("since", sa.String(40), nullable=True))
