@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
-from appliance.access.editing import OpenForms, others, touched
+from appliance.access.editing import OpenForms, Other, others, touched
 from appliance.access.permissions import Rights, Subject
 from appliance.access.roles import ESCALATING, HARMLESS, VOUCHING
 from appliance.access.shown import HIDDEN, Entry, Listing, Row, etag, label_of, shown, sort_key
@@ -148,6 +148,11 @@ class GuardedDocument:
         if entry is None:
             raise _missing(kind, id)
         return entry
+
+    def others(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[Other, ...]]:
+        """Who else is changing some objects, by kind and id."""
+        found = self._with_others(self.committed(), list(self.entries(keys).values()))
+        return {(entry.item.kind, entry.item.id): entry.others for entry in found if entry.others}
 
     def head(self) -> int:
         """Number of the revision in force."""

@@ -81,4 +81,5 @@ staged_change: Final = Table(
     Column("format", Integer, nullable=False),
     Column("body", Text, nullable=True),
     Column("since", String(40), nullable=True),  # when the object was first edited; empty: before this was noted
+    Index(None, "kind", "id"),
 )

@@ -380,7 +380,7 @@ def _others(asked: Transactions) -> dict[str, str]:
     for who, what in asked.others().items():
         for change in what:
             found.setdefault("/".join(change.path.split("/")[:2]), {})[who] = None
-    return {path: ", ".join(several) for path, several in found.items()}
+    return {path: ", ".join(who or _("somebody else") for who in several) for path, several in found.items()}
 
 
 def _faults(guarded: GuardedDocument, document: Document) -> dict[str, list[str]]:

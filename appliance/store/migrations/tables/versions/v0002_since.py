@@ -1,4 +1,4 @@
-"""Since when an object is among somebody's edits in preparation."""
+"""Since when an object is among somebody's edits in preparation, and an index to ask who else has it among theirs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,3 +11,4 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("staged_change", sa.Column("since", sa.String(40), nullable=True))
+    op.create_index("ix_staged_change_kind", "staged_change", ["kind", "id"])
