@@ -122,7 +122,7 @@ def label_at(fields: Sequence[Filled], name: str) -> str:
 
 def other_text(one: Other) -> str:
     """Who else is changing an object, and since when."""
-    who, when = one.who or _("somebody else"), utc_words(one.since)
+    who, when = one.who or _("Somebody else"), utc_words(one.since)
     if one.doing == "form":
         return _("{who} opened its form, {when}").format(who=who, when=when)
     if not when:

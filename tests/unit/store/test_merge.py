@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +222,21 @@ def test_since_when_something_is_edited_is_kept(tmp_path: Path) -> None:
         assert (who, again.since) == ("ann", edit.since)
         assert edit.since
         assert store.staged_by_others("ann", [KEY]) == []
+
+
+def test_a_store_of_the_former_tables_is_brought_up_to_date(tmp_path: Path) -> None:
+    file = tmp_path / "former.db"
+    with Store(f"sqlite:///{file}") as store:
+        commit(store, person())
+        store.stage("ann", [person("Mine")])
+    with closing(sqlite3.connect(file)) as direct:
+        direct.executescript(
+            "DROP INDEX ix_staged_change_kind; ALTER TABLE staged_change DROP COLUMN since;"
+            " UPDATE document_schema SET version_num = '0001'"
+        )
+    with Store(f"sqlite:///{file}") as store:
+        assert found(store) == person("Mine")
+        assert [(who, edit.since) for who, edit in store.staged_by_others("bob", [KEY])] == [("ann", None)]
+        store.stage("ann", [person("Mine again")])
+        commit(store, person(language="en"))
+        assert found(store) == person("Mine again", language="en")
