@@ -105,6 +105,13 @@ def others(
     return {key: _told(subject, list(several.values())) for key, several in found.items()}
 
 
+def touched_by_others(store: Store, subject: Subject, forms: OpenForms | None, keys: Iterable[Key]) -> set[Key]:
+    """Of some objects those that others are at, whoever may see it."""
+    keys = tuple(keys)
+    opened = {key for key, *_ in forms.by_others(subject.id, keys)} if forms else set()
+    return opened | {edit.key for _who, edit in store.staged_by_others(subject.id, keys)}
+
+
 def _told(subject: Subject, several: Sequence[Other]) -> tuple[Other, ...]:
     return tuple(replace(one, who=named(subject, one.who)) for one in several)
 

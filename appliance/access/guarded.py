@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
-from appliance.access.editing import OpenForms, Other, others, touched
+from appliance.access.editing import OpenForms, Other, others, touched, touched_by_others
 from appliance.access.permissions import Rights, Subject
 from appliance.access.roles import ESCALATING, HARMLESS, VOUCHING
 from appliance.access.shown import HIDDEN, Entry, Listing, Row, etag, label_of, shown, sort_key
@@ -151,7 +151,8 @@ class GuardedDocument:
 
     def others(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[Other, ...]]:
         """Who else is changing some objects, by kind and id."""
-        found = self._with_others(self.committed(), list(self.entries(keys).values()))
+        busy = touched_by_others(self._store, self.subject, self._forms, keys)  # of thousands pending, few
+        found = self._with_others(self.committed(), list(self.entries(busy).values()))
         return {(entry.item.kind, entry.item.id): entry.others for entry in found if entry.others}
 
     def head(self) -> int:
@@ -222,6 +223,8 @@ class GuardedDocument:
     def _with_others(self, base: Document, entries: list[Entry]) -> tuple[Entry, ...]:
         visible = {(entry.item.kind, entry.item.id): frozenset(entry.fields) for entry in entries}
         found = others(self._store, self.subject, self._forms, base, visible)
+        if not found:
+            return tuple(entries)
         return tuple(replace(entry, others=found.get((entry.item.kind, entry.item.id), ())) for entry in entries)
 
     def _seen(self, kind: str, id: str, expected: str, seen: int) -> Document | None:

@@ -277,8 +277,10 @@ class Store:
     def staged_by_others(self, author: str, keys: Iterable[Key]) -> list[tuple[str, Edit]]:
         """Who else has which of some objects among their staged changes, as these would be committed."""
         with self._database.read() as connection:
-            head = queries.head(connection, self._format)
             found = queries.staged_by_others(connection, author, keys)
+            if not found:
+                return []
+            head = queries.head(connection, self._format)
             return [(who, one.edit) for who, edits in found.items() for one in staging.meet(connection, edits, head)]
 
     def steps_since(self, key: Key, number: int) -> list[tuple[Revision, Any, Any]]:
