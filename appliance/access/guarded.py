@@ -8,16 +8,16 @@ may have changed in between.
 
 from __future__ import annotations
 
-import hashlib
-import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
+from appliance.access.editing import OpenForms, Other, others, touched, touched_by_others
 from appliance.access.permissions import Rights, Subject
 from appliance.access.roles import ESCALATING, HARMLESS, VOUCHING
+from appliance.access.shown import HIDDEN, Entry, Listing, Row, etag, label_of, shown, sort_key
 from appliance.core.document import Change, Document, changes, parse
 from appliance.core.errors import ConflictError, Fault, InvalidError, NotFoundError, RefusedError
 from appliance.core.fields import valid_id
@@ -27,71 +27,12 @@ from appliance.kinds import KINDS
 from appliance.organisation.model import Person, Role, Secret
 from appliance.pbx.extensions.model import Device
 from appliance.store import Store
-from appliance.store.encode import encode, plain
+from appliance.store.encode import plain
+from appliance.store.revision import State
 
-HIDDEN: Final = "••••••"
-"""Stands for a secret's value."""
 LISTED_MAX: Final = 1000
 PASSWORD_BYTES: Final = 18
 """Entropy of a generated password: 144 bits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An object as its reader may see it.
-
-    :param fields: the visible ones as plain data, in the model's order, defaults included; secrets as :data:`HIDDEN` or None.
-    :param editable: names of those that may be changed.
-    :param pending: what the reader's own pending changes do to it: ``added``, ``changed``, ``removed``, or nothing.
-    :param etag: changes with the object.
-    :param password: of a new device that none was given for: shown this once.
-    """
-
-    item: Object
-    fields: Mapping[str, Any]
-    editable: frozenset[str]
-    pending: str
-    etag: str
-    password: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """An object before anybody has asked for the whole of it."""
-
-    item: Object
-    visible: frozenset[str]
-    before: Object | None
-    after: Object | None
-
-    def value(self, name: str) -> Any:
-        """A field as plain data; None also for one that isn't to be seen."""
-        if name not in self.visible:
-            return None
-        found = getattr(self.item, name)
-        if found is None or type(found) in (str, int, bool):
-            return HIDDEN if found and isinstance(self.item, Secret) and name == "value" else found
-        return shown(self.item)[name]
-
-    def matches(self, text: str, where: Mapping[str, str]) -> bool:
-        """Whether fields have these values, and some field holds the text."""
-        for name, wanted in where.items():
-            value = self.value(name)
-            if wanted not in map(_plain, value) if isinstance(value, list) else _plain(value) != wanted:
-                return False
-        wanted = text.casefold().strip()
-        if not wanted:
-            return True
-        fields = (value for name, value in shown(self.item).items() if name in self.visible)
-        return any(wanted in word.casefold() for value in fields for word in _words(value))
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Some of a kind's objects. ``total``: how many there are that match."""
-
-    entries: tuple[Entry, ...]
-    total: int
 
 
 @lru_cache(maxsize=64)
@@ -103,11 +44,19 @@ class GuardedDocument:
     """The committed document with the subject's own pending changes on top.
 
     :param seal: (secret id, clear text) → sealed text; needed to set secrets.
+    :param forms: who has which form open, where that is known.
     """
 
-    def __init__(self, store: Store, subject: Subject, seal: Callable[[str, str], str] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        subject: Subject,
+        seal: Callable[[str, str], str] | None = None,
+        forms: OpenForms | None = None,
+    ) -> None:
         self._store = store
         self._seal = seal
+        self._forms = forms
         self.subject = subject
 
     # -- reading --------------------------------------------------------------------------------------------------
@@ -166,9 +115,9 @@ class GuardedDocument:
             )
         base, current = self.committed(), self.current()
         found = [row for row in self._rows(kind, base, current) if row.matches(text, where or {})]
-        found.sort(key=lambda row: (*_sort_key(row.value(sort)), row.item.id), reverse=descending)
+        found.sort(key=lambda row: (*sort_key(row.value(sort)), row.item.id), reverse=descending)
         shown = (self._entry(base, current, row.before, row.after) for row in found[offset : offset + limit])
-        return Listing(tuple(entry for entry in shown if entry is not None), len(found))
+        return Listing(self._with_others(base, [entry for entry in shown if entry is not None]), len(found))
 
     def get(self, kind: str, id: str) -> Entry:
         """One object.
@@ -181,7 +130,44 @@ class GuardedDocument:
         entry = self._entry(base, current, before, after)
         if entry is None:
             raise _missing(kind, id)
+        return self._with_others(base, [entry])[0]
+
+    def get_seen(self, kind: str, id: str, expected: str, seen: int) -> Entry:
+        """One object as a form began with it: the one with that etag at a former revision, if it is another by now and only
+        others changed it since; else the present one. Raises NotFoundError.
+
+        :param seen: number of the head when the form began.
+        """
+        self._known(kind)
+        item = self.current().objects.get(kind, {}).get(id)
+        ground = None if item is not None and expected == etag(item) else self._seen(kind, id, expected, seen)
+        if ground is None:
+            return self.get(kind, id)
+        base = self._store.document(seen)
+        entry = self._entry(base, ground, base.objects.get(kind, {}).get(id), ground.objects[kind][id])
+        if entry is None:
+            raise _missing(kind, id)
         return entry
+
+    def others(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[Other, ...]]:
+        """Who else is changing some objects, by kind and id."""
+        busy = touched_by_others(self._store, self.subject, self._forms, keys)  # of thousands pending, few
+        found = self._with_others(self.committed(), list(self.entries(busy).values()))
+        return {(entry.item.kind, entry.item.id): entry.others for entry in found if entry.others}
+
+    def head(self) -> int:
+        """Number of the revision in force."""
+        return self._store.head().number
+
+    def opened(self, entry: Entry) -> None:
+        """The subject has the object's form open."""
+        if self._forms is not None and entry.editable:
+            self._forms.opened((entry.item.kind, entry.item.id), self.subject.id, entry.editable)
+
+    def closed(self, kind: str, id: str) -> None:
+        """It has not any more."""
+        if self._forms is not None:
+            self._forms.closed((kind, id), self.subject.id)
 
     def entries(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Entry]:
         """Several objects at once, by kind and id; those that aren't there for the subject are left out."""
@@ -224,7 +210,7 @@ class GuardedDocument:
             if any(target == id and kind in kinds for _path, target, kinds in references(item)) and rights.fields(item)
         ]
 
-    def _rows(self, kind: str, base: Document, current: Document) -> Iterator[_Row]:
+    def _rows(self, kind: str, base: Document, current: Document) -> Iterator[Row]:
         """What the subject may see of a kind. Of thousands of objects a page shows fifty: the others are only compared."""
         before, after = base.objects.get(kind, {}), current.objects.get(kind, {})
         now, former = self._rights(current), self._rights(base)
@@ -232,7 +218,23 @@ class GuardedDocument:
             new, old = after.get(id), before.get(id)
             item = new or old
             if item is not None and (visible := (now if new is not None else former).fields(item)):
-                yield _Row(item, visible, old, new)
+                yield Row(item, visible, old, new)
+
+    def _with_others(self, base: Document, entries: list[Entry]) -> tuple[Entry, ...]:
+        visible = {(entry.item.kind, entry.item.id): frozenset(entry.fields) for entry in entries}
+        found = others(self._store, self.subject, self._forms, base, visible)
+        if not found:
+            return tuple(entries)
+        return tuple(replace(entry, others=found.get((entry.item.kind, entry.item.id), ())) for entry in entries)
+
+    def _seen(self, kind: str, id: str, expected: str, seen: int) -> Document | None:
+        """The document as the subject saw it at a former revision, if the object with that etag is in it. What it saw was its own
+        etag's content: nothing old is told to who didn't see it then."""
+        if not 0 < seen <= self.head() or self._store.revision(seen).state is not State.COMMITTED:
+            return None
+        ground = self._store.candidate(self.subject.id, at=seen).on(self._store.document(seen))
+        item = ground.objects.get(kind, {}).get(id)
+        return ground if item is not None and etag(item) == expected and self._rights(ground).fields(item) else None
 
     def _entry(self, base: Document, current: Document, before: Object | None, after: Object | None) -> Entry | None:
         item = after or before
@@ -268,6 +270,7 @@ class GuardedDocument:
         expected: str | None = None,
         new: bool = False,
         patch: bool = False,
+        seen: int | None = None,
     ) -> Entry:
         """Add or replace an object among the pending changes.
 
@@ -277,13 +280,20 @@ class GuardedDocument:
         :param expected: the object's etag as the editor last saw it.
         :param new: there must be none yet; else there must be one.
         :param patch: only the fields in ``data`` change; None takes one back to its default.
+        :param seen: number of the head when the editor began. What others committed since is no error then: both are merged, and
+            where they clash it has to be settled before it is committed (:mod:`appliance.access.conflicts`).
         :raises ConflictError: it is another one by now.
         :raises RefusedError: ``exists``, or ``forbidden``.
         :raises InvalidError: with every fault of the object's own.
         """
         self._known(kind)
+        number = self.head()  # before the document is read: what is committed in between counts as somebody else's
         base = self.current()
         before = base.objects.get(kind, {}).get(id)
+        if seen is not None and expected is not None and (before is None or expected != etag(before)):
+            ground = self._seen(kind, id, expected, seen)
+            if ground is not None:
+                number, base, before = seen, ground, ground.objects[kind][id]
         if new:
             if not self.may_add(kind):  # before anything is said about the object
                 raise _forbidden(f"you may not add a {kind}")
@@ -303,13 +313,14 @@ class GuardedDocument:
         for item in put:
             self._check(base, after, Change(item.kind, item.id, before if item is made else None, item))
         self._check_new_references(after, before, made)
-        self._store.stage(self.subject.id, put)
+        self._store.stage(self.subject.id, put, base=number)
         return replace(self.get(kind, id), password=None if own is None else own[1])
 
     def remove(self, kind: str, id: str, *, expected: str | None = None) -> None:
         """Take an object out, among the pending changes. Raises as `put` does."""
+        number = self.head()
         _check_etag(self.check_removal(kind, id), expected)
-        self._store.stage(self.subject.id, remove=[(kind, id)])
+        self._store.stage(self.subject.id, remove=[(kind, id)], base=number)
 
     def check_removal(self, kind: str, id: str) -> Object:
         """The object, if the subject may take it out. Raises NotFoundError, and RefusedError (``forbidden``)."""
@@ -409,7 +420,7 @@ class GuardedDocument:
                 rights = self._rights(document)
                 if None in (change.before, change.after) and not rights.may(item, edit=True):
                     raise _forbidden(f"{change.path}: you may not add or remove it")
-                denied |= _touched(change) - rights.fields(item, edit=True)
+                denied |= touched(change.before, change.after) - rights.fields(item, edit=True)
         if not self._may_give_rights():
             denied |= _rights_given(change)
         if denied:
@@ -434,26 +445,6 @@ def dangling_fault(item: Object, path: str, kinds: tuple[str, ...], id: str) -> 
                  f"create it, or choose one of: centralino {kinds[0]} list", "dangling_reference")  # fmt: skip
 
 
-def etag(item: Object) -> str:
-    """Names the content of an object: 22 letters and digits. Says nothing about it."""
-    return hashlib.blake2s(encode(item).encode(), digest_size=11, person=b"etag").hexdigest()
-
-
-def shown(item: Object) -> dict[str, Any]:
-    """An object's fields as plain data, defaults included; a secret's value only as set or not."""
-    data = item.model_dump(mode="json")
-    if isinstance(item, Secret):
-        data["value"] = None if item.value is None else HIDDEN
-    return data
-
-
-def label_of(item: Object) -> str:
-    """What people call an object: its name, number and label, or its id."""
-    words = [getattr(item, name, None) for name in ("number", "code", "name", "label")]
-    found = " ".join(word for word in words if isinstance(word, str) and word)
-    return found or item.id
-
-
 def _forbidden(message: str) -> RefusedError:
     return RefusedError(message, "ask an administrator, or leave it as it is", error_id="forbidden")
 
@@ -470,24 +461,17 @@ def _check_etag(before: Object | None, expected: str | None) -> None:
         )  # fmt: skip
 
 
-def _touched(change: Change) -> frozenset[str]:
-    """Names of the fields that a change gives another value; all that are set when an object comes or goes."""
-    before = {} if change.before is None else plain(change.before)
-    after = {} if change.after is None else plain(change.after)
-    return frozenset(name for name in {*before, *after} - {"id"} if before.get(name) != after.get(name))
-
-
 def _rights_given(change: Change) -> set[str]:
     """Fields of a change that give or take rights away: roles, who has them, and people who have any."""
     if change.kind == Role.kind:
         return {"permissions"}
     if change.kind in VOUCHING:
-        return set(_touched(change))
+        return set(touched(change.before, change.after))
     before, after = change.before, change.after
     if isinstance(before, Person) and after is None:
         return {"roles"} if before.roles else set()
     giving = set().union(*(_giving(item) for item in (before, after) if item is not None))
-    return giving & _touched(change)
+    return giving & touched(change.before, change.after)
 
 
 def _giving(item: Object) -> set[str]:
@@ -508,31 +492,3 @@ def _fault_of_secret(value: object) -> tuple[str, str, str] | None:
     if value != value.strip():
         return "starts or ends with white space", "leave the blanks out", "secret"
     return None
-
-
-def _plain(value: Any) -> str:
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _words(value: Any) -> Iterable[str]:
-    if isinstance(value, dict):
-        for inner in value.values():
-            yield from _words(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _words(inner)
-    elif value is not None:
-        yield _plain(value)
-
-
-_DIGITS: Final = re.compile(r"\d+")
-
-
-def _sort_key(value: Any) -> tuple[int, int, str]:
-    """Nothing first, numbers in order of size (telephone numbers in order of length, then digits), then text."""
-    text = " ".join(_words(value)).casefold()
-    if not text:
-        return 0, 0, ""
-    if _DIGITS.fullmatch(text):
-        return 1, int(text), text
-    return 2, 0, text

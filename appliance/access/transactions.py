@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from appliance.access.conflicts import Conflicts
+from appliance.access.editing import named
 from appliance.access.guarded import GuardedDocument
 from appliance.access.permissions import Rights
 from appliance.applier.client import ApplierClient
@@ -156,16 +158,23 @@ class Transactions:
         )
 
     def others(self) -> dict[str, tuple[FieldChange, ...]]:
-        """Author → pending changes of other people, as far as the subject may see the fields: they may come into conflict."""
+        """Author → pending changes of other people, as far as the subject may see the fields: they may come into conflict. Those
+        of everybody are under an empty name for who may not see who changed what."""
         base = self._store.document()
-        found = {}
+        found: dict[str, tuple[FieldChange, ...]] = {}
         for author in self._store.authors():
             if author != self._subject.id:
                 after = self._store.candidate(author).on(base)
                 visible = self._visible(changes(base, after), base, after)
                 if visible:
-                    found[author] = visible
+                    who = named(self._subject, author)
+                    found[who] = (*found.get(who, ()), *visible)
         return found
+
+    @property
+    def conflicts(self) -> Conflicts:
+        """What the subject's pending changes and those that others committed meanwhile both changed."""
+        return Conflicts(self._store, self._subject)
 
     def _visible(self, found: Sequence[Change], before: Document, after: Document) -> tuple[FieldChange, ...]:
         old, new = Rights(self._subject, before), Rights(self._subject, after)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from appliance.access import Access, SignIn
 from appliance.access.calls import GuardedCalls
+from appliance.access.editing import OpenForms
 from appliance.access.guarded import GuardedDocument
 from appliance.access.outward import Outward
 from appliance.access.permissions import Subject
@@ -40,6 +41,7 @@ class Services:
     :param identify: who sends a request; None: nobody that we know.
     :param seal: seals secrets; None: the applier does, which alone can read the key.
     :param past: the database of the call history.
+    :param forms: who has which form open.
     :param providers: ways in by single sign-on; None: there are none.
     """
 
@@ -50,6 +52,7 @@ class Services:
     identify: Callable[[Request], Identity | None]
     seal: Callable[[str, str], str] | None = None
     past: Past = field(default_factory=Past)
+    forms: OpenForms = field(default_factory=OpenForms)
     providers: Providers | None = None
 
     @classmethod
@@ -70,7 +73,7 @@ class Services:
 
     def document(self, subject: Subject) -> GuardedDocument:
         """The document as somebody may see it."""
-        return GuardedDocument(self.store, subject, self.seal or self.applier().seal)
+        return GuardedDocument(self.store, subject, self.seal or self.applier().seal, self.forms)
 
     def transactions(self, subject: Subject) -> Transactions:
         """Somebody's way to change it."""

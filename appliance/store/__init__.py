@@ -33,8 +33,11 @@ Signatures (everything here is thread-safe; processes may share one database)::
       .open_proposals() -> list[Revision]        those in state "proposed", oldest first (the applier's start looks here)
 
       # edits in preparation, per author (`set` … `commit`)
-      .stage(author, put=(), remove=(), anew=False) -> Candidate     anew: what was staged before is forgotten
-      .candidate(author) -> Candidate            .base (oldest), .put, .remove; .on(document) -> Document
+      .stage(author, put=(), remove=(), anew=False, base=None) -> Candidate    anew: what was staged before is forgotten
+      .candidate(author, at=None) -> Candidate   .base (oldest), .put, .remove; .on(document) -> Document. Merged field by field
+                                                 with what others committed meanwhile
+      .met(author) -> list[Met] ; .settle(author, key, taken, seen=)         what clashes with it, and who wins
+      .staged_by_others(author, keys) ; .steps_since(key, number)            who else edits something; who has changed it
       .discard(author, which=None) -> None       all, or some (kind, id)s
       .unstage(number) / .restage(number)        a proposal's changes out of its author's staging / a failed one's back into it
 

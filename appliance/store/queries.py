@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
 
 from appliance.core.errors import NotFoundError
 from appliance.store.revision import Key, Revision, State
@@ -27,11 +27,13 @@ _MANY: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One object as its author wants it; ``body`` None: gone. ``base``: the revision that the author looked at."""
+    """One object as its author wants it; ``body`` None: gone. ``base``: the revision that the author looked at. ``since``: when
+    the author began; None: not known."""
 
     key: Key
     base: int
     body: str | None
+    since: str | None = None
 
 
 def _revision(row: Any) -> Revision:
@@ -104,19 +106,51 @@ def bodies_at(connection: Connection, number: int) -> Bodies:
 
 def bodies_now(connection: Connection, keys: Iterable[Key]) -> Bodies:
     """Some objects as of the head."""
+    return _bodies(connection, keys, version.c.revision_to.is_(None))
+
+
+def bodies_then(connection: Connection, keys: Iterable[Key], number: int) -> Bodies:
+    """Some objects as of a committed revision, as they were stored then."""
+    valid = and_(
+        version.c.revision_from <= number, or_(version.c.revision_to.is_(None), version.c.revision_to > number)
+    )
+    return _bodies(connection, keys, valid)
+
+
+def _bodies(connection: Connection, keys: Iterable[Key], valid: ColumnElement[bool]) -> Bodies:
+    found: Bodies = {}
+    for kind, ids in _portions(keys):
+        query = select(version.c.id, version.c.body).where(version.c.kind == kind, version.c.id.in_(ids), valid)
+        found.update(((kind, id), body) for id, body in connection.execute(query))
+    return found
+
+
+def _portions(keys: Iterable[Key]) -> Iterator[tuple[str, list[str]]]:
+    """Keys by kind, as many at once as one question may ask for."""
     by_kind: dict[str, list[str]] = {}
     for kind, id in keys:
         by_kind.setdefault(kind, []).append(id)
-    found: Bodies = {}
     for kind, ids in by_kind.items():
         for start in range(0, len(ids), _MANY):
-            query = select(version.c.id, version.c.body).where(
-                version.c.kind == kind,
-                version.c.id.in_(ids[start : start + _MANY]),
-                version.c.revision_to.is_(None),
-            )
-            found.update(((kind, id), body) for id, body in connection.execute(query))
-    return found
+            yield kind, ids[start : start + _MANY]
+
+
+def versions_since(
+    connection: Connection, key: Key, number: int
+) -> tuple[str | None, list[tuple[Revision, str | None]]]:
+    """An object as of a revision, and every later committed revision that changed it with what it made of it."""
+    of_it = and_(version.c.kind == key[0], version.c.id == key[1])
+    later = or_(version.c.revision_from > number, version.c.revision_to > number)
+    query = select(version.c.revision_from, version.c.revision_to, version.c.body).where(of_it, later)
+    before: str | None = bodies_then(connection, [key], number).get(key)
+    made: dict[int, str | None] = {}
+    for start, end, body in connection.execute(query):
+        if start > number:
+            made[start] = body
+        if end is not None and end > number:
+            made.setdefault(end, None)
+    rows = connection.execute(select(revisions).where(revisions.c.number.in_(made)).order_by(revisions.c.number))
+    return before, [(_revision(row), made[row[0]]) for row in rows]
 
 
 def changed_between(connection: Connection, low: int, high: int) -> dict[Key, tuple[str | None, str | None]]:
@@ -184,22 +218,38 @@ def authors(connection: Connection) -> list[str]:
 
 def staged_edits(connection: Connection, author: str) -> list[Edit]:
     """An author's edits in preparation."""
-    query = select(staged.c.kind, staged.c.id, staged.c.base, staged.c.body).where(staged.c.author == author)
-    return [Edit((kind, id), base, body) for kind, id, base, body in connection.execute(query)]
+    query = select(*_EDIT).where(staged.c.author == author)
+    return [Edit((kind, id), base, body, since) for kind, id, base, body, since in connection.execute(query)]
+
+
+_EDIT: Final = (staged.c.kind, staged.c.id, staged.c.base, staged.c.body, staged.c.since)
+
+
+def staged_by_others(connection: Connection, author: str, keys: Iterable[Key]) -> dict[str, list[Edit]]:
+    """Other authors' edits in preparation of some objects, by author."""
+    found: dict[str, list[Edit]] = {}
+    for kind, ids in _portions(keys):
+        query = select(staged.c.author, *_EDIT).where(
+            staged.c.kind == kind, staged.c.id.in_(ids), staged.c.author != author
+        )
+        for who, *edit in connection.execute(query.order_by(staged.c.author)):
+            found.setdefault(who, []).append(Edit((edit[0], edit[1]), *edit[2:]))
+    return found
 
 
 def set_staged(connection: Connection, author: str, edits: Mapping[Key, Edit], format: int) -> None:
-    """Replace an author's edits of these objects; an object edited before keeps its base."""
-    known = {edit.key: edit.base for edit in staged_edits(connection, author)}
+    """Replace an author's edits of these objects; one that was begun before keeps the time."""
+    known = {edit.key: edit.since for edit in staged_edits(connection, author)}
     drop_staged(connection, author, [key for key in edits if key in known])
     rows = [
         {
             "author": author,
             "kind": key[0],
             "id": key[1],
-            "base": known.get(key, edit.base),
+            "base": edit.base,
             "format": format,
             "body": edit.body,
+            "since": known.get(key, edit.since),
         }
         for key, edit in edits.items()
     ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from sqlalchemy import Connection
 
@@ -16,7 +17,7 @@ from appliance.core.document import Change, Document, changes
 from appliance.core.errors import ConflictError, CorruptError, Fault, InvalidError, NotFoundError, RefusedError
 from appliance.core.model import Object
 from appliance.paths import Paths
-from appliance.store import queries, upgrade
+from appliance.store import queries, staging, upgrade
 from appliance.store.database import Database
 from appliance.store.diff import changed_paths
 from appliance.store.encode import decode_rows, encode, kind_order
@@ -24,6 +25,7 @@ from appliance.store.migrations.document import newest_format
 from appliance.store.queries import Bodies, Edit
 from appliance.store.revision import Candidate, ChangeSet, Key, Revision, State
 from appliance.store.sealing import LOST, Keyring
+from appliance.store.staging import Met
 from appliance.store.tables import TABLES_VERSION, VERSION_TABLE
 
 SCRIPTS: Final = Path(__file__).with_name("migrations") / "tables"
@@ -145,9 +147,11 @@ class Store:
             return self._propose(connection, edits, author, message)
 
     def propose_staged(self, author: str, message: str = "") -> Revision:
-        """Propose all that the author has staged. It stays staged until it is promoted, so that a refused commit can be mended."""
+        """Propose all that the author has staged, merged with what others committed meanwhile. It stays staged until it is
+        promoted, so that a refused commit can be mended. Raises ConflictError with the paths of the fields that clash."""
         with self._database.write() as connection:
-            return self._propose(connection, queries.staged_edits(connection, author), author, message)
+            edits = staging.restaged(connection, author, queries.head(connection, self._format))
+            return self._propose(connection, edits, author, message)
 
     def propose_restore(self, number: int, *, author: str, message: str = "") -> Revision:
         """Propose the content of an earlier committed revision as a new one."""
@@ -243,10 +247,46 @@ class Store:
 
     # -- edits in preparation -------------------------------------------------------------------------------------
 
-    def candidate(self, author: str) -> Candidate:
-        """An author's staged changes, without those that the head holds by now."""
+    def candidate(self, author: str, at: int | None = None) -> Candidate:
+        """An author's staged changes, without those that the head holds by now; merged with what others committed meanwhile. Where
+        sides clash they are as the author's.
+
+        :param at: a committed revision to see them on instead of the head.
+        """
         with self._database.read() as connection:
-            return self._candidate(connection, author)
+            return self._candidate(connection, author, at)
+
+    def met(self, author: str) -> list[Met]:
+        """An author's staged changes of objects that others have changed meanwhile, with what clashes."""
+        with self._database.read() as connection:
+            head = queries.head(connection, self._format)
+            found = staging.meet(connection, queries.staged_edits(connection, author), head)
+            return [one for one in found if one.sides is not None]
+
+    def settle(self, author: str, key: Key, taken: Mapping[str, bool], *, seen: int) -> tuple[str, ...]:
+        """Say who wins (True: the others) in each field of a staged change that clashes. Returns the fields that nothing was
+        said of; then it is as it was.
+
+        :param seen: number of the head that the author was shown.
+        :raises ConflictError: somebody changed the object again since.
+        :raises InvalidError: what comes out is wrong.
+        """
+        with self._database.write() as connection:
+            return staging.settle(connection, author, key, taken, seen, queries.head(connection, self._format))
+
+    def staged_by_others(self, author: str, keys: Iterable[Key]) -> list[tuple[str, Edit]]:
+        """Who else has which of some objects among their staged changes, as these would be committed."""
+        with self._database.read() as connection:
+            found = queries.staged_by_others(connection, author, keys)
+            if not found:
+                return []
+            head = queries.head(connection, self._format)
+            return [(who, one.edit) for who, edits in found.items() for one in staging.meet(connection, edits, head)]
+
+    def steps_since(self, key: Key, number: int) -> list[tuple[Revision, Any, Any]]:
+        """Committed revisions after one that changed an object: (revision, the object before, after) as plain data, oldest first."""
+        with self._database.read() as connection:
+            return staging.steps_since(connection, key, number)
 
     def authors(self) -> list[str]:
         """Who has staged changes."""
@@ -254,18 +294,32 @@ class Store:
             return queries.authors(connection)
 
     def stage(
-        self, author: str, put: Iterable[Object] = (), remove: Iterable[Key] = (), *, anew: bool = False
+        self,
+        author: str,
+        put: Iterable[Object] = (),
+        remove: Iterable[Key] = (),
+        *,
+        anew: bool = False,
+        base: int | None = None,
     ) -> Candidate:
-        """Add to an author's staged changes. An object staged before keeps the base that it was first staged on.
+        """Add to an author's staged changes. An object that clashes with what others committed keeps the base that it was first
+        staged on.
 
         :param anew: forget what was staged before.
+        :param base: the committed revision that the author looked at; None: the head.
         """
         author = _line("author", author, 200, required=True)
         with self._database.write() as connection:
-            base = queries.head(connection, self._format).number
-            edits = {edit.key: edit for edit in _edits(put, remove, base)}
+            head = queries.head(connection, self._format)
+            on = head if base is None or base == head.number else self._find(connection, base)
+            if on.state is not State.COMMITTED:
+                raise NotFoundError(f"revision {on.number} was never in force", "start from a committed revision")
             if anew:
                 queries.drop_staged(connection, author, None)
+            since = self._clock()
+            edits = staging.bases(
+                connection, author, [replace(edit, since=since) for edit in _edits(put, remove, on.number)], on
+            )
             queries.set_staged(connection, author, edits, self._format)
             return self._candidate(connection, author)
 
@@ -280,7 +334,8 @@ class Store:
             revision = self._find(connection, number)
             since = {edit.key for edit in queries.staged_edits(connection, revision.author)}
             edits = {edit.key: edit for edit in queries.proposal(connection, number, revision.parent)}
-            kept = {key: edit for key, edit in edits.items() if key not in since}
+            now = self._clock()
+            kept = {key: replace(edit, since=now) for key, edit in edits.items() if key not in since}
             queries.set_staged(connection, revision.author, kept, revision.format)
 
     def discard(self, author: str, which: Iterable[Key] | None = None) -> None:
@@ -350,23 +405,14 @@ class Store:
             touched = {edit.key for edit in wanted if edit.base == base}
             stale += [change for change in self._diff(connection, since, head) if (change.kind, change.id) in touched]
         if stale:
-            paths = [path for change in stale for path in changed_paths(change)]
-            shown = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
-            raise ConflictError(
-                f"somebody else has changed {shown} meanwhile",
-                f"look at centralino diff, then centralino discard {stale[0].kind} {stale[0].id}, and edit again",
-                changed=paths,
-            )
+            raise staging.conflict([path for change in stale for path in changed_paths(change)])
         return wanted
 
-    def _candidate(self, connection: Connection, author: str) -> Candidate:
-        edits = queries.staged_edits(connection, author)
-        now = queries.bodies_now(connection, [edit.key for edit in edits])
-        edits = sorted(
-            (edit for edit in edits if now.get(edit.key) != edit.body),
-            key=lambda edit: (kind_order(edit.key[0]), edit.key),
-        )
-        base = min((edit.base for edit in edits), default=queries.head(connection, self._format).number)
+    def _candidate(self, connection: Connection, author: str, at: int | None = None) -> Candidate:
+        on = queries.head(connection, self._format) if at is None else self._find(connection, at)
+        met = staging.meet(connection, queries.staged_edits(connection, author), on)
+        edits = sorted((one.edit for one in met), key=lambda edit: (kind_order(edit.key[0]), edit.key))
+        base = min((edit.base for edit in edits), default=on.number)
         return Candidate(*_split(edits), author=author, base=base)
 
     def _change_set(self, connection: Connection, revision: Revision) -> ChangeSet:

@@ -22,7 +22,7 @@ metadata: Final = MetaData(
 VERSION_TABLE: Final = "document_schema"
 """Where Alembic notes the version of these tables: the history has its own, also when both share a database."""
 
-TABLES_VERSION: Final = "0001"
+TABLES_VERSION: Final = "0002"
 """Newest migration of the tables."""
 
 revision: Final = Table(
@@ -80,4 +80,6 @@ staged_change: Final = Table(
     Column("base", Integer, nullable=False),
     Column("format", Integer, nullable=False),
     Column("body", Text, nullable=True),
+    Column("since", String(40), nullable=True),  # when the object was first edited; empty: before this was noted
+    Index(None, "kind", "id"),
 )

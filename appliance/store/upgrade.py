@@ -32,10 +32,11 @@ def edits(found: Iterable[Edit], format: int) -> list[Edit]:
     if format == newest_format():
         return found
     bases = {edit.key: edit.base for edit in found}
+    since = {edit.key: edit.since for edit in found}
     oldest = min(bases.values(), default=0)
     put = _decode({edit.key: edit.body for edit in found if edit.body is not None}, format)
     removed = [edit for edit in found if edit.body is None and edit.key not in put]
-    return [Edit(key, bases.get(key, oldest), encode(item)) for key, item in put.items()] + removed
+    return [Edit(key, bases.get(key, oldest), encode(item), since.get(key)) for key, item in put.items()] + removed
 
 
 def _decode(bodies: Bodies, format: int) -> dict[Key, Object]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import AwareDatetime, Field
 
+from appliance.access.conflicts import Conflict
 from appliance.access.transactions import Commit
 from appliance.applier.confirm import LONGEST_S
 from appliance.console.api.requests import Body, body, number, transactions
@@ -42,11 +44,27 @@ class DiscardBody(Body):
     ] = None
 
 
+class ResolveBody(Body):
+    """Who wins where you and somebody else changed the same field of one object."""
+
+    object: Annotated[str, Field(pattern=r"^[a-z_]+/[a-z0-9-]+$", description="Path such as extension/ext-201")]
+    revision: Annotated[int, Field(ge=0, le=2**31 - 1, description="As GET /changes/conflicts told it")]
+    choices: Annotated[
+        dict[str, Literal["mine", "theirs"]],
+        Field(
+            max_length=1000,
+            description="Name of each field that clashes (empty: the object itself), and whose is to hold",
+        ),
+    ]
+
+
 def add_to(blueprint: Blueprint) -> None:
     """Add these resources."""
     blueprint.get("/changes")(pending)
     blueprint.post("/changes/discard")(discard)
     blueprint.get("/changes/others")(others)
+    blueprint.get("/changes/conflicts")(conflicts)
+    blueprint.post("/changes/resolve")(resolve)
     blueprint.post("/plans")(plan)
     blueprint.post("/commits")(commit)
     blueprint.post("/commits/confirm")(confirm)
@@ -71,9 +89,23 @@ def discard() -> Response:
 
 
 def others() -> Response:
-    """What other people have pending, as far as the asker may see it."""
+    """What other people have pending, as far as the asker may see it; under an empty name for who may not see who it is."""
     found = transactions().others()
     return jsonify({"authors": [{"author": who, "changes": list(map(_change, what))} for who, what in found.items()]})
+
+
+def conflicts() -> Response:
+    """What the asker and others both changed, to be settled before it can be committed."""
+    found = transactions().conflicts.open()
+    return jsonify({"conflicts": list(map(_conflict, found))})
+
+
+def resolve() -> Response:
+    """Settle one object's; answers what is left."""
+    wanted = body(ResolveBody)
+    kind, _, id = wanted.object.partition("/")
+    transactions().conflicts.settle(kind, id, wanted.choices, wanted.revision)
+    return conflicts()
 
 
 def plan() -> Response:
@@ -133,6 +165,21 @@ def _how(wanted: CommitBody) -> Commit:
 
 def _change(change: FieldChange) -> dict[str, Any]:
     return {"path": change.path, "before": change.before, "after": change.after}
+
+
+def _conflict(found: Conflict) -> dict[str, Any]:
+    fields = [
+        {
+            "name": one.name, "began": _text(one.began), "mine": _text(one.mine), "theirs": _text(one.theirs),
+            "who": one.who, "when": one.when,
+        }
+        for one in found.clashes
+    ]  # fmt: skip
+    return {"object": found.path, "revision": found.revision, "fields": fields, "merged": list(found.merged)}
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _revision_json(found: Revision) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
-from appliance.access.guarded import LISTED_MAX, Entry
+from appliance.access.guarded import LISTED_MAX
+from appliance.access.shown import Entry
 from appliance.console.api.requests import document, expected_etag, json_object, number
 from appliance.core.errors import ConflictError, Fault, InvalidError, RefusedError
 
@@ -120,7 +121,10 @@ def _answer(entry: Entry) -> Response:
 
 def as_json(entry: Entry) -> dict[str, Any]:
     """An object's visible fields, and what is to be known about it."""
-    meta: dict[str, Any] = {"etag": entry.etag, "pending": entry.pending, "editable": sorted(entry.editable)}
+    meta: dict[str, Any] = {
+        "etag": entry.etag, "pending": entry.pending, "editable": sorted(entry.editable),
+        "others": [{"who": one.who, "since": one.since, "doing": one.doing} for one in entry.others],
+    }  # fmt: skip
     if entry.password is not None:
         meta["password"] = entry.password
     return {**entry.fields, "_meta": meta}

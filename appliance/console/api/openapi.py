@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from appliance.access.guarded import LISTED_MAX
 from appliance.console.api import calls, openapi_deliveries, openapi_history
-from appliance.console.api.changes import CommitBody, DiscardBody, RollbackBody
+from appliance.console.api.changes import CommitBody, DiscardBody, ResolveBody, RollbackBody
 from appliance.console.api.deliveries import ReplayBody, TestBody
 from appliance.console.api.openapi_parts import REF, Schema, operation
 from appliance.console.problems import MEDIA_TYPE
@@ -22,7 +22,7 @@ _NUMBER: Final[Schema] = {"type": "integer"}
 META: Final[Schema] = {
     "type": "object",
     "description": "What is to be known about the object besides",
-    "required": ["etag", "pending", "editable"],
+    "required": ["etag", "pending", "editable", "others"],
     "properties": {
         "etag": {"type": "string", "description": "For If-Match, in double quotes"},
         "pending": {
@@ -30,6 +30,22 @@ META: Final[Schema] = {
             "description": "What your own pending changes do to it",
         },
         "editable": {"type": "array", "items": _TEXT, "description": "Names of the fields that you may change"},
+        "others": {
+            "type": "array",
+            "description": "Who else is changing it now. It holds nobody up: what clashes is settled field by field",
+            "items": {
+                "type": "object",
+                "required": ["who", "since", "doing"],
+                "properties": {
+                    "who": {"type": "string", "description": "As in revisions; empty if you may not see revisions"},
+                    "since": {"type": "string", "description": "UTC; empty if it isn't known"},
+                    "doing": {
+                        "enum": ["pending", "form"],
+                        "description": "Has pending changes of it, or its form open",
+                    },
+                },
+            },
+        },
         "password": {"type": "string", "description": "Of a new device that none was given for; shown this once"},
     },
 }
@@ -95,6 +111,28 @@ COMMON: Final[dict[str, Schema]] = {
             "properties": {"author": _TEXT, "changes": {"type": "array", "items": {"$ref": f"{REF}Change"}}},
         }}},
     },
+    "Conflicts": {
+        "type": "object", "required": ["conflicts"],
+        "properties": {"conflicts": {"type": "array", "items": {"$ref": f"{REF}Conflict"}}},
+    },
+    "Conflict": {
+        "type": "object",
+        "description": "One object that you and somebody else changed. POST /changes/resolve says whose holds",
+        "required": ["object", "revision", "fields", "merged"],
+        "properties": {
+            "object": _TEXT, "revision": _NUMBER,
+            "merged": {"type": "array", "items": _TEXT, "description": "Fields that only somebody else changed: they are merged"},
+            "fields": {"type": "array", "items": {
+                "type": "object", "required": ["name", "began", "mine", "theirs", "who", "when"],
+                "properties": {
+                    "name": {"type": "string", "description": "Path within the object; empty: the object itself, which one side removed"},
+                    "began": {**_NULLABLE, "description": "What it was when you began, as JSON text; null: nothing. So mine, theirs"},
+                    "mine": _NULLABLE, "theirs": _NULLABLE,
+                    "who": {"type": "string", "description": "Who committed theirs; empty if you may not see revisions"}, "when": _TEXT,
+                },
+            }},
+        },
+    },
     "Kinds": {"type": "object", "required": ["kinds"], "properties": {"kinds": {"type": "array", "items": _TEXT}}},
     "State": {"type": "object", "description": "What is in force, and what waits; see the applier's protocol"},
 }  # fmt: skip
@@ -119,7 +157,7 @@ def description() -> Schema:
         schemas |= _schemas_of(kind, model)
         paths |= _paths_of(kind)
     schemas |= calls.SCHEMAS
-    for body in (CommitBody, RollbackBody, DiscardBody, ReplayBody, TestBody, *calls.BODIES):
+    for body in (CommitBody, RollbackBody, DiscardBody, ResolveBody, ReplayBody, TestBody, *calls.BODIES):
         schemas[body.__name__] = _whole(body, schemas)
     paths |= _changes() | calls.paths() | openapi_history.paths() | openapi_deliveries.paths()
     return {
@@ -226,6 +264,8 @@ def _changes() -> dict[str, Any]:
         "/changes": {"get": operation("pending_changes", "Your pending changes", "Changes")},
         "/changes/discard": {"post": operation("discard_changes", "Forget pending changes", "Changes", body="DiscardBody")},
         "/changes/others": {"get": operation("others_changes", "What other people have pending", "Others")},
+        "/changes/conflicts": {"get": operation("list_conflicts", "Fields that you and others both changed, to be settled before you commit", "Conflicts")},
+        "/changes/resolve": {"post": operation("resolve_conflict", "Say whose changes of an object's fields hold", "Conflicts", body="ResolveBody")},
         "/plans": {"post": operation("plan", "What committing your pending changes would do", "Plan")},
         "/commits": {"post": operation("commit", "Commit your pending changes", "Outcome", body="CommitBody")},
         "/commits/confirm": {"post": operation("confirm", "Keep what was committed with a confirm window", "Outcome")},

@@ -10,13 +10,18 @@ from werkzeug.wrappers import Response
 
 from appliance.access.transactions import Commit, Transactions
 from appliance.applier.confirm import LONGEST_S
-from appliance.console.api.requests import transactions
-from appliance.core.errors import CentralinoError, Fault, InvalidError, UnavailableError
+from appliance.console.api.requests import document, transactions
+from appliance.console.portal.conflict_view import view
+from appliance.console.portal.page_context import Offer, safe_next
+from appliance.core.errors import CentralinoError, ConflictError, Fault, InvalidError, NotFoundError, UnavailableError
 from appliance.core.plan import Effect
 from appliance.store import FieldChange
 
 Answer = str | Response | tuple[str, int]
 BAD: Final = 422
+CONFLICT: Final = 409
+CHOOSE: Final = "choose-"
+"""Begins the names of radio buttons."""
 PAGE: Final = 50
 SHOWN_MAX: Final = 200
 """Steps of a plan that a page shows."""
@@ -29,6 +34,8 @@ def changes() -> Blueprint:
     pages.post("/changes/commit")(commit)
     pages.post("/changes/discard")(discard)
     pages.post("/changes/confirm")(confirm)
+    pages.get("/changes/conflict/<kind>/<id>")(conflict)
+    pages.post("/changes/conflict/<kind>/<id>")(settle)
     pages.get("/history")(history)
     pages.get("/history/<int:revision>")(revision)
     pages.post("/history/<int:revision>/restore")(restore)
@@ -53,16 +60,19 @@ def _review(asked: Transactions, *, error: CentralinoError | None = None, status
     plan, faults, trouble = _plan(asked) if mine else (None, (), None)
     waiting = _waiting(asked)
     paths = {change.path for change in mine}
+    clashing = [view(one, Offer(document()).names) for one in asked.conflicts.open()]
     page = render_template(
         "changes/review.html",
         objects=grouped(mine),
         others={who: grouped(what) for who, what in asked.others().items()},
         clashes={change.path for what in asked.others().values() for change in what} & paths,
+        conflicts=clashing,
+        elsewhere={"/".join(key): several for key, several in document().others(asked.keys()).items()},
         plan=plan,
         steps=[] if plan is None else plan["steps"][:SHOWN_MAX],
         more_steps=0 if plan is None else max(0, len(plan["steps"]) - SHOWN_MAX),
         faults=faults,
-        trouble=trouble,
+        trouble=None if clashing else trouble,
         waiting=waiting,
         error=error,
     )
@@ -104,6 +114,53 @@ def discard() -> Answer:
     kind, _, id = path.partition("/")
     transactions().discard([(kind, id)] if path else None)
     return redirect(url_for("changes.review"), 303)
+
+
+def conflict(kind: str, id: str) -> Answer:
+    """What the reader and somebody else both changed in one object, to be chosen field by field."""
+    return _conflict(kind, id)
+
+
+def _conflict(kind: str, id: str, *, error: CentralinoError | None = None, status: int = 200) -> Answer:
+    found = transactions().conflicts.of(kind, id)
+    next = request.values.get("next", "")
+    if found is None or not found.clashes:
+        return redirect(_on(next), 303)
+    page = render_template(
+        "changes/conflict.html",
+        conflict=view(found, Offer(document()).names),
+        kind=kind,
+        id=id,
+        chosen={} if status == CONFLICT else _chosen(),
+        next=_on(next) if next else "",
+        error=error,
+    )
+    return (page, status) if status != 200 else page
+
+
+def settle(kind: str, id: str) -> Answer:
+    """Choose: mine or theirs, for every field that clashes."""
+    revision = request.form.get("revision", "")
+    number = int(revision) if re.fullmatch(r"[0-9]{1,9}", revision) else 0
+    try:
+        transactions().conflicts.settle(kind, id, _chosen(), number)
+    except NotFoundError:  # settled in another window, or discarded
+        return redirect(_on(request.form.get("next", "")), 303)
+    except InvalidError as error:
+        return _conflict(kind, id, error=error, status=BAD)
+    except ConflictError as error:
+        return _conflict(kind, id, error=error, status=CONFLICT)
+    return redirect(_on(request.form.get("next", "")), 303)
+
+
+def _chosen() -> dict[str, str]:
+    """Name of a field → ``mine`` or ``theirs``, as the form says."""
+    return {name.removeprefix(CHOOSE): value for name, value in request.form.items() if name.startswith(CHOOSE)}
+
+
+def _on(next: str) -> str:
+    """Where one goes on to."""
+    return next if next and safe_next(next) == next else url_for("changes.review")
 
 
 def confirm() -> Answer:

@@ -17,7 +17,8 @@ from flask import Blueprint, Response, jsonify, make_response, redirect, render_
 from werkzeug.wrappers import Response as AnyResponse
 
 from appliance import labels
-from appliance.access.guarded import Entry, GuardedDocument
+from appliance.access.guarded import GuardedDocument
+from appliance.access.shown import Entry
 from appliance.access.transactions import Transactions
 from appliance.console.portal.cells import words
 from appliance.console.portal.errands import COOKIE, carried
@@ -379,7 +380,7 @@ def _others(asked: Transactions) -> dict[str, str]:
     for who, what in asked.others().items():
         for change in what:
             found.setdefault("/".join(change.path.split("/")[:2]), {})[who] = None
-    return {path: ", ".join(several) for path, several in found.items()}
+    return {path: ", ".join(who or _("somebody else") for who in several) for path, several in found.items()}
 
 
 def _faults(guarded: GuardedDocument, document: Document) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from zoneinfo import available_timezones
 from flask import Blueprint, g, request, url_for
 
 from appliance import labels
+from appliance.access.editing import Other
 from appliance.access.guarded import GuardedDocument
 from appliance.commands.fields import summary
 from appliance.console.portal.cells import words
@@ -119,6 +120,21 @@ def label_at(fields: Sequence[Filled], name: str) -> str:
     return ""
 
 
+def other_text(one: Other) -> str:
+    """Who else is changing an object, and since when."""
+    who, when = one.who or _("Somebody else"), utc_words(one.since)
+    if one.doing == "form":
+        return _("{who} opened its form, {when}").format(who=who, when=when)
+    if not when:
+        return _("{who} is changing it").format(who=who)
+    return _("{who} is changing it, since {when}").format(who=who, when=when)
+
+
+def utc_words(time: str) -> str:
+    """A time in RFC 3339, UTC, to the minute."""
+    return f"{time[:10]} {time[11:16]} UTC" if time else ""
+
+
 def hint_of(fault: Fault) -> str:
     """A fault's hint, unless it is for the command's users."""
     return "" if "centralino " in fault.hint else translated(fault.hint)
@@ -180,5 +196,7 @@ def add_context(pages: Blueprint, document: Callable[[], GuardedDocument]) -> No
             "offered": lambda one, search: offer().for_picker(one, search),
             "cell": lambda one, value: words(one, value, offer().names),
             "hint_of": hint_of,
+            "other_text": other_text,
+            "utc_words": utc_words,
             "label_at": label_at,
         }

@@ -17,7 +17,10 @@ from flask import Blueprint, Response, jsonify, redirect, render_template, reque
 from werkzeug.wrappers import Response as AnyResponse
 
 from appliance import labels
-from appliance.access.guarded import Entry, GuardedDocument
+from appliance.access.guarded import GuardedDocument
+from appliance.access.shown import Entry
+from appliance.console.api.requests import transactions
+from appliance.console.portal.conflict_view import lines
 from appliance.console.portal.errands import Errand
 from appliance.console.portal.forms import Form, columns, control_of, filled, form_of, initial, suggested_id, title_of
 from appliance.console.portal.page_context import Offer, add_context, safe_next, small_first
@@ -45,13 +48,15 @@ class _Portal(Blueprint):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A form on its way: what stands in it, and how it came so. ``id`` empty: a new object; ``tried``: the id that it was to get."""
+    """A form on its way: what stands in it, and how it came so. ``id`` empty: a new object; ``tried``: the id that it was to get.
+    ``etag``, ``seen``: the object, and the revision in force, when the form began."""
 
     kind: str
     id: str
     data: dict[str, Any]
     entry: Entry | None = None
     etag: str = ""
+    seen: int = 0
     faults: Sequence[Fault] = ()
     tried: str = ""
     outer: str = ""
@@ -156,7 +161,12 @@ def _said(guarded: GuardedDocument, kind: str) -> str:
         return _("{name} will be removed when you commit.").format(name=id) if gone else ""
     if entry is None or not entry.pending:
         return ""
-    return _("{name} is among your changes. It takes effect when you commit them.").format(name=title_of(entry.fields))
+    said = _("{name} is among your changes. It takes effect when you commit them.").format(name=title_of(entry.fields))
+    merged = [one.label for one in form_of(KINDS[kind]).fields if one.name in request.args.getlist("merged")]
+    if merged:
+        fields = ", ".join(map(translated, merged))
+        said = f"{said} {_('What somebody else committed meanwhile is in it too: {fields}.').format(fields=fields)}"
+    return said
 
 
 # -- forms ----------------------------------------------------------------------------------------------------------
@@ -182,10 +192,12 @@ def _add_forms(pages: Blueprint, document: Callable[[], GuardedDocument]) -> Non
         """The form of one object."""
         guarded = document()
         _known(kind, guarded)
+        if request.method == "POST":
+            return _Posted(guarded, kind, id, _submitted(request.form)).answer()
+        seen = guarded.head()
         entry = guarded.get(kind, id)
-        if request.method == "GET":
-            return show(Draft(kind, id, dict(entry.fields), entry, entry.etag, errand=Errand.of(request.args)))
-        return _Posted(guarded, kind, id, _submitted(request.form)).answer()
+        guarded.opened(entry)
+        return show(Draft(kind, id, dict(entry.fields), entry, entry.etag, seen, errand=Errand.of(request.args)))
 
 
 def _submitted(form: Any) -> Submitted:
@@ -205,8 +217,13 @@ class _Posted:
         values = self.submitted.get(_OWN + name) or [""]
         return values[0]
 
+    @property
+    def seen(self) -> int:
+        text = self.own("seen")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
     def draft(self, *, tidy: bool) -> Draft:
-        entry = self.guarded.get(self.kind, self.id) if self.id else None
+        entry = self.guarded.get_seen(self.kind, self.id, self.own("etag"), self.seen) if self.id else None
         form = form_of(KINDS[self.kind])
         data = read(form, self.submitted, None if entry is None else entry.editable, tidy=tidy)
         if entry is not None:
@@ -214,7 +231,9 @@ class _Posted:
         elif id := (self.submitted.get("id") or [""])[0].strip():
             data["id"] = id
         errand = Errand.of({name: self.own(name) for name in ("next", "from")})
-        return Draft(self.kind, self.id, data, entry, self.own("etag"), outer=self.own("outer"), errand=errand)
+        return Draft(
+            self.kind, self.id, data, entry, self.own("etag"), self.seen, outer=self.own("outer"), errand=errand
+        )
 
     def answer(self) -> AnyResponse | str | tuple[str, int]:
         verb, _colon, rest = self.own("do").partition(":")
@@ -229,6 +248,8 @@ class _Posted:
     def change(self) -> str:
         """A button inside the form."""
         draft = self.draft(tidy=False)
+        if draft.entry is not None:
+            self.guarded.opened(draft.entry)
         verb, _colon, name = self.own("do").partition(":")
         if verb == "find":
             text = (self.submitted.get(f"{_OWN}find-{name}") or [""])[0].strip()
@@ -245,14 +266,20 @@ class _Posted:
         id = draft.id or data.get("id") or suggested_id(data, self.taken())
         draft = replace(draft, tried=id)
         try:
-            saved = self.guarded.put(self.kind, id, {**data, "id": id}, expected=draft.etag or None, new=not draft.id)
+            saved = self.guarded.put(
+                self.kind, id, {**data, "id": id}, expected=draft.etag or None, new=not draft.id, seen=self.seen or None
+            )
         except InvalidError as error:
             return show(replace(draft, faults=error.faults)), 422
         except ConflictError as error:
-            return show(replace(draft, faults=[Fault("", error.message, error.hint, error.error_id)])), 409
+            return show(self.overtaken(draft, error)), 409
         except RefusedError as error:
             place = f"{self.kind}/?/id" if error.error_id == "exists" else ""
             return show(replace(draft, faults=[Fault(place, error.message, error.hint, error.error_id)])), 422
+        self.guarded.closed(self.kind, id)
+        conflict = transactions().conflicts.of(self.kind, id) if draft.id else None
+        if conflict is not None and conflict.clashes:
+            return redirect(conflict_url(self.kind, id, draft.errand.next), 303)
         if saved.password:
             return render_template(
                 "portal/account.html", kind=self.kind, entry=saved, outer=draft.outer, back=outer_title(draft.outer)
@@ -261,7 +288,23 @@ class _Posted:
             return self.resume(saved.item.id), 200
         if draft.errand.next:
             return draft.errand.back(self.guarded, saved, draft.entry)
-        return redirect(url_for("portal.listed", kind=self.kind, saved=saved.item.id), 303)
+        merged = [path.partition(".")[0] for path in conflict.merged] if conflict is not None else []
+        return redirect(url_for("portal.listed", kind=self.kind, saved=saved.item.id, merged=merged or None), 303)
+
+    def overtaken(self, draft: Draft, error: ConflictError) -> Draft:
+        """The form with what was typed, after another window of one's own changed the object: on what it is now, and in each field
+        that differs what it is there. Saved again, what stands here holds."""
+        entry, seen = self.guarded.get(self.kind, self.id), self.guarded.head()
+        faults = [Fault("", error.message, error.hint, error.error_id)]
+        for one in draft.form.fields:
+            there = entry.fields.get(one.name)
+            if one.name in entry.editable and one.name in draft.data and draft.data[one.name] != there:
+                told = ", ".join(lines(one, there, Offer(self.guarded).names)) or _("none")
+                text = _("is {value} there by now").format(value=told)
+                faults.append(
+                    Fault(f"{self.kind}/{self.id}/{one.name}", text, _("save again to keep what stands here"))
+                )
+        return replace(draft, entry=entry, etag=entry.etag, seen=seen, faults=faults)
 
     def taken(self) -> frozenset[str]:
         return frozenset(id for _kind, id, _label in self.guarded.choices([self.kind]))
@@ -305,6 +348,7 @@ def show(draft: Draft) -> str:
     editable = None if entry is None else entry.editable
     removed = entry is not None and entry.pending == "removed"
     title = title_of(entry.fields) if entry is not None else adding(draft.kind)
+    conflict = transactions().conflicts.of(draft.kind, draft.id) if entry is not None and entry.pending else None
     return render_template(
         "portal/form.html",
         draft=draft,
@@ -318,7 +362,13 @@ def show(draft: Draft) -> str:
         focus="" if draft.faults else draft.focus,
         found=draft.found,
         said=draft.said,
+        conflict=conflict is not None and bool(conflict.clashes),
     )
+
+
+def conflict_url(kind: str, id: str, next: str = "") -> str:
+    """Where one chooses field by field."""
+    return url_for("changes.conflict", kind=kind, id=id, next=next or None)
 
 
 def outer_title(outer: str) -> str:

@@ -245,7 +245,7 @@ def test_a_fault_of_ours_tells_its_number_and_nothing_else(
 
 
 def test_a_locked_database_is_said_and_not_waited_for_by_everybody(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    def locked(*_: object) -> None:
+    def locked(*_: object, **_more: object) -> None:
         from appliance.core.errors import UnavailableError
 
         raise UnavailableError("another process keeps it locked", "try again", error_id="database_busy")

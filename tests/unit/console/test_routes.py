@@ -10,8 +10,8 @@ import pytest
 from flask import Request
 from werkzeug.test import TestResponse
 
-from appliance.access.guarded import etag
 from appliance.access.permissions import Rights, subject_of
+from appliance.access.shown import etag
 from appliance.console.identify import Identity
 from tests.unit.console.asking import Askers
 
@@ -38,6 +38,8 @@ ROUTES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("GET", "/api/v1/changes"): SIGNED_IN,
     ("GET", "/api/v1/changes/others"): SIGNED_IN,
     ("POST", "/api/v1/changes/discard"): SIGNED_IN,
+    ("GET", "/api/v1/changes/conflicts"): SIGNED_IN,
+    ("POST", "/api/v1/changes/resolve"): SIGNED_IN,
     ("GET", "/api/v1/client.py"): PUBLIC,
     ("GET", "/api/v1/openapi.json"): PUBLIC,
     ("POST", "/api/v1/commits"): SIGNED_IN,  # one's own pending changes, each of which is looked at
@@ -71,6 +73,8 @@ ROUTES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("POST", "/changes/commit"): SIGNED_IN,
     ("POST", "/changes/confirm"): SIGNED_IN,
     ("POST", "/changes/discard"): SIGNED_IN,
+    ("GET", "/changes/conflict/<kind>/<id>"): SIGNED_IN,  # one's own; without one it leads back
+    ("POST", "/changes/conflict/<kind>/<id>"): SIGNED_IN,
     ("GET", "/choices"): SIGNED_IN,
     ("GET", "/dashboard"): SIGNED_IN,
     ("GET", "/deliveries"): "system:view",
