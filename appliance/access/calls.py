@@ -121,15 +121,39 @@ class GuardedCalls:
         (found,) = self._parties(call, party)
         self._hub().do("transfer", party=found["id"], number=number)
 
+    def consult(self, call: str, party: str, number: str) -> None:
+        """Let whom ``party`` talks to wait, and have its device call a number."""
+        (found,) = self._parties(call, party)
+        self._hub().do("consult", party=found["id"], number=number)
+
+    def complete(self, call: str, party: str, second: str = "") -> None:
+        """Join whom ``party`` lets wait with whom it talks to; ``second``: its part in another call, whose other end is meant."""
+        (found,) = self._parties(call, party)
+        if second:
+            self._parties(self._call_of(second), second)
+        self._hub().do("complete", party=found["id"], second=second)
+
+    def take_back(self, call: str, party: str) -> None:
+        """End the consultation of ``party``: it talks to the first one again."""
+        (found,) = self._parties(call, party)
+        self._hub().do("take_back", party=found["id"])
+
     def redirect(self, call: str, party: str, number: str) -> None:
         """Send the call that rings at ``party`` elsewhere."""
         (found,) = self._parties(call, party)
         self._hub().do("redirect", party=found["id"], number=number)
 
-    def notify(self, call: str, party: str, event: str) -> None:
-        """Have a phone answer (``talk``), or hold and resume (``hold``)."""
+    def tell(self, call: str, party: str, act: str) -> None:
+        """Have a phone ``answer``, ``hold`` or ``resume``."""
         (found,) = self._parties(call, party)
-        self._hub().do("notify", party=found["id"], event=event)
+        self._hub().do(act, party=found["id"])
+
+    def _call_of(self, party: str) -> str:
+        """Id of the call that a party takes part in."""
+        for call in self.live("call")["items"]:
+            if any(each["id"] == party for each in call["parties"]):
+                return str(call["id"])
+        raise NotFoundError("there is no such party in any call", "it may have hung up; see what calls there are")
 
     def _parties(self, call: str, party: str) -> list[Data]:
         """The party; empty: every one that the subject may handle."""

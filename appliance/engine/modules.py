@@ -72,7 +72,10 @@ MEDIA: Final = {
 }
 APPLICATIONS: Final = {
     "app_dial": "calls",
+    "app_bridgewait": "whom a consultation lets wait: music, in a bridge of its own",
+    "app_channelredirect": "who waits is told that nobody is left to wait for",
     "app_playback": "announcements",
+    "app_playtones": "a ringing tone is stopped when a consultation ends",
     "app_sayunixtime": "date and time service",
     "app_echo": "echo test",
     "app_read": "digits from the caller: codes, service numbers",

@@ -14,7 +14,7 @@ from typing import Final
 
 from appliance.history import notice
 from appliance.history.legs import RUN_CONTEXT
-from appliance.history.line import LEG_EVENT, RUN_EVENT, Event
+from appliance.history.line import HANDED_EVENT, LEG_EVENT, RUN_EVENT, Event
 from appliance.history.model import Call, Transfer
 from appliance.history.notice import Notice
 from appliance.history.openstate import Channel, OpenCall
@@ -286,6 +286,13 @@ def _attended(call: OpenCall, channel: Channel, event: Event) -> None:
     call.transfers.append(Transfer("attended", event.time // 1000, party(channel), party(of), to))
 
 
+def _handed_on(call: OpenCall, channel: Channel, event: Event) -> None:
+    """An attended transfer that the engine didn't make by itself (:mod:`appliance.pbx.extensions.consultation`)."""
+    by, _, target = event.user.partition("|")
+    to = party(call.channels[target]) if target in call.channels else f"={target}"
+    call.transfers.append(Transfer("attended", event.time // 1000, party(call.channels.get(by)), party(channel), to))
+
+
 def _picked_up(call: OpenCall, channel: Channel, event: Event) -> None:
     by = call.channels.get(str((event.extra or {}).get("pickup_channel_uniqueid", "")))
     called = call.channels.get(call.first)
@@ -314,5 +321,6 @@ _HANDLERS: Final[dict[str, Callable[[OpenCall, Channel, Event], None]]] = {
     "ATTENDEDTRANSFER": _attended,
     "PICKUP": _picked_up,
     "FORWARD": _forwarded,
+    HANDED_EVENT: _handed_on,
     LEG_EVENT: _reported,
 }

@@ -28,6 +28,8 @@ EVENTS: Final = (
 
 LEG_EVENT: Final = "LEG"
 """User event of the hangup handler: how one leg went."""
+HANDED_EVENT: Final = "HANDED_ON"
+"""User event of a leg whose party is handed on by order of the hub: ``<id of who hands it on>|<id of whom it gets>``."""
 RUN_EVENT: Final = "RUN"
 """User event at every start of the engine."""
 

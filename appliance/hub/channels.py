@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from appliance.pbx.extensions.consultation import WAIT
+
 DOWN, RING, RINGING, UP = 0, 4, 5, 6
 """States of the engine (``ast_channel_state``): ``RING``: the caller's own, ``RINGING``: a called one's."""
 PLACED_FROM: Final = 9_000_000_000
@@ -25,6 +27,8 @@ class Channel:
 
     ``dialled``: what a caller dialled; empty for called channels. ``origin``: number of a caller from outside, E.164.
     ``asked``: whether ``dialled`` and ``origin`` of a call from outside, or one that was placed, are known to be right.
+    ``waits_for``: name of the channel that consulted somebody while this one waited, last; ``consulted``: how its own last
+    consultation ended, a status of the engine's Dial.
     """
 
     id: str
@@ -44,6 +48,8 @@ class Channel:
     device: str = ""
     trunk: str = ""
     local: str = ""
+    waits_for: str = ""
+    consulted: str = ""
 
     def __post_init__(self) -> None:
         self.rename(self.name)
@@ -161,6 +167,19 @@ class Channels:
                 if id != channel.id:
                     yield self.all[id]
 
+    def waiting(self, members: Iterable[str]) -> list[Channel]:
+        """Those among channels of one call that wait while somebody is consulted; it may be a Local channel, for whom is
+        behind it."""
+        found = (self.all[id] for id in members)
+        return [each for each in found if each.context == WAIT and not any(True for _ in self.others_in_bridge(each))]
+
+    def waits(self, members: Iterable[str]) -> Mapping[str, str]:
+        """Phones and trunks that wait so → name of the channel that consults."""
+        found: dict[str, str] = {}
+        for channel in self.waiting(members):
+            found |= {id: channel.waits_for for id in self.joined(channel.id) if not self.all[id].local}
+        return found
+
     def together(self, id: str) -> set[str]:
         """Ids of all channels that belong together with this one."""
         found, waiting = {id}, [id]
@@ -177,18 +196,22 @@ class Channels:
         left = {id for id in members if self.all[id].bridge}
         joined: dict[str, frozenset[str]] = {}
         while left:
-            found, waiting = set[str](), [left.pop()]
-            while waiting:
-                channel = self.all[waiting.pop()]
-                found.add(channel.id)
-                keys = [f"b{channel.bridge}"] if channel.bridge else []
-                keys += [f"l{channel.local}"] if channel.local else []
-                fresh = {id for key in keys for id in self._groups[key]} - found
-                waiting.extend(fresh)
+            found = self.joined(left.pop())
             left -= found
             phones = frozenset(id for id in found if not self.all[id].local)
             joined.update(dict.fromkeys(phones, phones))
         return joined
+
+    def joined(self, id: str) -> set[str]:
+        """Ids of the channels that hear each other, by bridges and Local channels; with its own."""
+        found, waiting = set[str](), [id]
+        while waiting:
+            channel = self.all[waiting.pop()]
+            found.add(channel.id)
+            keys = [f"b{channel.bridge}"] if channel.bridge else []
+            keys += [f"l{channel.local}"] if channel.local else []
+            waiting.extend({id for key in keys for id in self._groups[key]} - found)
+        return found
 
     @staticmethod
     def _keys(channel: Channel) -> Iterator[str]:

@@ -1,4 +1,5 @@
 """What is done to calls: placed from somebody's phone, transferred, redirected, picked up, ended. By the manager interface.
+Transfers with a word before (attended) are in :mod:`appliance.hub.attended`.
 
 A call is placed like by hand: the phone rings, and whoever lifts it is a caller with all rights and all limits of that device, in
 the same dialplan. From there on nobody of us is needed (law 1). What a device may transfer or redirect a call to is looked up
@@ -14,6 +15,7 @@ What happens when…
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import re
 import secrets
@@ -23,7 +25,7 @@ from typing import Final
 
 from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedError
 from appliance.engine.ami import AmiError
-from appliance.hub.channels import PLACED_FROM, UP, Channel
+from appliance.hub.channels import PLACED_FROM, RINGING, UP, Channel
 from appliance.hub.directory import DeviceClass
 from appliance.hub.engine_link import EngineLink
 from appliance.hub.live import PLACED, Contact
@@ -36,10 +38,13 @@ VARIABLES_MAX: Final = 16
 VALUE_MAX: Final = 128
 PREFIX: Final = "API_"
 """Before the names of variables that programs give to a call: none of the dialplan's own begins with it."""
+OBEY_S: Final = 4.0
+"""Seconds within which a phone does what it is told: longer than its SIP stack takes to repeat a lost message thrice."""
 TALKS: Final = ("snom", "Yealink", "Polycom", "PolyEdge", "Poly", "Fanvil", "Grandstream")
 """Beginnings of the User-Agent of phones that answer and hold at the word of their server (NOTIFY, events ``talk`` and ``hold``:
 by their vendors' guides)."""
-NOTIFIED: Final = ("talk", "hold")
+NOTIFIED: Final = {"answer": "talk", "hold": "hold", "resume": "talk"}
+"""What a phone is told to do → the event that tells it: to a phone that holds a call, ``talk`` means that."""
 
 
 class Control:
@@ -63,7 +68,7 @@ class Control:
         told = [
             # What the own phone shows while it rings: whom it is about to call. (CallerID would change who calls.)
             f"CONNECTEDLINE(num,i)={number}",
-            f"CONNECTEDLINE(name,i)={_plain(shown)}",
+            f"CONNECTEDLINE(name,i)={plain(shown)}",
             f"{PLACED}={number}",
             *(f"__{PREFIX}{key}={value}" for key, value in given.items()),
         ]
@@ -100,7 +105,7 @@ class Control:
         if channel.state == UP or channel.caller or caller is None:
             raise RefusedError("this party isn't called", "only a call that rings can be taken", error_id="not_ringing")
         number = caller.origin if caller.trunk else caller.number
-        shown = [f"CONNECTEDLINE(num,i)={_plain(number)}", f"CONNECTEDLINE(name,i)={_plain(caller.caller_name)}"]
+        shown = [f"CONNECTEDLINE(num,i)={plain(number)}", f"CONNECTEDLINE(name,i)={plain(caller.caller_name)}"]
         return await self._begin(device, "pick-up", "s", [*shown, f"PICKED={channel.name}"])
 
     async def hang_up(self, party: str) -> None:
@@ -116,9 +121,7 @@ class Control:
         check_number(number)
         channel = self._device_channel(party)
         if channel.state != UP or not any(True for _ in self._link.live.channels.others_in_bridge(channel)):
-            raise RefusedError(
-                "this party talks to nobody", "only a call that is up can be transferred", error_id="not_talking"
-            )
+            raise talks_to_nobody()
         context = self._class(channel).transfer
         await self._must_exist(context, number, "transfer_refused")
         await self._do("BlindTransfer", channel, {"Context": context, "Exten": number}, refused="transfer_refused")
@@ -142,12 +145,45 @@ class Control:
         where = {"Context": self._class(channel).forward, "Exten": number, "Priority": "1"}
         await self._do("Redirect", caller, where, refused="redirect_refused")
 
-    async def notify(self, party: str, event: str) -> None:
-        """Have a phone answer (``talk``), or hold and resume (``hold``).
+    async def tell(self, party: str, act: str) -> None:
+        """Have a phone ``answer``, ``hold``, or ``resume``; comes back once it has. What is so already needs nobody to be told.
 
-        :raises RefusedError: ``no_device``; ``unsupported_by_device``.
+        :raises RefusedError: ``no_device``; ``not_ringing`` (to answer), ``not_talking`` (the others); ``unsupported_by_device``;
+            ``device_silent``: the phone was told, and didn't do it within :data:`OBEY_S`.
         """
         channel = self._device_channel(party)
+        await self._must_listen(channel)
+        if act == "answer" and channel.state not in (RINGING, UP):
+            raise RefusedError(
+                "this party isn't called", "only a call that rings can be answered", error_id="not_ringing"
+            )
+        if act != "answer" and self._holds(channel) is None:
+            raise talks_to_nobody()
+        if self._obeyed(channel, act):
+            return
+        told = {"Variable": [f"Event={NOTIFIED[act]}"]}
+        await self._do("PJSIPNotify", channel, told, refused="unsupported_by_device")
+        until = time.monotonic() + OBEY_S
+        while not self._obeyed(channel, act):
+            if channel.id not in self._link.live.channels.all:
+                raise no_party(party)
+            if time.monotonic() > until:
+                raise RefusedError(
+                    f"the phone was told and has not done it within {OBEY_S:g} seconds",
+                    "do it at the phone; some models have to be allowed to listen, by their own settings",
+                    error_id="device_silent",
+                )
+            await asyncio.sleep(0.05)
+
+    def _obeyed(self, channel: Channel, act: str) -> bool:
+        return channel.state == UP if act == "answer" else self._holds(channel) is (act == "hold")
+
+    def _holds(self, channel: Channel) -> bool | None:
+        """Whether a phone has put on hold whom it talks to; None: it talks to nobody."""
+        others = list(self._link.live.channels.others_in_bridge(channel))
+        return any(other.held for other in others) if others else None
+
+    async def _must_listen(self, channel: Channel) -> None:
         endpoint = channel.name.partition("/")[2].rpartition("-")[0]
         details = await self._link.session.list("PJSIPShowEndpoint", {"Endpoint": endpoint})
         agents = [row.get("UserAgent") for row in details if row.event == "ContactStatusDetail"]
@@ -155,7 +191,6 @@ class Control:
             raise RefusedError(
                 "this phone can't be told to answer or to hold", "do it at the phone", error_id="unsupported_by_device"
             )
-        await self._do("PJSIPNotify", channel, {"Variable": [f"Event={event}"]}, refused="unsupported_by_device")
 
     async def _must_exist(self, context: str, number: str, refused: str) -> None:
         """The engine would hang up on whoever is sent to a number that isn't there."""
@@ -177,13 +212,13 @@ class Control:
         except AmiError as error:
             said = error.response.get("Message")
             if "no such channel" in said.lower():
-                raise _no_party(channel.id) from None
+                raise no_party(channel.id) from None
             raise RefusedError(f"the engine refused: {said}", "look at the call again", error_id=refused) from None
 
     def _channel(self, party: str) -> Channel:
         channel = self._link.live.channels.all.get(party)
         if channel is None or channel.local:
-            raise _no_party(party)
+            raise no_party(party)
         return channel
 
     def _device_channel(self, party: str) -> Channel:
@@ -247,10 +282,16 @@ def _checked(variables: Mapping[str, str]) -> dict[str, str]:
     return dict(variables)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Without what the engine reads as more than a name."""
     return "".join(each for each in name if each.isprintable() and each not in "\"\\<>,(){}$'=")
 
 
-def _no_party(id: str) -> NotFoundError:
+def talks_to_nobody() -> RefusedError:
+    """The refusal of what only somebody who talks can do."""
+    return RefusedError("this party talks to nobody", "it must be in a call that is up", error_id="not_talking")
+
+
+def no_party(id: str) -> NotFoundError:
+    """The refusal of what somebody is to do who isn't there."""
     return NotFoundError(f"there is no party {id} in any call", "it may have hung up; see what calls there are")

@@ -14,7 +14,7 @@ from quart.typing import ResponseReturnValue
 
 from appliance.applier.protocol import error_json
 from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError
-from appliance.hub.control import Control
+from appliance.hub.attended import AttendedControl
 from appliance.hub.rooms import OBJECTS, as_json
 from appliance.hub.service import Hub
 
@@ -24,14 +24,19 @@ Body = Mapping[str, Any]
 def inside(hub: Hub) -> Blueprint:
     """The routes: ``GET /inside/state/<type>`` and ``POST /inside/do/<act>``."""
     routes = Blueprint("inside", __name__, url_prefix="/inside")
-    control = Control(hub.link)
+    control = AttendedControl(hub.link)
     acts: dict[str, Callable[[Body], Awaitable[Any]]] = {
         "place": lambda body: control.place(body["device"], body["number"], body.get("variables")),
         "pick_up": lambda body: control.pick_up(body["party"], body["device"]),
         "hang_up": lambda body: control.hang_up(body["party"]),
         "transfer": lambda body: control.transfer(body["party"], body["number"]),
         "redirect": lambda body: control.redirect(body["party"], body["number"]),
-        "notify": lambda body: control.notify(body["party"], body["event"]),
+        "consult": lambda body: control.consult(body["party"], body["number"]),
+        "complete": lambda body: control.complete(body["party"], body.get("second", "")),
+        "take_back": lambda body: control.take_back(body["party"]),
+        "answer": lambda body: control.tell(body["party"], "answer"),
+        "hold": lambda body: control.tell(body["party"], "hold"),
+        "resume": lambda body: control.tell(body["party"], "resume"),
     }
 
     @routes.get("/state/<type>")

@@ -18,6 +18,7 @@ from appliance.engine.ami_messages import Message
 from appliance.hub import views
 from appliance.hub.channels import RING, UP, Channel, Channels, clean
 from appliance.hub.directory import Directory
+from appliance.pbx.extensions.consultation import CONSULTATION, CONSULTED_BY
 
 EVENTS: Final = (
     "Newchannel", "Newstate", "NewCallerid", "Hangup", "Rename", "DialBegin", "BridgeEnter", "BridgeLeave", "Hold",
@@ -26,7 +27,7 @@ EVENTS: Final = (
 """Events of the engine's manager interface that are looked at."""
 PLACED: Final = "PLACED"
 """Variable of a channel of which the hub itself was the origin (:mod:`appliance.hub.control`): the number to be called."""
-VARIABLES: Final = f"CHANNEL(onhold),CALLER,{PLACED}"
+VARIABLES: Final = f"CHANNEL(onhold),CALLER,{PLACED},{CONSULTED_BY},{CONSULTATION}"
 """What is asked of each channel besides what the engine tells by itself."""
 SETTING_EVENT: Final = "Setting"
 """User event by which the dialplan, or whoever writes the engine's database, tells a value that a phone has set."""
@@ -327,7 +328,7 @@ class Live:
         self._dirty.trunks |= {trunk.id for trunk in self.directory.trunks.values() if trunk.account == account}
 
     def _user_event(self, fields: Fields, time: int) -> None:
-        self._known(fields)
+        channel = self._known(fields)
         name = fields.get("UserEvent")
         if name == SETTING_EVENT and fields.get("Family") in self.settings:
             of_family, key, value = self.settings[fields["Family"]], fields.get("Key", ""), fields.get("Value", "")
@@ -339,6 +340,16 @@ class Live:
         elif name == "Emergency":
             told = {key.lower(): fields.get(key, "") for key in ("Number", "Site", "Device")}
             self.happened.append(("emergency", {"time": time, **told}))
+        elif channel is not None and name == "Consultation":
+            channel.waits_for = fields.get("By", channel.waits_for)
+            channel.consulted = clean(fields.get("Result", channel.consulted))
+            self.channels.touch(channel)
+        elif channel is not None and name == "HandedOn":
+            by, _, to = fields.get("Ids", "").partition("|")
+            self.happened.append(("transfer", {
+                "kind": "attended", "time": time, "by": self._party(by), "of": self._party(channel.id), "to": self._party(to),
+                "call": self._call_of.get(channel.id, ""),
+            }))  # fmt: skip
 
     # What comes out
 
@@ -463,6 +474,7 @@ class Live:
         channel.context = clean(fields.get("Context"))
         channel.caller = (bool(clean(fields.get("DNID"))) or channel.placed) and not channel.local
         channel.held = _variable(message, "CHANNEL(onhold)") == "1"
+        channel.waits_for, channel.consulted = _variable(message, CONSULTED_BY), _variable(message, CONSULTATION)
         channel.up = self._memory.get(id, 0)
         if channel.caller:
             _learn(channel, fields, message)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from appliance.hub.channels import DOWN, RINGING, UP, Channel, Channels, age
 from appliance.hub.directory import Directory, ExtensionEntry, LinkEntry, TrunkEntry
+from appliance.pbx.extensions.consultation import TAKEN_BACK
 
 if TYPE_CHECKING:
     from appliance.hub.live import Contact
@@ -24,8 +25,8 @@ def call(directory: Directory, channels: Channels, key: str, members: Iterable[s
     legs = sorted((channels.all[id] for id in members if not channels.all[id].local), key=lambda leg: age(leg.id))
     if not any(leg.device or leg.trunk for leg in legs):
         return None
-    talking = channels.talking(members)
-    parties = [party(directory, leg, channels, talking.get(leg.id, frozenset())) for leg in legs]
+    talking, waits = channels.talking(members), channels.waits(members)
+    parties = [party(directory, leg, channels, talking.get(leg.id, frozenset()), waits=leg.id in waits) for leg in legs]
     answered = [leg.up for leg in legs if leg.state == UP and leg.up]
     return {
         "id": key,
@@ -36,7 +37,32 @@ def call(directory: Directory, channels: Channels, key: str, members: Iterable[s
         "started": age(key)[0] * 1000,
         "answered": min(answered, default=None),
         "parties": parties,
+        "consultation": _consultation(legs, channels, talking, waits),
     }
+
+
+_ENDED: Final = {
+    "BUSY": "busy", "NOANSWER": "no_answer", "CANCEL": "taken_back", TAKEN_BACK: "taken_back", "ANSWER": "ended",
+}  # fmt: skip
+"""Status of the engine's Dial → how a consultation ended; whatever else: ``unreachable``."""
+
+
+def _consultation(
+    legs: Sequence[Channel], channels: Channels, talking: Mapping[str, frozenset[str]], waits: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """Somebody who asks somebody else while the first party waits, or how that ended; None: there was nothing of the kind."""
+    for held, name in sorted(waits.items()):
+        by = next((each for each in legs if each.name == name), None)
+        if by is not None:
+            called = [each for each in legs if not each.caller and each.state != UP]
+            to = talking.get(by.id, frozenset()) - {by.id} or frozenset(each.id for each in called)
+            rings = any(each.state >= RINGING for each in called)
+            state = "talking" if any(channels.others_in_bridge(by)) else "ringing" if rings else "calling"
+            return {"by": by.id, "held": held, "to": sorted(to, key=age), "state": state}
+    ended = next((leg for leg in legs if leg.consulted), None)
+    if ended is None:
+        return None
+    return {"by": ended.id, "held": None, "to": [], "state": _ENDED.get(ended.consulted, "unreachable")}
 
 
 def _state(parties: Sequence[Party]) -> str:
@@ -56,15 +82,17 @@ def _direction(legs: Sequence[Channel]) -> str:
     return "outbound" if any(leg.trunk and not leg.caller for leg in legs) else "internal"
 
 
-def party(directory: Directory, leg: Channel, channels: Channels, talking: frozenset[str]) -> Party:
-    """One party of a call."""
+def party(
+    directory: Directory, leg: Channel, channels: Channels, talking: frozenset[str], *, waits: bool = False
+) -> Party:
+    """One party of a call. ``waits``: while somebody else is consulted."""
     extension = directory.extension_of.get(leg.device, "")
     entry = directory.extensions.get(extension)
     trunk = directory.trunks.get(leg.trunk)
     return {
         "id": leg.id,
         "role": "caller" if leg.caller else "called",
-        "state": _party_state(leg, channels),
+        "state": "held" if waits else _party_state(leg, channels),
         "extension": extension,
         "device": leg.device,
         "trunk": leg.trunk,

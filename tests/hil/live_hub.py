@@ -22,9 +22,11 @@ def start_hub(system: System) -> Child:
 
 
 @contextlib.contextmanager
-def live_hub(system: System) -> Iterator[HubClient]:
-    """The same, until it knows what the engine does."""
+def live_hub(system: System, started: list[Child] | None = None) -> Iterator[HubClient]:
+    """The same, until it knows what the engine does; ``started`` gets its process."""
     with start_hub(system) as child:
+        if started is not None:
+            started.append(child)
         asked = HubClient(system.paths.hub_socket)
 
         def live() -> bool:

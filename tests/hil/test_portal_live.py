@@ -137,6 +137,36 @@ def test_a_click_makes_two_phones_ring_and_talk(company: Company, front: Page) -
     called.closed()
 
 
+def test_one_asks_first_and_puts_through(company: Company, front: Page) -> None:
+    one, three = company.phone("201-1"), company.phone("203-1")
+    at_three = three.call("202").ringing()
+    own = company.phone("202-1").incoming().answer()
+    front.goto("/panel")
+    mine = front.locator("#own-calls")
+    size = front.viewport_size
+    assert size is not None
+    front.set_viewport_size({"width": WIDTHS["phone"], "height": 800})
+    looks_well(front, "panel-ask-first-phone")
+    front.set_viewport_size(size)
+    mine.get_by_label("Transfer to").fill("201")
+    mine.get_by_role("button", name="Ask first").click()
+    one.incoming().reject()
+    expect(mine).to_contain_text("Whom you asked is busy.")
+    mine.get_by_label("Transfer to").fill("201")
+    mine.get_by_role("button", name="Ask first").click()
+    expect(mine).to_contain_text("Desk 203 is waiting.")
+    asked = one.incoming().answer()
+    expect(mine.get_by_role("button", name="Back to the first")).to_be_visible()
+    expect(mine.get_by_role("button", name="Put through")).to_be_visible()
+    looks_well(front, "panel-consultation")
+    mine.get_by_role("button", name="Put through").click()
+    own.closed()
+    assert all(report.good() for report in converse(one, three, 0.5))
+    expect(front.get_by_text("You are in no call.")).to_be_visible()
+    at_three.hangup()
+    asked.closed()
+
+
 def test_a_user_is_shown_the_own_affairs_alone(company: Company, portal: Console, browser: Browser) -> None:
     with window(browser, portal) as page:
         first_sign_in(page, portal, "clerk")

@@ -1,4 +1,4 @@
-"""Live state, and call control: calls are placed, transferred, redirected, answered, held and ended."""
+"""Live state, and call control: calls are placed, transferred (blind and attended), redirected, answered, held and ended."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from appliance.console.api.requests import Body, body, services, subject
 from appliance.core.errors import NotFoundError
 
 LIVE: Final = ("extension", "trunk", "link", "alarm")
+CONSULTATIONS: Final = ("calling", "ringing", "talking", "busy", "no_answer", "unreachable", "ended", "taken_back")
+"""States of a consultation: the first three go on."""
 Number = Annotated[str, Field(pattern=r"^\+?[0-9*#]{1,32}$", description="As it would be dialled at the phone")]
 Party = Annotated[str, Field(min_length=1, max_length=64, description="Id of a party of the call")]
 
@@ -51,7 +53,17 @@ class PartyBody(Body):
     party: Party
 
 
-BODIES: Final = (PlaceBody, SendBody, PickUpBody, PartyBody)
+class CompleteBody(Body):
+    """A party that has consulted somebody, or that takes part in two calls."""
+
+    party: Party
+    second: Annotated[
+        str,
+        Field(max_length=64, description="Its id in another call, to join the two without a consultation; or empty"),
+    ] = ""
+
+
+BODIES: Final = (PlaceBody, SendBody, PickUpBody, PartyBody, CompleteBody)
 
 
 def add_to(blueprint: Blueprint) -> None:
@@ -63,10 +75,14 @@ def add_to(blueprint: Blueprint) -> None:
     blueprint.delete("/calls/<call>")(hang_up)
     blueprint.delete("/calls/<call>/parties/<party>")(hang_up)
     blueprint.post("/calls/<call>/transfer")(transfer)
+    blueprint.post("/calls/<call>/consult")(consult)
+    blueprint.post("/calls/<call>/complete")(complete)
+    blueprint.post("/calls/<call>/takeback")(take_back)
     blueprint.post("/calls/<call>/redirect")(redirect)
     blueprint.post("/calls/<call>/pickup")(pick_up)
     blueprint.post("/calls/<call>/answer")(answer)
     blueprint.post("/calls/<call>/hold")(hold)
+    blueprint.post("/calls/<call>/resume")(resume)
 
 
 def calls() -> GuardedCalls:
@@ -113,6 +129,24 @@ def transfer(call: str) -> Response:
     return _done(wanted, lambda: calls().transfer(call, wanted.party, wanted.number))
 
 
+def consult(call: str) -> Response:
+    """Let whom a party talks to wait, and have it call somebody."""
+    wanted = body(SendBody)
+    return _done(wanted, lambda: calls().consult(call, wanted.party, wanted.number))
+
+
+def complete(call: str) -> Response:
+    """Join whom a party lets wait with whom it talks to."""
+    wanted = body(CompleteBody)
+    return _done(wanted, lambda: calls().complete(call, wanted.party, wanted.second))
+
+
+def take_back(call: str) -> Response:
+    """Have a party talk to the first one again."""
+    wanted = body(PartyBody)
+    return _done(wanted, lambda: calls().take_back(call, wanted.party))
+
+
 def redirect(call: str) -> Response:
     """Send a call that rings at a party elsewhere."""
     wanted = body(SendBody)
@@ -128,13 +162,19 @@ def pick_up(call: str) -> Response:
 def answer(call: str) -> Response:
     """Have a phone answer."""
     wanted = body(PartyBody)
-    return _done(wanted, lambda: calls().notify(call, wanted.party, "talk"))
+    return _done(wanted, lambda: calls().tell(call, wanted.party, "answer"))
 
 
 def hold(call: str) -> Response:
-    """Have a phone hold its call, or take it back."""
+    """Have a phone hold its call."""
     wanted = body(PartyBody)
-    return _done(wanted, lambda: calls().notify(call, wanted.party, "hold"))
+    return _done(wanted, lambda: calls().tell(call, wanted.party, "hold"))
+
+
+def resume(call: str) -> Response:
+    """Have a phone go on with the call that it holds."""
+    wanted = body(PartyBody)
+    return _done(wanted, lambda: calls().tell(call, wanted.party, "resume"))
 
 
 def _done(wanted: Body, do: Callable[[], object]) -> Response:
@@ -167,7 +207,7 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     },
     "Call": {
         "type": "object",
-        "required": ["id", "state", "direction", "dialled", "trunk", "started", "answered", "parties"],
+        "required": ["id", "state", "direction", "dialled", "trunk", "started", "answered", "parties", "consultation"],
         "properties": {
             "id": {"type": "string"},
             "state": {"enum": ["ringing", "up", "held"]},
@@ -177,6 +217,17 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             "started": {"type": "integer", "description": "ms since 1970"},
             "answered": {"type": ["integer", "null"]},
             "parties": {"type": "array", "items": {"type": "object", "required": ["id", "role", "state", "number", "name"]}},
+            "consultation": {
+                "type": ["object", "null"],
+                "required": ["by", "held", "to", "state"],
+                "description": "A party that asks somebody while another one waits, or how that ended",
+                "properties": {
+                    "by": {"type": "string", "description": "Party that asks"},
+                    "held": {"type": ["string", "null"], "description": "Party that waits; null: it has ended"},
+                    "to": {"type": "array", "items": {"type": "string"}, "description": "Parties that are asked"},
+                    "state": {"enum": list(CONSULTATIONS)},
+                },
+            },
         },
     },
     "Placed": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string", "description": "Of the call"}}},
@@ -196,8 +247,21 @@ def paths() -> dict[str, Any]:
         "transfer": ("Hand on whom a party talks to (blind)", "SendBody"),
         "redirect": ("Send a call that rings at a party to another number", "SendBody"),
         "pickup": ("Take a call that rings at a party with another device", "PickUpBody"),
-        "answer": ("Have a phone answer; unsupported_by_device where it can't", "PartyBody"),
-        "hold": ("Have a phone hold its call, or take it back; unsupported_by_device where it can't", "PartyBody"),
+        "consult": (
+            "Let whom a party talks to wait with music, and have it call somebody (attended transfer)",
+            "SendBody",
+        ),
+        "complete": (
+            "Join whom a party lets wait with whom it talks to; or the others of its two calls",
+            "CompleteBody",
+        ),
+        "takeback": ("End a consultation: the party talks to the first one again", "PartyBody"),
+        "answer": (
+            "Have a phone answer; unsupported_by_device where it can't, device_silent where it doesn't",
+            "PartyBody",
+        ),
+        "hold": ("Have a phone hold its call; errors as with answer", "PartyBody"),
+        "resume": ("Have a phone go on with the call that it holds; errors as with answer", "PartyBody"),
     }
     return {
         "/live/{type}": {"parameters": [type], "get": operation("live", "Live state", "Live")},

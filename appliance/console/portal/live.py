@@ -39,8 +39,17 @@ def live() -> Blueprint:
     pages.post("/call")(place)
     pages.post("/call/<id>/end")(end)
     pages.post("/call/<id>/transfer")(transfer)
+    pages.post("/call/<id>/consult")(consult)
+    pages.post("/call/<id>/complete")(complete)
+    pages.post("/call/<id>/takeback")(take_back)
     pages.app_template_filter("clock")(_clock)
-    pages.app_context_processor(lambda: {"state_word": state_word, "registration_word": registration_word})
+    pages.app_context_processor(
+        lambda: {
+            "state_word": state_word,
+            "registration_word": registration_word,
+            "consultation_word": consultation_word,
+        }
+    )
     return pages
 
 
@@ -51,6 +60,14 @@ def state_word(state: str) -> str:
         "unreachable": _("no phone registered"), "up": _("talking"), "held": _("on hold"), "holding": _("has put on hold"),
         "calling": _("calls"), "dialing": _("is being called"),
     }.get(state, state)  # fmt: skip
+
+
+def consultation_word(state: str) -> str:
+    """How people call it that a consultation has ended so; empty: it goes on, or was ended by whoever began it."""
+    return {
+        "busy": _("Whom you asked is busy."), "no_answer": _("Whom you asked doesn't answer."),
+        "unreachable": _("Whom you asked can't be reached."), "ended": _("Whom you asked has hung up."),
+    }.get(state, "")  # fmt: skip
 
 
 def registration_word(trunk: Mapping[str, Any]) -> str:
@@ -193,6 +210,24 @@ def end(id: str) -> Answer:
 def transfer(id: str) -> Answer:
     """Hand on whom one talks to."""
     calls().transfer(id, request.form.get("party", ""), number_of(request.form.get("number", "")))
+    return redirect(_back(), 303)
+
+
+def consult(id: str) -> Answer:
+    """Let whom one talks to wait, and call somebody."""
+    calls().consult(id, request.form.get("party", ""), number_of(request.form.get("number", "")))
+    return redirect(_back(), 303)
+
+
+def complete(id: str) -> Answer:
+    """Join whom one lets wait with whom one has called."""
+    calls().complete(id, request.form.get("party", ""))
+    return redirect(_back(), 303)
+
+
+def take_back(id: str) -> Answer:
+    """Talk to the first one again."""
+    calls().take_back(id, request.form.get("party", ""))
     return redirect(_back(), 303)
 
 

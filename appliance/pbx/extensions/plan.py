@@ -23,6 +23,8 @@ What other features may rely on (contexts; a call enters with its channel variab
     Numbers with the outside prefix, and with ``+``: to ``outside`` without the prefix. Refused (403) to a locked phone.
 ``pick-up``
     Takes the call that rings at channel ``PICKED``: the hub has a phone begin here (:mod:`appliance.hub.control`).
+``consultation``…
+    Attended transfers by order of the hub: :mod:`appliance.pbx.extensions.consultation`.
 ``unanswered``
     ``Goto(unanswered,${DIALSTATUS},1)`` after a Dial that wasn't answered: ends the call with the cause for the phone.
 
@@ -43,7 +45,7 @@ from appliance.core.asterisk import Section, dialplan
 from appliance.core.document import Document
 from appliance.pbx import carried
 from appliance.pbx.context import Installation
-from appliance.pbx.extensions import internal
+from appliance.pbx.extensions import consultation, internal
 from appliance.pbx.extensions.endpoints import sections
 from appliance.pbx.extensions.patterns import patterns
 from appliance.pbx.extensions.steps import NO_NUMBER, digits, forwarded, numbers_only, transferred
@@ -91,6 +93,7 @@ def _dialplan(plan: NumberPlan | None, groups: tuple[str, ...]) -> tuple[Section
         dialplan("nobody", ("_[+*#0-9]!", ("Hangup(1)",))),
         dialplan("refused"),
         dialplan("pick-up", ("s", ("PickupChan(${PICKED})", "Hangup(16)"))),
+        *consultation.contexts(),
         *internal.contexts(ranges),
         dialplan("site-prefixes", *_site_prefixes(plan.site_prefixes if plan else (), ranges, "internal-from-device")),
         dialplan("prefixed", *prefixed),

@@ -33,7 +33,8 @@ ROUTES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("GET", "/api/v1/calls"): "calls:view",
     ("POST", "/api/v1/calls"): SIGNED_IN,  # with a device that isn't the asker's to use: a fault of that field
     **{(method, f"/api/v1/calls/<call>{path}"): "calls:view" for method, path in (
-        ("GET", ""), ("DELETE", ""), ("DELETE", "/parties/<party>"), ("POST", "/answer"), ("POST", "/hold"), ("POST", "/redirect"), ("POST", "/transfer"), ("POST", "/pickup"),
+        ("GET", ""), ("DELETE", ""), ("DELETE", "/parties/<party>"), ("POST", "/answer"), ("POST", "/hold"), ("POST", "/redirect"), ("POST", "/transfer"), ("POST", "/pickup"), ("POST", "/consult"),
+        ("POST", "/complete"), ("POST", "/takeback"), ("POST", "/resume"),
     )},
     ("GET", "/api/v1/changes"): SIGNED_IN,
     ("GET", "/api/v1/changes/others"): SIGNED_IN,
@@ -68,7 +69,7 @@ ROUTES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("GET", "/call"): SIGNED_IN,
     ("POST", "/call"): SIGNED_IN,
     ("POST", "/call/<id>/end"): "calls:view",
-    ("POST", "/call/<id>/transfer"): "calls:view",
+    **{("POST", f"/call/<id>/{act}"): "calls:view" for act in ("transfer", "consult", "complete", "takeback")},
     ("GET", "/changes"): SIGNED_IN,
     ("POST", "/changes/commit"): SIGNED_IN,
     ("POST", "/changes/confirm"): SIGNED_IN,
@@ -122,6 +123,10 @@ BODIES: dict[str, Any] = {
     "/api/v1/calls/<call>/answer": {"party": "p"},
     "/api/v1/calls/<call>/hold": {"party": "p"},
     "/api/v1/calls/<call>/pickup": {"party": "p"},
+    "/api/v1/calls/<call>/complete": {"party": "p"},
+    "/api/v1/calls/<call>/consult": {"party": "p", "number": "201"},
+    "/api/v1/calls/<call>/resume": {"party": "p"},
+    "/api/v1/calls/<call>/takeback": {"party": "p"},
     "/api/v1/calls/<call>/redirect": {"party": "p", "number": "201"},
     "/api/v1/calls/<call>/transfer": {"party": "p", "number": "201"},
 }

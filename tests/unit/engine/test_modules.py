@@ -17,13 +17,16 @@ from appliance.run.provider import provider_files
 from tests.unit.store.documents import everything
 
 GIVES: Final = {
+    "app_bridgewait": {"BridgeWait"},
     "app_celgenuserevent": {"CELGenUserEvent"},
+    "app_channelredirect": {"ChannelRedirect"},
     "app_dial": {"Dial"},
     "app_directed_pickup": {"PickupChan"},
     "app_echo": {"Echo"},
     "app_exec": {"ExecIf"},
     "app_originate": {"Originate"},
     "app_playback": {"Playback"},
+    "app_playtones": {"StopPlayTones"},
     "app_read": {"Read"},
     "app_sayunixtime": {"SayUnixTime"},
     "app_softhangup": {"SoftHangup"},
@@ -62,9 +65,9 @@ GIVES: Final = {
 }
 """Module → what it gives, as far as we use it. Source: the engine root's own documentation (core-en_US.xml)."""
 BUILT_IN: Final = {
-    "Answer", "Busy", "Congestion", "Goto", "GotoIf", "Hangup", "NoOp", "Progress", "Ringing", "SayDigits", "Set", "Wait"
+    "Answer", "Bridge", "Busy", "Congestion", "Goto", "GotoIf", "Hangup", "NoOp", "Progress", "Ringing", "SayDigits", "Set", "Wait"
 }  # fmt: skip
-"""Applications of the engine's core (main/pbx_builtins.c)."""
+"""Applications of the engine's core (main/pbx_builtins.c, main/features.c)."""
 APPLICATION: Final = re.compile(r"^(?:exten => [^,\n]+,(?:\d+|n)|same => n)(?:\([^)]*\))?,(\w+)", re.MULTILINE)
 FUNCTION: Final = re.compile(r"(?:\$\{|Set\(|,)([A-Z][A-Z_]+)\(")
 

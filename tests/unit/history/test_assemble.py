@@ -270,6 +270,41 @@ def test_a_transfer_to_who_is_in_no_bridge_joins_two_calls() -> None:
     assert [leg.extension for leg in only(engine).legs] == ["101", "102", "102"]
 
 
+def test_who_is_handed_on_by_order_is_transferred() -> None:
+    """By the hub (HANDED_ON), within one call: 101 called 102, who let it wait and asked 103 through a Local channel."""
+    engine = Engine()
+    a = caller(engine)
+    b = callee(engine, a)
+    b.answer()
+    a.answer()
+    b.bridge("one")
+    a.bridge("one")
+    a.bridge("holding")
+    c = engine.channel("desk-3", a.call, number="103", account="103", exten="s", context="from-device")
+    c.answer()
+    c.bridge("two")
+    a.event("HANDED_ON", {"extra": f"{b.id}|{c.id}"}, context="consultation-join")
+    a.bridge("two")
+    for channel in (b, c, a):
+        channel.hangup()
+    call = only(engine)
+    assert [leg.extension for leg in call.legs] == ["101", "102", "103"]
+    assert [(t.kind, t.by, t.of, t.to) for t in call.transfers] == [("attended", "102", "101", "103")]
+
+
+def test_two_calls_of_a_phone_that_are_joined_by_order_become_one() -> None:
+    engine = Engine()
+    a, b, consult, c = consulted(engine)
+    a.event("HANDED_ON", {"extra": f"{b.id}|{c.id}"}, context="consultation-join")
+    c.bridge("three")
+    a.bridge("three")
+    for channel in (b, consult, c, a):
+        channel.hangup()
+    call = only(engine)
+    assert [leg.extension for leg in call.legs] == ["101", "102", "102", "103"]
+    assert [(t.kind, t.by, t.of, t.to) for t in call.transfers] == [("attended", "102", "101", "103")]
+
+
 def test_bridges_are_forgotten_with_their_calls() -> None:
     engine = Engine()
     a, b, consult, c = consulted(engine)
