@@ -74,7 +74,9 @@ class Site(Object):
     language: Language | None = None
     class_of_service: Annotated[ObjectId, RefTo("class_of_service")] | None = None
     caller_number: E164 | None = None
-    emergency_number: E164 | None = Field(None, description="Calling number of emergency calls: a DID answered here")
+    emergency_number: E164 | None = Field(
+        None, description="Calling number of emergency calls: a public number answered here"
+    )
     trunks: Annotated[tuple[Annotated[ObjectId, RefTo("trunk", "trunk_group")], ...], ListField] = Field(
         (), description="Ways out, first choice first"
     )

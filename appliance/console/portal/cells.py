@@ -40,6 +40,34 @@ def words(one: FormField, value: Any, names: Names) -> str:
     return str(value)
 
 
+def in_full(one: FormField, value: Any, names: Names) -> str:
+    """The same with every entry of a list and every field of a part, for whoever compares two values."""
+    if value in (None, "", [], {}):
+        return ""
+    match one.widget:
+        case Widget.GROUP:
+            return _fields(one, value, names)
+        case Widget.UNION:
+            option = next((option for option in one.options if option.name == value.get("type")), None)
+            if option is None:
+                return ""
+            inner = _fields(option, value, names)
+            return f"{translated(option.label)} ({inner})" if inner else translated(option.label)
+        case Widget.LIST if one.item is not None:
+            item = one.item
+            between = "; " if item.widget is Widget.GROUP else ", "
+            return between.join(in_full(item, each, names) for each in value)
+        case Widget.BOXES:
+            known = dict(one.choices)
+            return ", ".join(translated(known.get(str(each), str(each))) for each in value)
+    return words(one, value, names)
+
+
+def _fields(one: FormField, value: Mapping[str, Any], names: Names) -> str:
+    said = ((translated(field.label), in_full(field, value.get(field.name), names)) for field in one.fields)
+    return ", ".join(f"{label}: {text}" for label, text in said if text)
+
+
 def _several(texts: list[str]) -> str:
     more = len(texts) - ENTRIES_MAX
     return ", ".join(texts[:ENTRIES_MAX]) + (_(" and {count} more").format(count=more) if more > 0 else "")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from typing import Any, Final
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from appliance.access.seen_calls import zone_of_reader
 from appliance.access.transactions import Commit, Transactions
 from appliance.applier.confirm import LONGEST_S
-from appliance.console.api.requests import transactions
+from appliance.console.api.requests import document, services, subject, transactions
+from appliance.console.portal.changed import Told
+from appliance.console.portal.page_context import Offer
+from appliance.console.portal.writing import moments
 from appliance.core.errors import CentralinoError, Fault, InvalidError, UnavailableError
 from appliance.core.plan import Effect
 from appliance.store import FieldChange
@@ -43,6 +48,18 @@ def grouped(found: tuple[FieldChange, ...]) -> dict[str, list[FieldChange]]:
     return made
 
 
+def words() -> dict[str, Any]:
+    """What templates of changes say things with: names and labels as the reader may see them, times in its zone."""
+    asks = subject()
+    offer = Offer(document())
+    written = moments(zone_of_reader(asks, services().store.document()), seconds=False)
+
+    def moment(text: str) -> str:
+        return written(int(datetime.datetime.fromisoformat(text).timestamp() * 1000))
+
+    return {"told": Told(lambda kind: offer.of([kind]), offer.names), "moment": moment}
+
+
 def review() -> Answer:
     """What is pending, what others have pending, and what a commit would do to the telephone system."""
     return _review(transactions())
@@ -65,6 +82,7 @@ def _review(asked: Transactions, *, error: CentralinoError | None = None, status
         trouble=trouble,
         waiting=waiting,
         error=error,
+        **words(),
     )
     return (page, status) if status != 200 else page
 
@@ -121,7 +139,7 @@ def history() -> Answer:
     before = request.args.get("before", "")
     found = transactions().history(PAGE + 1, int(before) if re.fullmatch(r"[1-9][0-9]{0,8}", before) else None)
     older = found[PAGE - 1].number if len(found) > PAGE else None
-    return render_template("changes/history.html", revisions=found[:PAGE], older=older)
+    return render_template("changes/history.html", revisions=found[:PAGE], older=older, **words())
 
 
 def revision(revision: int) -> Answer:
@@ -140,6 +158,7 @@ def _revision(number: int, *, error: CentralinoError | None = None, status: int 
         may_restore=asked.may_restore() and found.state == "committed",
         error=error,
         done="done" in request.args,
+        **words(),
     )
     return (page, status) if status != 200 else page
 

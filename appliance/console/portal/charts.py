@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from appliance.console.portal.writing import decimal
+
 WIDTH: Final = 720
 PLOT_HEIGHT: Final = 200
 LEFT: Final = 56
@@ -140,7 +142,7 @@ def _axis(greatest: float, top: float | None) -> tuple[float, float]:
 
 
 def _plain(value: float) -> str:
-    return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
+    return f"{value:.0f}" if value == round(value) else decimal(value)
 
 
 def _round(value: float) -> float:

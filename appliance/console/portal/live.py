@@ -15,7 +15,8 @@ from werkzeug.wrappers import Response
 
 from appliance.access.calls import GuardedCalls
 from appliance.access.live import may_handle, own_extensions
-from appliance.console.api.requests import services, subject
+from appliance.console.api.requests import document, services, subject
+from appliance.console.portal.calls import Names
 from appliance.console.portal.statistics import volume_today
 from appliance.core.errors import CentralinoError, InvalidError, UnavailableError
 from appliance.i18n import _
@@ -40,7 +41,13 @@ def live() -> Blueprint:
     pages.post("/call/<id>/end")(end)
     pages.post("/call/<id>/transfer")(transfer)
     pages.app_template_filter("clock")(_clock)
-    pages.app_context_processor(lambda: {"state_word": state_word, "registration_word": registration_word})
+    pages.app_context_processor(
+        lambda: {
+            "state_word": state_word,
+            "registration_word": registration_word,
+            "trunk_name": lambda trunk: Names(document()).of("trunk", trunk),
+        }
+    )
     return pages
 
 
