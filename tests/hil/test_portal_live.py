@@ -118,7 +118,7 @@ def test_a_click_makes_two_phones_ring_and_talk(company: Company, front: Page) -
     is_live(front)
     front.get_by_role("link", name="Call Desk 203").click()
     expect(front.get_by_label("Number")).to_have_value("203")
-    looks_well(front, "call")
+    looks_well(front, "live-call-placed")
     front.get_by_role("button", name="Call", exact=True).click()
     own = two.incoming()
     expect(front.get_by_text("Your phone rings: lift it, then 203 is called.")).to_be_visible()
@@ -163,7 +163,7 @@ def test_a_dead_hub_is_said_and_a_new_one_taken(company: Company, portal: Consol
     expect(front.get_by_text("Calls can't be shown now; they go on.")).to_be_visible()
     looks_well(front, "dashboard-without-hub")
     front.goto("/objects/extension")
-    expect(front.get_by_role("link", name="ext-203")).to_be_visible()
+    expect(front.get_by_role("link", name="Desk 203")).to_be_visible()
     front.goto("/dashboard")
     portal.start_hub()
     is_live(front)
@@ -186,7 +186,7 @@ def test_every_live_page_in_italian(company: Company, front: Page, width: str) -
             assert front.locator("html").get_attribute("lang") == "it"
             if path != "call":
                 expect(front.locator("[data-standing]")).to_have_text("In diretta")
-            looks_well(front, f"{path}-it-{width}")
+            looks_well(front, f"live-{path}-it-{width}")
     finally:
         front.context.clear_cookies(name="language")
         front.set_viewport_size(size)
