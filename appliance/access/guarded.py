@@ -8,14 +8,13 @@ may have changed in between.
 
 from __future__ import annotations
 
-import hashlib
-import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
+from appliance.access.entries import HIDDEN, Entry, Listing, Row, etag, label_of, shown, sort_key
 from appliance.access.permissions import Rights, Subject
 from appliance.access.roles import ESCALATING, HARMLESS, VOUCHING
 from appliance.core.document import Change, Document, changes, parse
@@ -27,71 +26,11 @@ from appliance.kinds import KINDS
 from appliance.organisation.model import Person, Role, Secret
 from appliance.pbx.extensions.model import Device
 from appliance.store import Store
-from appliance.store.encode import encode, plain
+from appliance.store.encode import plain
 
-HIDDEN: Final = "••••••"
-"""Stands for a secret's value."""
 LISTED_MAX: Final = 1000
 PASSWORD_BYTES: Final = 18
 """Entropy of a generated password: 144 bits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An object as its reader may see it.
-
-    :param fields: the visible ones as plain data, in the model's order, defaults included; secrets as :data:`HIDDEN` or None.
-    :param editable: names of those that may be changed.
-    :param pending: what the reader's own pending changes do to it: ``added``, ``changed``, ``removed``, or nothing.
-    :param etag: changes with the object.
-    :param password: of a new device that none was given for: shown this once.
-    """
-
-    item: Object
-    fields: Mapping[str, Any]
-    editable: frozenset[str]
-    pending: str
-    etag: str
-    password: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """An object before anybody has asked for the whole of it."""
-
-    item: Object
-    visible: frozenset[str]
-    before: Object | None
-    after: Object | None
-
-    def value(self, name: str) -> Any:
-        """A field as plain data; None also for one that isn't to be seen."""
-        if name not in self.visible:
-            return None
-        found = getattr(self.item, name)
-        if found is None or type(found) in (str, int, bool):
-            return HIDDEN if found and isinstance(self.item, Secret) and name == "value" else found
-        return shown(self.item)[name]
-
-    def matches(self, text: str, where: Mapping[str, str]) -> bool:
-        """Whether fields have these values, and some field holds the text."""
-        for name, wanted in where.items():
-            value = self.value(name)
-            if wanted not in map(_plain, value) if isinstance(value, list) else _plain(value) != wanted:
-                return False
-        wanted = text.casefold().strip()
-        if not wanted:
-            return True
-        fields = (value for name, value in shown(self.item).items() if name in self.visible)
-        return any(wanted in word.casefold() for value in fields for word in _words(value))
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Some of a kind's objects. ``total``: how many there are that match."""
-
-    entries: tuple[Entry, ...]
-    total: int
 
 
 @lru_cache(maxsize=64)
@@ -166,7 +105,7 @@ class GuardedDocument:
             )
         base, current = self.committed(), self.current()
         found = [row for row in self._rows(kind, base, current) if row.matches(text, where or {})]
-        found.sort(key=lambda row: (*_sort_key(row.value(sort)), row.item.id), reverse=descending)
+        found.sort(key=lambda row: (*sort_key(row.value(sort)), row.item.id), reverse=descending)
         shown = (self._entry(base, current, row.before, row.after) for row in found[offset : offset + limit])
         return Listing(tuple(entry for entry in shown if entry is not None), len(found))
 
@@ -224,7 +163,7 @@ class GuardedDocument:
             if any(target == id and kind in kinds for _path, target, kinds in references(item)) and rights.fields(item)
         ]
 
-    def _rows(self, kind: str, base: Document, current: Document) -> Iterator[_Row]:
+    def _rows(self, kind: str, base: Document, current: Document) -> Iterator[Row]:
         """What the subject may see of a kind. Of thousands of objects a page shows fifty: the others are only compared."""
         before, after = base.objects.get(kind, {}), current.objects.get(kind, {})
         now, former = self._rights(current), self._rights(base)
@@ -232,7 +171,7 @@ class GuardedDocument:
             new, old = after.get(id), before.get(id)
             item = new or old
             if item is not None and (visible := (now if new is not None else former).fields(item)):
-                yield _Row(item, visible, old, new)
+                yield Row(item, visible, old, new)
 
     def _entry(self, base: Document, current: Document, before: Object | None, after: Object | None) -> Entry | None:
         item = after or before
@@ -434,26 +373,6 @@ def dangling_fault(item: Object, path: str, kinds: tuple[str, ...], id: str) -> 
                  f"create it, or choose one of: centralino {kinds[0]} list", "dangling_reference")  # fmt: skip
 
 
-def etag(item: Object) -> str:
-    """Names the content of an object: 22 letters and digits. Says nothing about it."""
-    return hashlib.blake2s(encode(item).encode(), digest_size=11, person=b"etag").hexdigest()
-
-
-def shown(item: Object) -> dict[str, Any]:
-    """An object's fields as plain data, defaults included; a secret's value only as set or not."""
-    data = item.model_dump(mode="json")
-    if isinstance(item, Secret):
-        data["value"] = None if item.value is None else HIDDEN
-    return data
-
-
-def label_of(item: Object) -> str:
-    """What people call an object: its name, number and label, or its id."""
-    words = [getattr(item, name, None) for name in ("number", "code", "name", "label")]
-    found = " ".join(word for word in words if isinstance(word, str) and word)
-    return found or item.id
-
-
 def _forbidden(message: str) -> RefusedError:
     return RefusedError(message, "ask an administrator, or leave it as it is", error_id="forbidden")
 
@@ -508,31 +427,3 @@ def _fault_of_secret(value: object) -> tuple[str, str, str] | None:
     if value != value.strip():
         return "starts or ends with white space", "leave the blanks out", "secret"
     return None
-
-
-def _plain(value: Any) -> str:
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _words(value: Any) -> Iterable[str]:
-    if isinstance(value, dict):
-        for inner in value.values():
-            yield from _words(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _words(inner)
-    elif value is not None:
-        yield _plain(value)
-
-
-_DIGITS: Final = re.compile(r"\d+")
-
-
-def _sort_key(value: Any) -> tuple[int, int, str]:
-    """Nothing first, numbers in order of size (telephone numbers in order of length, then digits), then text."""
-    text = " ".join(_words(value)).casefold()
-    if not text:
-        return 0, 0, ""
-    if _DIGITS.fullmatch(text):
-        return 1, int(text), text
-    return 2, 0, text

@@ -16,7 +16,8 @@ from urllib.parse import urlencode
 from flask import redirect, request
 from werkzeug.wrappers import Response
 
-from appliance.access.guarded import Entry, GuardedDocument
+from appliance.access.entries import Entry
+from appliance.access.guarded import GuardedDocument
 from appliance.console.portal.flow_edit import (
     Step,
     as_text,

@@ -17,7 +17,8 @@ from flask import Blueprint, Response, jsonify, redirect, render_template, reque
 from werkzeug.wrappers import Response as AnyResponse
 
 from appliance import labels
-from appliance.access.guarded import Entry, GuardedDocument
+from appliance.access.entries import Entry
+from appliance.access.guarded import GuardedDocument
 from appliance.console.portal.errands import Errand
 from appliance.console.portal.forms import (
     Form,

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from appliance.access.guarded import HIDDEN, GuardedDocument
+from appliance.access.entries import HIDDEN
+from appliance.access.guarded import GuardedDocument
 from appliance.core.document import parse
 from appliance.core.errors import CentralinoError, ConflictError, InvalidError, NotFoundError, RefusedError
 from appliance.kinds import KINDS

@@ -10,7 +10,7 @@ import pytest
 from flask import Request
 from werkzeug.test import TestResponse
 
-from appliance.access.guarded import etag
+from appliance.access.entries import etag
 from appliance.access.permissions import Rights, subject_of
 from appliance.console.identify import Identity
 from tests.unit.console.asking import Askers
