@@ -41,6 +41,17 @@ KINDS: Final[dict[str, tuple[str, str]]] = {
 }
 """Kind → one, several."""
 
+AREAS: Final[dict[str, str]] = {
+    "accounts": "Other people's sign-ins",
+    "api_keys": "Keys for programs",
+    "audit": "Audit",
+    "calls": "Calls now",
+    "history": "Call history",
+    "revisions": "Former revisions",
+    "system": "State of the system",
+}
+"""Area of permissions that isn't a kind → what it is called."""
+
 TOPICS: Final[dict[str, tuple[str, ...]]] = {
     "Organisation": ("company", "site", "person", "role"),
     "Phones": ("extension", "device", "ring_group", "class_of_service"),
@@ -276,7 +287,7 @@ CHOICES: Final[dict[str, str]] = {
     "Dtmf.info": "SIP INFO",
     "Dtmf.auto": "As agreed in each call",
     "IdentityProfile.from_user.number": "Calling number",
-    "IdentityProfile.from_user.account": "Account",
+    "IdentityProfile.from_user.account": "The line's account",
     "EventType.call.started": "Call started",
     "EventType.call.answered": "Call answered",
     "EventType.call.joined": "Call joined to another one",
@@ -424,7 +435,7 @@ INHERITED: Final[dict[str, str]] = {
     "SiteLink.max_calls": "no limit",
     "Trunk.max_calls": "no limit",
     "Trunk.site": "not at a branch",
-    "SiteLink.codec_policy": "no limit",
+    "SiteLink.codec_policy": "no restriction",
     "WebhookEndpoint.previous_secret": "it isn't being replaced",
     "WebhookEndpoint.authority": "the public ones",
     "HttpsTarget.previous_secret": "it isn't being replaced",
@@ -482,5 +493,5 @@ def texts() -> Iterator[str]:
     for one, several in KINDS.values():
         yield from (one, several)
     yield from TOPICS
-    for table in (FIELDS, CHOICES, PARTS, UNITS, INHERITED):
+    for table in (AREAS, FIELDS, CHOICES, PARTS, UNITS, INHERITED):
         yield from (text for text in table.values() if len(text) > 1)

@@ -59,7 +59,7 @@ class SiteLink(Part):
 
     to: SiteRef
     codec_policy: Annotated[ObjectId, RefTo("codec_policy")] | None = None
-    max_calls: Annotated[int, Field(ge=0, le=10000)] | None = Field(None, description="Calls at once; none: no limit")
+    max_calls: Annotated[int, Field(ge=0, le=10000)] | None = Field(None, description="None: no limit")
 
 
 class Site(Object):
@@ -78,7 +78,7 @@ class Site(Object):
         None, description="Calling number of emergency calls: a public number answered here"
     )
     trunks: Annotated[tuple[Annotated[ObjectId, RefTo("trunk", "trunk_group")], ...], ListField] = Field(
-        (), description="Ways out, first choice first"
+        (), description="First choice first"
     )
     links: Annotated[tuple[SiteLink, ...], ListField, AnyOrder()] = ()
 

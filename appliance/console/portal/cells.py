@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from appliance.console.portal.forms import FormField, Widget
+from appliance.console.portal.permission_words import is_permission, permission_text
 from appliance.i18n import _, translated
 
 ENTRIES_MAX: Final = 4
@@ -37,6 +38,8 @@ def words(one: FormField, value: Any, names: Names) -> str:
             return f"{value} {translated(one.unit)}"
         case Widget.SECRET:
             return _("set")
+        case Widget.TEXT if is_permission(one):
+            return permission_text(str(value))
     return str(value)
 
 
@@ -55,7 +58,7 @@ def in_full(one: FormField, value: Any, names: Names) -> str:
             return f"{translated(option.label)} ({inner})" if inner else translated(option.label)
         case Widget.LIST if one.item is not None:
             item = one.item
-            between = "; " if item.widget is Widget.GROUP else ", "
+            between = "; " if item.widget is Widget.GROUP or is_permission(item) else ", "
             return between.join(in_full(item, each, names) for each in value)
         case Widget.BOXES:
             known = dict(one.choices)
@@ -70,7 +73,8 @@ def _fields(one: FormField, value: Mapping[str, Any], names: Names) -> str:
 
 def _several(texts: list[str]) -> str:
     more = len(texts) - ENTRIES_MAX
-    return ", ".join(texts[:ENTRIES_MAX]) + (_(" and {count} more").format(count=more) if more > 0 else "")
+    between = "; " if any(", " in text for text in texts) else ", "
+    return between.join(texts[:ENTRIES_MAX]) + (_(" and {count} more").format(count=more) if more > 0 else "")
 
 
 def _list(item: FormField, values: list[Any], names: Names) -> str:

@@ -17,6 +17,7 @@ from appliance.commands.fields import summary
 from appliance.console.portal.cells import words
 from appliance.console.portal.forms import Filled, FormField, Widget
 from appliance.console.portal.menu import places
+from appliance.console.portal.permission_words import is_permission, offered_permissions, permission_text
 from appliance.console.portal.writing import day
 from appliance.core.errors import Fault
 from appliance.i18n import LANGUAGES, _, language, translated
@@ -165,6 +166,7 @@ def add_context(pages: Blueprint, document: Callable[[], GuardedDocument]) -> No
 
     pages.add_app_template_filter(capitalize_first)
     pages.add_app_template_filter(small_first)
+    pages.add_app_template_filter(permission_text)
 
     @pages.app_context_processor
     def everything() -> dict[str, Any]:
@@ -188,4 +190,6 @@ def add_context(pages: Blueprint, document: Callable[[], GuardedDocument]) -> No
             "hint_of": hint_of,
             "label_at": label_at,
             "day": day,
+            "is_permission": is_permission,
+            "offered_permissions": offered_permissions,
         }

@@ -74,6 +74,7 @@ def test_a_path_in_words(told: Told, path: str, text: str) -> None:
         ("device", "nomadic", True, "Yes"),
         ("device", "allowed_transports", ["udp", "wss"], "UDP, WebSocket (WSS)"),
         ("person", "roles", ["administrator", "own"], "Administrator, own"),
+        ("role", "permissions", ["extension.label:edit", "*:view", "calls:edit", "odd:view", "odd"], "Extensions, Label: edit; Everything: view; Calls now: edit; odd:view; odd"),
         ("secret", "", {}, ""),
         ("ring_group", "no_answer.type", "extension", "Ring an extension"),
         ("ring_group", "no_answer", {"type": "extension", "extension": "ext-202"}, "Ring an extension (Extension: 202 Sales)"),
