@@ -19,6 +19,7 @@ NASTY = "<b>O'Neil</b> & “Co”"
 MORE = [
     ("person", {"id": "clerk", "name": "Clerk", "roles": ["user"]}),
     ("person", {"id": "front", "name": NASTY, "roles": ["operator"]}),
+    ("person", {"id": "boss", "name": "Maria Antonietta Degli Alessandri", "roles": ["administrator"]}),
     ("extension", {"id": "ext-201", "number": "201", "label": "Desk 201", "site": "hq", "person": "clerk"}),
     ("extension", {"id": "ext-202", "number": "202", "label": "Desk 202", "site": "hq", "person": "front"}),
 ]
@@ -152,6 +153,21 @@ def test_a_user_is_shown_the_own_affairs_alone(company: Company, portal: Console
         page.goto("/panel")
         expect(page.locator("#own-calls")).to_contain_text(NASTY)
         outgoing.hangup()
+
+
+def test_an_administrator_sees_everything(company: Company, portal: Console, browser: Browser) -> None:
+    outgoing = rings(company, "201-1", "203")
+    with window(browser, portal) as page:
+        first_sign_in(page, portal, "boss")
+        for language, width in (("en", 1280), ("it", 360)):
+            page.context.add_cookies([{"name": "language", "value": language, "url": portal.url}])
+            page.emulate_media(color_scheme="dark" if width == 1280 else "light")
+            page.set_viewport_size({"width": width, "height": 800})
+            page.goto("/dashboard")
+            expect(page.locator("[data-standing]")).to_have_text("Live" if language == "en" else "In diretta")
+            expect(page.locator("tr[data-key^=trunk-]")).to_have_count(2)
+            looks_well(page, f"dashboard-administrator-{language}-{width}")
+    outgoing.hangup()
 
 
 def test_a_dead_hub_is_said_and_a_new_one_taken(company: Company, portal: Console, front: Page) -> None:
