@@ -30,6 +30,8 @@ _PAGE: Final = """<!doctype html>
 <style>
 :root { color-scheme: light dark; font: 100%/1.5 system-ui, "Noto Sans", "DejaVu Sans", sans-serif; }
 main { max-width: 34rem; margin: 3rem auto; padding: 0 1rem; }
+body { background: Canvas; color: CanvasText; }
+a { color: inherit; }
 h1 { font-size: 1.1rem; }
 h2 { font-size: 1.5rem; line-height: 1.25; margin: 2rem 0 0.5rem; }
 </style></head>

@@ -96,12 +96,12 @@ def test_a_commit_is_undone_unless_somebody_confirms_it(office: Office, admin: P
 def test_every_page_looks_well(admin: Page, language: str, width: str) -> None:
     size = admin.viewport_size
     assert size is not None
+    rename(admin, "ext-205", "Sala riunioni al primo piano, lato cortile")
     admin.context.add_cookies([{"name": "language", "value": language, "url": "/".join(admin.url.split("/")[:3])}])
     admin.set_viewport_size({"width": WIDTHS[width], "height": 800})
     admin.emulate_media(color_scheme="dark" if width == "phone" else "light")
     seen = Watched(admin)
     try:
-        rename(admin, "ext-205", "Sala riunioni al primo piano, lato cortile")
         for name, path in (
             ("changes-review", "/changes"), ("changes-history", "/history"), ("changes-revision", "/history/2"),
             ("changes-unknown", "/objects/extension/ext-999"), ("reference", "/reference?of=extension"),
