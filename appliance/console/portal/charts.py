@@ -20,7 +20,9 @@ ROW: Final = 42
 BAR: Final = 16
 VALUES: Final = 56
 LABELS_MAX: Final = 16
-"""Labels along an axis: more would run into each other."""
+"""Labels along an axis: fewer where they are so long that they would run into each other."""
+LETTER: Final = 7
+BETWEEN: Final = 10
 _NAME: Final = 38
 
 
@@ -93,7 +95,8 @@ def upright(labels: Sequence[str], series: Sequence[Series], unit: str = "", top
             if height > 0:
                 told = f"{label}: {one.name} {_plain(one.values[at])}{unit}"
                 boxes.append(Box(_round(LEFT + slot * at), _round(y), _round(thick), _round(height), one.style, told))
-    every = max(1, math.ceil(len(labels) / LABELS_MAX))
+    room = LETTER * max(map(len, labels), default=0) + BETWEEN
+    every = max(1, math.ceil(len(labels) / min(LABELS_MAX, (WIDTH - LEFT) // room)))
     texts = [
         Text(_round(LEFT + slot * at + thick / 2), TOP + PLOT_HEIGHT + 18, label)
         for at, label in enumerate(labels)
