@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from appliance import labels
@@ -13,8 +13,8 @@ from appliance.console.portal.forms import FormField, Widget, form_of
 from appliance.i18n import _, translated
 from appliance.kinds import KINDS
 
-Known = Callable[[str], Mapping[str, str]]
-"""A kind → id → name of what the reader may see of it."""
+Known = Callable[[str, str], str]
+"""Kind and id → name, of what the reader may see; empty: it has none."""
 _TYPE: Final = "type"
 _STEPS: Final = re.compile(r"[^.\[\]/]+")
 
@@ -28,7 +28,7 @@ class Told:
 
     def name(self, kind: str, id: str) -> str:
         """What an object is called; its id when the reader knows no name of it."""
-        return self._known(kind).get(id, id) if kind in KINDS else id
+        return (self._known(kind, id) if kind in KINDS else "") or id
 
     def person(self, id: str) -> str:
         """Who did something; who isn't in the document, such as a command's user, stays as it is."""

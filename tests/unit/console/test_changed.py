@@ -11,6 +11,7 @@ import pytest
 
 from appliance.console.portal.account import browser_of
 from appliance.console.portal.changed import Told
+from appliance.console.portal.forms import FormField
 from appliance.console.portal.page_context import built_in_of
 from appliance.console.portal.writing import day, day_of_year, decimal, figure, moments, month
 from appliance.i18n import speaking
@@ -25,12 +26,10 @@ NAMES = {
 
 @pytest.fixture
 def told() -> Told:
-    def known(kind: str) -> dict[str, str]:
-        return NAMES.get(kind, {})
+    def named(one: FormField) -> dict[str, str]:
+        return {**built_in_of(one), **{id: name for kind in one.kinds for id, name in NAMES.get(kind, {}).items()}}
 
-    return Told(
-        known, lambda one: {**built_in_of(one), **{id: name for kind in one.kinds for id, name in known(kind).items()}}
-    )
+    return Told(lambda kind, one: NAMES.get(kind, {}).get(one, ""), named)
 
 
 @pytest.fixture
