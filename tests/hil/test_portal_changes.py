@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.hil.agents.browser import WIDTHS, Watched, chromium
+from tests.hil.agents.process import eventually
 from tests.hil.console import Console, console, first_sign_in, window
 from tests.hil.office import Office, open_office
 
@@ -178,9 +179,12 @@ def test_with_the_applier_dead_the_portal_says_so_and_goes_on(office: Office, ad
 def test_without_the_portal_its_gate_says_so(portal: Console, admin: Page) -> None:
     """The last one: the portal stays down."""
     portal.processes["console"].stop()
-    answer = admin.goto("/dashboard")
-    assert answer is not None
-    assert answer.status == 503
+
+    def down() -> bool:
+        answer = admin.goto("/dashboard")
+        return answer is not None and answer.status == 503
+
+    eventually(down, "the gate answers by itself", 15)
     expect(admin.get_by_role("heading", name="Il portale non è in funzione")).to_be_visible()
     seen = Watched(admin)
     for theme, width in (("light", 1280), ("dark", 360)):
