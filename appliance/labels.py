@@ -41,6 +41,17 @@ KINDS: Final[dict[str, tuple[str, str]]] = {
 }
 """Kind → one, several."""
 
+AREAS: Final[dict[str, str]] = {
+    "accounts": "Other people's sign-ins",
+    "api_keys": "Keys for programs",
+    "audit": "Audit",
+    "calls": "Calls now",
+    "history": "Call history",
+    "revisions": "Former revisions",
+    "system": "State of the system",
+}
+"""Area of permissions that isn't a kind → what it is called."""
+
 TOPICS: Final[dict[str, tuple[str, ...]]] = {
     "Organisation": ("company", "site", "person", "role"),
     "Phones": ("extension", "device", "ring_group", "class_of_service"),
@@ -52,7 +63,7 @@ TOPICS: Final[dict[str, tuple[str, ...]]] = {
         "service_code",
         "emergency_plan",
     ),
-    "Lines": ("trunk", "trunk_group", "provider"),
+    "Lines and providers": ("trunk", "trunk_group", "provider"),
     "System": (
         "listener",
         "codec_policy",
@@ -103,7 +114,7 @@ FIELDS: Final[dict[str, str]] = {
     "Site.networks": "Networks",
     "Site.emergency_number": "Emergency caller number",
     "Site.trunks": "Ways out",
-    "Site.links": "Thin lines to other sites",
+    "Site.links": "Thin links to other sites",
     "Address.street": "Street",
     "Address.city": "City",
     "Address.postal_code": "Postal code",
@@ -181,8 +192,8 @@ FIELDS: Final[dict[str, str]] = {
     "ClassOfService.may_transfer_outside": "May transfer calls outside",
     "EmergencyPlan.numbers": "Emergency numbers",
     # media
-    "Listener.address": "IP address",
-    "Listener.zone": "Who is behind it",
+    "Listener.address": "Address",
+    "Listener.zone": "Used by",
     "Listener.media_address": "Address of voice",
     "Listener.certificate": "Certificate",
     "Listener.verify_providers": "Check certificates of providers",
@@ -194,7 +205,7 @@ FIELDS: Final[dict[str, str]] = {
     "Provider.prack": "PRACK",
     "Provider.session_timers": "Session timers",
     "Provider.t38": "Fax over T.38",
-    "Provider.probe": "Ask whether it is there",
+    "Provider.probe": "Check that it answers",
     "IdentityProfile.header": "Header of the caller",
     "IdentityProfile.from_user": "User in From",
     "IdentityProfile.calling_form": "Form of calling numbers",
@@ -276,7 +287,7 @@ CHOICES: Final[dict[str, str]] = {
     "Dtmf.info": "SIP INFO",
     "Dtmf.auto": "As agreed in each call",
     "IdentityProfile.from_user.number": "Calling number",
-    "IdentityProfile.from_user.account": "Account",
+    "IdentityProfile.from_user.account": "The line's account",
     "EventType.call.started": "Call started",
     "EventType.call.answered": "Call answered",
     "EventType.call.joined": "Call joined to another one",
@@ -350,6 +361,13 @@ CHOICES: Final[dict[str, str]] = {
     "CallColumn.linked_id": "Engine's id of the call",
     "DirectorySecurity.ldaps": "TLS (LDAPS)",
     "DirectorySecurity.starttls": "STARTTLS",
+    "Role.administrator": "Administrator",
+    "Role.it-manager": "IT manager",
+    "Role.hr-manager": "HR manager",
+    "Role.site-manager": "Site manager",
+    "Role.operator": "Operator",
+    "Role.user": "User",
+    "Role.auditor": "Auditor",
     "PersonBy.email": "E-mail address",
     "PersonBy.id": "Id",
     "LocalPasswords.everybody": "Everybody who has one",
@@ -366,14 +384,14 @@ PARTS: Final[dict[str, str]] = {
     "ToNumber": "Call an outside number",
     "ToService": "Play a service",
     "ToHangup": "Refuse the call",
-    "RegisterAuth": "We register with a password",
+    "RegisterAuth": "We register with user name and password",
     "AddressAuth": "By our address",
     "EmailEndpoint": "E-mail",
     "WebhookEndpoint": "Webhook (HTTPS)",
     "SftpTarget": "SFTP server",
     "HttpsTarget": "Web server (HTTPS)",
     "Address": "Street address",
-    "SiteLink": "Thin line",
+    "SiteLink": "Thin link",
     "GroupMember": "Member",
     "NumberRange": "Range",
     "SitePrefix": "Prefix of a site",
@@ -404,6 +422,7 @@ INHERITED: Final[dict[str, str]] = {
     "Device.secret": "a new one is made",
     "Extension.class_of_service": "from the site",
     "Extension.caller_number": "from the site",
+    "Extension.person": "nobody",
     "Extension.language": "from the person or the site",
     "Person.language": "from the site",
     "Site.language": "from the company",
@@ -415,7 +434,8 @@ INHERITED: Final[dict[str, str]] = {
     "RegisterAuth.auth_username": "as the user name",
     "SiteLink.max_calls": "no limit",
     "Trunk.max_calls": "no limit",
-    "SiteLink.codec_policy": "no limit",
+    "Trunk.site": "not at a branch",
+    "SiteLink.codec_policy": "no restriction",
     "WebhookEndpoint.previous_secret": "it isn't being replaced",
     "WebhookEndpoint.authority": "the public ones",
     "HttpsTarget.previous_secret": "it isn't being replaced",
@@ -473,5 +493,5 @@ def texts() -> Iterator[str]:
     for one, several in KINDS.values():
         yield from (one, several)
     yield from TOPICS
-    for table in (FIELDS, CHOICES, PARTS, UNITS, INHERITED):
+    for table in (AREAS, FIELDS, CHOICES, PARTS, UNITS, INHERITED):
         yield from (text for text in table.values() if len(text) > 1)

@@ -76,7 +76,7 @@ LIBRARIES: Final = (
 
 def messages() -> set[str]:
     """Every message id."""
-    found = {*LIBRARIES, *_of_kinds(), *_of_templates()}
+    found = {*LIBRARIES, *_of_kinds(), *_of_templates(), *_of_api()}
     for file in sorted(SOURCE.rglob("*.py")):
         found |= set(_of_source(ast.parse(file.read_text())))
     return {text for text in found if _readable(text)}
@@ -111,6 +111,17 @@ def _of_kinds() -> Iterator[str]:
     for model in KINDS.values():
         yield summary(model)
         yield from (row.help for row in fields(model) if row.help)
+
+
+def _of_api() -> Iterator[str]:
+    """What the portal's page about the API says of its operations; of those that every kind has, with its place left open."""
+    from appliance.console.portal.reference import operations_by_group
+    from appliance.kinds import KINDS
+
+    for group, operations in operations_by_group().items():
+        for one in operations:
+            yield one.summary.replace(group.replace("_", " "), "{1}") if group in KINDS else one.summary
+            yield from (each.about for each in (*one.parameters, *one.body, *one.answer) if each.about)
 
 
 def _of_source(tree: ast.Module) -> Iterator[str]:

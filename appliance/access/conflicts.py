@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from appliance.access.editing import named
+from appliance.access.entries import HIDDEN
 from appliance.access.permissions import Rights, Subject
-from appliance.access.shown import HIDDEN
 from appliance.core.errors import Fault, InvalidError, NotFoundError
 from appliance.core.model import Object
 from appliance.organisation.model import Secret

@@ -15,9 +15,9 @@ from functools import lru_cache
 from typing import Any, Final
 
 from appliance.access.editing import OpenForms, Other, others, touched, touched_by_others
+from appliance.access.entries import HIDDEN, Entry, Listing, Row, etag, label_of, shown, sort_key
 from appliance.access.permissions import Rights, Subject
 from appliance.access.roles import ESCALATING, HARMLESS, VOUCHING
-from appliance.access.shown import HIDDEN, Entry, Listing, Row, etag, label_of, shown, sort_key
 from appliance.core.document import Change, Document, changes, parse
 from appliance.core.errors import ConflictError, Fault, InvalidError, NotFoundError, RefusedError
 from appliance.core.fields import valid_id

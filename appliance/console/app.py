@@ -29,7 +29,8 @@ from appliance.console.portal.statistics import statistics
 from appliance.console.problems import MEDIA_TYPE, problem, status_of
 from appliance.console.services import Services
 from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError, RefusedError
-from appliance.i18n import LANGUAGES, _, language, speaking, translated
+from appliance.i18n import LANGUAGES, language, speaking, translated
+from appliance.organisation.model import Person
 
 _log = logging.getLogger("centralino.console")
 
@@ -130,10 +131,14 @@ def _everywhere() -> dict[str, Any]:
         "csrf_token": lambda: (
             g.identity.csrf_token if g.identity is not None else held.csrf if held is not None else ""
         ),
-        "signed_in": held.person if held is not None and g.identity is not None else "",
+        "signed_in": _name_of(held.person) if held is not None and g.identity is not None else "",
         "pending_count": _pending_count,
-        "value": _value,
     }
+
+
+def _name_of(person: str) -> str:
+    found = services().store.document().find(Person, person)
+    return found.name if found is not None else person
 
 
 def _pending_count() -> int:
@@ -144,16 +149,6 @@ def _pending_count() -> int:
         return len(services().transactions(g.identity.subject).keys())
     except CentralinoError:
         return 0
-
-
-def _value(text: str) -> str:
-    """A field's value, which comes as JSON text, as people read it."""
-    found = json.loads(text) if text[:1] in '"[{' or text in ("true", "false", "null") else text
-    if isinstance(found, bool):
-        return _("yes") if found else _("no")
-    if isinstance(found, list) and all(isinstance(each, str) for each in found):
-        return ", ".join(found)
-    return found if isinstance(found, str) else text
 
 
 def _language_asked(asked: Request) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from appliance.notifications.events import Names
-from appliance.notifications.model import HistoryExport, HttpsTarget, NotificationEndpoint, WebhookEndpoint
+from appliance.notifications.model import HistoryExport, NotificationEndpoint, WebhookEndpoint, WebReceiver
 from appliance.notifications.queue import Wants
 from appliance.organisation.model import Site
 from appliance.paths import Paths
@@ -59,7 +59,7 @@ class Source:
             )
         return self._config
 
-    def secrets(self, target: WebhookEndpoint | HttpsTarget) -> list[str]:
+    def secrets(self, target: WebReceiver) -> list[str]:
         """The secrets to sign with, the new one first; none: they haven't been handed over yet, or have no value."""
         new = self.secret(target.secret)
         old = self.secret(target.previous_secret) if target.previous_secret is not None else None

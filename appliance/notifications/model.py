@@ -57,10 +57,9 @@ class EmailEndpoint(Part):
     address: Email
 
 
-class WebhookEndpoint(Part):
-    """Notifications by HTTPS POST, signed with a secret."""
+class WebReceiver(Part):
+    """A web server that gets something by HTTPS, signed with a secret."""
 
-    type: Literal["webhook"] = "webhook"
     url: HttpsUrl
     secret: SecretRef
     previous_secret: SecretRef | None = Field(
@@ -70,6 +69,12 @@ class WebhookEndpoint(Part):
         None, description="Who signed the receiver's certificate; none: a public one"
     )
     allow_local: bool = Field(False, description="The receiver may be on this machine (loopback or link-local address)")
+
+
+class WebhookEndpoint(WebReceiver):
+    """Notifications by HTTPS POST, signed with a secret."""
+
+    type: Literal["webhook"] = "webhook"
 
 
 class NotificationEndpoint(Object):
@@ -168,20 +173,11 @@ class SftpTarget(Part):
     allow_local: bool = Field(False, description="The server may be on this machine (loopback or link-local address)")
 
 
-class HttpsTarget(Part):
+class HttpsTarget(WebReceiver):
     """A web server that takes files, signed with a secret."""
 
     type: Literal["https"] = "https"
-    url: HttpsUrl
     method: Method = Field(Method.PUT, description="PUT: the file's name is put behind the URL")
-    secret: SecretRef
-    previous_secret: SecretRef | None = Field(
-        None, description="While it is being replaced: everything is signed with both"
-    )
-    authority: PemCertificates | None = Field(
-        None, description="Who signed the server's certificate; none: a public one"
-    )
-    allow_local: bool = Field(False, description="The server may be on this machine (loopback or link-local address)")
 
 
 class HistoryExport(Object):

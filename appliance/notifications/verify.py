@@ -15,10 +15,9 @@ from appliance.core.model import Object
 from appliance.notifications.model import (
     EmailEndpoint,
     HistoryExport,
-    HttpsTarget,
     NotificationEndpoint,
     SftpTarget,
-    WebhookEndpoint,
+    WebReceiver,
 )
 from appliance.organisation.model import Secret
 
@@ -53,7 +52,7 @@ def verify(document: Document) -> Iterator[Fault]:
             yield Fault(export.path("columns"), message, "name each column once", "duplicate")
 
 
-def _web(document: Document, item: Object, target: WebhookEndpoint | HttpsTarget) -> Iterator[Fault]:
+def _web(document: Document, item: Object, target: WebReceiver) -> Iterator[Fault]:
     match = _URL.fullmatch(target.url)
     if match is None or not 0 < int(match[2] or 443) < 65536:
         message = "is not the URL of a web server"

@@ -59,7 +59,7 @@ class SiteLink(Part):
 
     to: SiteRef
     codec_policy: Annotated[ObjectId, RefTo("codec_policy")] | None = None
-    max_calls: Annotated[int, Field(ge=0, le=10000)] | None = Field(None, description="Calls at once; none: no limit")
+    max_calls: Annotated[int, Field(ge=0, le=10000)] | None = Field(None, description="None: no limit")
 
 
 class Site(Object):
@@ -74,9 +74,11 @@ class Site(Object):
     language: Language | None = None
     class_of_service: Annotated[ObjectId, RefTo("class_of_service")] | None = None
     caller_number: E164 | None = None
-    emergency_number: E164 | None = Field(None, description="Calling number of emergency calls: a DID answered here")
+    emergency_number: E164 | None = Field(
+        None, description="Calling number of emergency calls: a public number answered here"
+    )
     trunks: Annotated[tuple[Annotated[ObjectId, RefTo("trunk", "trunk_group")], ...], ListField] = Field(
-        (), description="Ways out, first choice first"
+        (), description="First choice first"
     )
     links: Annotated[tuple[SiteLink, ...], ListField, AnyOrder()] = ()
 

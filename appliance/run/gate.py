@@ -26,15 +26,24 @@ SILENCE_S: Final = 60
 
 _PAGE: Final = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Centralino</title></head>
-<body>
-<h1>The portal is not running</h1>
-<p>Calls are not affected. It is started again by itself: load this page again in some seconds. If it stays away: <code>centralino
-doctor</code> on the appliance.</p>
-<h1 lang="it">Il portale non è in funzione</h1>
-<p lang="it">Le telefonate continuano. Si riavvia da solo: ricaricate la pagina tra qualche secondo. Se non torna: <code>centralino
-doctor</code> sull'apparato.</p>
-</body>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Centralino</title>
+<style>
+:root { color-scheme: light dark; font: 100%/1.5 system-ui, "Noto Sans", "DejaVu Sans", sans-serif; }
+main { max-width: 34rem; margin: 3rem auto; padding: 0 1rem; }
+body { background: Canvas; color: CanvasText; }
+a { color: inherit; }
+h1 { font-size: 1.1rem; }
+h2 { font-size: 1.5rem; line-height: 1.25; margin: 2rem 0 0.5rem; }
+</style></head>
+<body><main>
+<h1>Centralino</h1>
+<section><h2>The portal is not running</h2>
+<p>Calls are not affected. The portal is started again by itself: <a href="">load this page again</a> in some seconds.</p>
+<p>If it stays away, <code>centralino doctor</code> on the appliance's console tells why.</p></section>
+<section lang="it"><h2>Il portale non è in funzione</h2>
+<p>Le telefonate continuano. Il portale si riavvia da solo: <a href="">ricarica la pagina</a> tra qualche secondo.</p>
+<p>Se non torna, <code>centralino doctor</code> sulla console dell'impianto dice perché.</p></section>
+</main></body>
 </html>
 """
 _PROBLEM: Final = {

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.hil.agents.browser import Watched, chromium
+from tests.hil.agents.browser import WIDTHS, Watched, chromium
+from tests.hil.agents.process import eventually
 from tests.hil.console import Console, console, first_sign_in, window
 from tests.hil.office import Office, open_office
 
@@ -91,6 +92,35 @@ def test_a_commit_is_undone_unless_somebody_confirms_it(office: Office, admin: P
     assert served(office, "203") == "For now"
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("language", ["en", "it"])
+def test_every_page_looks_well(admin: Page, language: str, width: str) -> None:
+    size = admin.viewport_size
+    assert size is not None
+    rename(admin, "ext-205", "Sala riunioni al primo piano, lato cortile")
+    admin.context.add_cookies([{"name": "language", "value": language, "url": "/".join(admin.url.split("/")[:3])}])
+    admin.set_viewport_size({"width": WIDTHS[width], "height": 800})
+    admin.emulate_media(color_scheme="dark" if width == "phone" else "light")
+    seen = Watched(admin)
+    try:
+        for name, path in (
+            ("changes-review", "/changes"), ("changes-history", "/history"), ("changes-revision", "/history/2"),
+            ("changes-unknown", "/objects/extension/ext-999"), ("reference", "/reference?of=extension"),
+        ):  # fmt: skip
+            admin.goto(path)
+            assert seen.too_wide() <= 0, name
+            seen.screen(f"{name}-{language}-{width}")
+            assert seen.axe() == [], name
+        admin.goto("/changes")
+        admin.locator("button.danger").click()
+        expect(admin.locator(".empty")).to_be_visible()
+        seen.screen(f"changes-none-{language}-{width}")
+    finally:
+        admin.context.clear_cookies(name="language")
+        admin.set_viewport_size(size)
+        admin.emulate_media(color_scheme="light")
+
+
 def test_what_is_wrong_is_told_before_anything_happens(office: Office, admin: Page) -> None:
     before = office.system.client.state()["revision"]
     admin.goto("/objects/extension/ext-204/edit")
@@ -98,7 +128,8 @@ def test_what_is_wrong_is_told_before_anything_happens(office: Office, admin: Pa
     admin.get_by_role("button", name="Save").first.click()
     admin.goto("/changes")
     alert = admin.get_by_role("alert")
-    expect(alert).to_contain_text("extension/ext-20")
+    expect(alert).to_contain_text("Extension 203 Desk 20")
+    expect(alert).to_contain_text(": Number")
     expect(admin.get_by_role("button", name="Commit", exact=True)).to_have_count(0)
     admin.get_by_role("button", name="Discard all of it").click()
     expect(admin.get_by_text("Nothing is pending.")).to_be_visible()
@@ -193,3 +224,22 @@ def test_with_the_applier_dead_the_portal_says_so_and_goes_on(office: Office, ad
     admin.goto("/changes")
     expect(admin.locator(".effect")).to_have_text("No call notices it.")
     admin.get_by_role("button", name="Discard all of it").click()
+
+
+def test_without_the_portal_its_gate_says_so(portal: Console, admin: Page) -> None:
+    """The last one: the portal stays down."""
+    portal.processes["console"].stop()
+
+    def down() -> bool:
+        answer = admin.goto("/dashboard")
+        return answer is not None and answer.status == 503
+
+    eventually(down, "the gate answers by itself", 15)
+    expect(admin.get_by_role("heading", name="Il portale non è in funzione")).to_be_visible()
+    seen = Watched(admin)
+    for theme, width in (("light", 1280), ("dark", 360)):
+        admin.emulate_media(color_scheme="light" if theme == "light" else "dark")
+        admin.set_viewport_size({"width": width, "height": 800})
+        assert seen.too_wide() <= 0
+        seen.screen(f"portal-down-{theme}-{width}")
+        assert seen.axe() == []

@@ -19,6 +19,7 @@ NASTY = "<b>O'Neil</b> & “Co”"
 MORE = [
     ("person", {"id": "clerk", "name": "Clerk", "roles": ["user"]}),
     ("person", {"id": "front", "name": NASTY, "roles": ["operator"]}),
+    ("person", {"id": "boss", "name": "Maria Antonietta Degli Alessandri", "roles": ["administrator"]}),
     ("extension", {"id": "ext-201", "number": "201", "label": "Desk 201", "site": "hq", "person": "clerk"}),
     ("extension", {"id": "ext-202", "number": "202", "label": "Desk 202", "site": "hq", "person": "front"}),
 ]
@@ -118,7 +119,7 @@ def test_a_click_makes_two_phones_ring_and_talk(company: Company, front: Page) -
     is_live(front)
     front.get_by_role("link", name="Call Desk 203").click()
     expect(front.get_by_label("Number")).to_have_value("203")
-    looks_well(front, "call")
+    looks_well(front, "live-call-placed")
     front.get_by_role("button", name="Call", exact=True).click()
     own = two.incoming()
     expect(front.get_by_text("Your phone rings: lift it, then 203 is called.")).to_be_visible()
@@ -184,6 +185,21 @@ def test_a_user_is_shown_the_own_affairs_alone(company: Company, portal: Console
         outgoing.hangup()
 
 
+def test_an_administrator_sees_everything(company: Company, portal: Console, browser: Browser) -> None:
+    outgoing = rings(company, "201-1", "203")
+    with window(browser, portal) as page:
+        first_sign_in(page, portal, "boss")
+        for language, width in (("en", 1280), ("it", 360)):
+            page.context.add_cookies([{"name": "language", "value": language, "url": portal.url}])
+            page.emulate_media(color_scheme="dark" if width == 1280 else "light")
+            page.set_viewport_size({"width": width, "height": 800})
+            page.goto("/dashboard")
+            expect(page.locator("[data-standing]")).to_have_text("Live" if language == "en" else "In diretta")
+            expect(page.locator("tr[data-key^=trunk-]")).to_have_count(2)
+            looks_well(page, f"dashboard-administrator-{language}-{width}")
+    outgoing.hangup()
+
+
 def test_a_dead_hub_is_said_and_a_new_one_taken(company: Company, portal: Console, front: Page) -> None:
     front.goto("/dashboard")
     is_live(front)
@@ -193,7 +209,7 @@ def test_a_dead_hub_is_said_and_a_new_one_taken(company: Company, portal: Consol
     expect(front.get_by_text("Calls can't be shown now; they go on.")).to_be_visible()
     looks_well(front, "dashboard-without-hub")
     front.goto("/objects/extension")
-    expect(front.get_by_role("link", name="ext-203")).to_be_visible()
+    expect(front.get_by_role("link", name="Desk 203")).to_be_visible()
     front.goto("/dashboard")
     portal.start_hub()
     is_live(front)
@@ -216,7 +232,7 @@ def test_every_live_page_in_italian(company: Company, front: Page, width: str) -
             assert front.locator("html").get_attribute("lang") == "it"
             if path != "call":
                 expect(front.locator("[data-standing]")).to_have_text("In diretta")
-            looks_well(front, f"{path}-it-{width}")
+            looks_well(front, f"live-{path}-it-{width}")
     finally:
         front.context.clear_cookies(name="language")
         front.set_viewport_size(size)

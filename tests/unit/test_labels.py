@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from appliance import labels
+from appliance.access.roles import AREAS, BUILT_IN
 from appliance.console.portal.forms import Form, FormField, Widget, form_of
 from appliance.core.model import Object, Part
 from appliance.i18n import speaking, translated
@@ -49,6 +50,8 @@ def test_every_field_has_a_label(name: str, model: type[Part]) -> None:
 
 def test_every_kind_has_its_names_and_a_topic() -> None:
     assert set(labels.KINDS) == set(KINDS)
+    assert set(labels.AREAS) == set(AREAS)
+    assert all(f"Role.{id}" in labels.CHOICES for id in BUILT_IN)
     placed = [kind for kinds in labels.TOPICS.values() for kind in kinds]
     assert sorted(placed) == sorted(KINDS)
 
@@ -87,7 +90,7 @@ def test_every_label_is_said_in_italian() -> None:
 
 
 SAME = {
-    "Account", "Client ID", "Directory", "Issuer", "STARTTLS", "Server", "TLS (LDAPS)", "DTLS-SRTP", "E-mail", "Early media", "From", "G.711 A-law", "G.711 µ-law", "G.722", "Host", "Id", "Opus", "Jitter", "POST", "PUT",
+    "Client ID", "Directory", "Issuer", "STARTTLS", "Server", "TLS (LDAPS)", "DTLS-SRTP", "E-mail", "From", "G.711 A-law", "G.711 µ-law", "G.722", "Host", "Id", "Opus", "Jitter", "POST", "PUT",
     "P-Asserted-Identity", "PRACK", "Password", "Privacy: id (RFC 3323)", "RFC 4733", "Remote-Party-ID", "SDES", "SIP INFO", "TCP", "TLS", "UDP", "URL",
     "WebSocket (WSS)", "Webhook (HTTPS)",
 }  # fmt: skip

@@ -10,8 +10,8 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
+from appliance.access.entries import Entry
 from appliance.access.guarded import LISTED_MAX
-from appliance.access.shown import Entry
 from appliance.console.api.requests import document, expected_etag, json_object, number
 from appliance.core.errors import ConflictError, Fault, InvalidError, RefusedError
 

@@ -220,6 +220,7 @@ def _or_null(schema: Schema) -> Schema:
 
 def _paths_of(kind: str) -> dict[str, Any]:
     title = kind.replace("_", " ")
+    one = f"{'an' if title[0] in 'aeiou' else 'a'} {title}"
     id = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     match = {
         "name": "If-Match",
@@ -236,14 +237,14 @@ def _paths_of(kind: str) -> dict[str, Any]:
     return {
         f"/objects/{kind}": {
             "get": operation(f"list_{kind}", f"List every {title}; other parameters are fields and the value they must have", f"{kind}.page", parameters=query),
-            "post": operation(f"create_{kind}", f"Add a {title}", kind, status=201, body=f"{kind}.new"),
+            "post": operation(f"create_{kind}", f"Add {one}", kind, status=201, body=f"{kind}.new"),
         },
         f"/objects/{kind}/{{id}}": {
             "parameters": [id],
             "get": operation(f"get_{kind}", f"Show one {title}", kind),
-            "put": operation(f"replace_{kind}", f"Replace a {title}", kind, body=f"{kind}.replace", parameters=[{**match, "required": True}]),
-            "patch": operation(f"change_{kind}", f"Change some fields of a {title}", kind, body=f"{kind}.patch", parameters=[match]),
-            "delete": operation(f"remove_{kind}", f"Remove a {title}", "", status=204, parameters=[match]),
+            "put": operation(f"replace_{kind}", f"Replace {one}", kind, body=f"{kind}.replace", parameters=[{**match, "required": True}]),
+            "patch": operation(f"change_{kind}", f"Change some fields of {one}", kind, body=f"{kind}.patch", parameters=[match]),
+            "delete": operation(f"remove_{kind}", f"Remove {one}", "", status=204, parameters=[match]),
         },
     }  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import segno
@@ -12,14 +11,24 @@ from werkzeug.wrappers import Response
 
 from appliance.access import Enrolled, Factors, Session, Stage
 from appliance.access.directories import enabled
+from appliance.access.permissions import Subject, subject_of
 from appliance.access.providers import enabled as enabled_providers
+from appliance.access.seen_calls import zone_of_reader
 from appliance.console.portal.browser import address, kept, must_have_session, services
+from appliance.console.portal.writing import moments
 from appliance.core.errors import InvalidError, NotFoundError, RefusedError
 from appliance.i18n import _
 
 Answer = str | Response | tuple[str, int]
 BAD = 422
 SIGNED_IN = (Stage.FULL, Stage.ENROL)
+AGENT_MAX = 60
+BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+"""What stands in a line ``User-Agent``, and whose it is: the first that fits, for most name others too."""
+SYSTEMS = (
+    ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"), ("Linux", "Linux"),
+)  # fmt: skip
 
 
 def account() -> Blueprint:
@@ -38,13 +47,7 @@ def account() -> Blueprint:
     pages.post("/account/sessions/<id>/end")(end_session)
     pages.post("/account/keys")(make_key)
     pages.post("/account/keys/<id>/revoke")(revoke_key)
-    pages.add_app_template_filter(moment)
     return pages
-
-
-def moment(milliseconds: int) -> str:
-    """A time of day as people of the installation write it; UTC is said."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def factors() -> Factors:
@@ -68,9 +71,26 @@ def _page(held: Session, *, status: int = 200, **more: Any) -> Answer:
         must_enrol=held.stage is Stage.ENROL,
         providers=enabled_providers(document) if services().providers is not None else [],
         directory=bool(enabled(document)),
+        moment=moments(_zone(held.person), seconds=False),
+        browser_of=browser_of,
         **more,
     )
     return (page, status) if status != 200 else page
+
+
+def _zone(person: str) -> str:
+    """The time zone in which somebody reads times."""
+    document = services().store.document()
+    return zone_of_reader(subject_of(document, person) or Subject(person, person), document)
+
+
+def browser_of(agent: str) -> str:
+    """What people call a browser and its system, of the line that it sends; a line that says neither comes back shortened."""
+    browser = next((name for mark, name in BROWSERS if mark in agent), "")
+    system = next((name for mark, name in SYSTEMS if mark in agent), "")
+    if browser and system:
+        return _("{browser} on {system}").format(browser=browser, system=system)
+    return browser or system or agent[:AGENT_MAX] or _("Unknown browser")
 
 
 def _tried(held: Session, act: Callable[[], Answer]) -> Answer:

@@ -15,6 +15,7 @@ from appliance.console.api.requests import document, services, subject
 from appliance.console.past import SeenHistory
 from appliance.console.portal.calls_form import FIRST, MORE, Asked, asked, periods
 from appliance.console.portal.ladder import heard, ladder, quality_lines, transfer_text
+from appliance.console.portal.writing import figure, moments, times_of_day
 from appliance.core.errors import CentralinoError, CorruptError, InvalidError, UnavailableError
 from appliance.history.export import Format
 from appliance.history.model import Call, Direction, Leg, Outcome
@@ -182,14 +183,9 @@ class Names:
 
 def words(zone: str) -> dict[str, Any]:
     """What templates of calls say things with."""
-    place = ZoneInfo(zone)
-
-    def moment(millis: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-        return datetime.datetime.fromtimestamp(millis / 1000, place).strftime(form)
-
     made: dict[str, Callable[..., Any]] = {
-        "moment": moment, "clock": clock, "figure": figure, "direction_text": direction_text, "outcome_text": outcome_text,
-        "result_text": result_text, "heard": heard, "bad": sounded_bad,
+        "moment": moments(zone), "time_of_day": times_of_day(zone), "clock": clock, "direction_text": direction_text,
+        "outcome_text": outcome_text, "result_text": result_text, "heard": heard, "bad": sounded_bad,
     }  # fmt: skip
     return {**made, "names": Names(document()), "zone": zone, "Outcome": Outcome}
 
@@ -197,8 +193,3 @@ def words(zone: str) -> dict[str, Any]:
 def sounded_bad(call: Call) -> bool:
     """Whether people heard that the audio of one of the legs was bad."""
     return any(leg.quality is not None and heard(leg.quality) for leg in call.legs)
-
-
-def figure(number: float) -> str:
-    """A whole number as the reader writes it, in groups of three digits."""
-    return f"{number:,.0f}".replace(",", "." if language() == "it" else ",")

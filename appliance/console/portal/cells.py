@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from appliance.console.portal.forms import FormField, Widget
+from appliance.console.portal.permission_words import is_permission, permission_text
 from appliance.i18n import _, translated
 
 ENTRIES_MAX: Final = 4
@@ -37,12 +38,43 @@ def words(one: FormField, value: Any, names: Names) -> str:
             return f"{value} {translated(one.unit)}"
         case Widget.SECRET:
             return _("set")
+        case Widget.TEXT if is_permission(one):
+            return permission_text(str(value))
     return str(value)
+
+
+def in_full(one: FormField, value: Any, names: Names) -> str:
+    """The same with every entry of a list and every field of a part, for whoever compares two values."""
+    if value in (None, "", [], {}):
+        return ""
+    match one.widget:
+        case Widget.GROUP:
+            return _fields(one, value, names)
+        case Widget.UNION:
+            option = next((option for option in one.options if option.name == value.get("type")), None)
+            if option is None:
+                return ""
+            inner = _fields(option, value, names)
+            return f"{translated(option.label)} ({inner})" if inner else translated(option.label)
+        case Widget.LIST if one.item is not None:
+            item = one.item
+            between = "; " if item.widget is Widget.GROUP or is_permission(item) else ", "
+            return between.join(in_full(item, each, names) for each in value)
+        case Widget.BOXES:
+            known = dict(one.choices)
+            return ", ".join(translated(known.get(str(each), str(each))) for each in value)
+    return words(one, value, names)
+
+
+def _fields(one: FormField, value: Mapping[str, Any], names: Names) -> str:
+    said = ((translated(field.label), in_full(field, value.get(field.name), names)) for field in one.fields)
+    return ", ".join(f"{label}: {text}" for label, text in said if text)
 
 
 def _several(texts: list[str]) -> str:
     more = len(texts) - ENTRIES_MAX
-    return ", ".join(texts[:ENTRIES_MAX]) + (_(" and {count} more").format(count=more) if more > 0 else "")
+    between = "; " if any(", " in text for text in texts) else ", "
+    return between.join(texts[:ENTRIES_MAX]) + (_(" and {count} more").format(count=more) if more > 0 else "")
 
 
 def _list(item: FormField, values: list[Any], names: Names) -> str:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import datetime
 import re
+from dataclasses import dataclass
 from typing import Any, Final
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from appliance.access.guarded import GuardedDocument
+from appliance.access.seen_calls import zone_of_reader
 from appliance.access.transactions import Commit, Transactions
 from appliance.applier.confirm import LONGEST_S
-from appliance.console.api.requests import document, transactions
+from appliance.console.api.requests import document, services, subject, transactions
+from appliance.console.portal.changed import Told
 from appliance.console.portal.conflict_view import view
+from appliance.console.portal.forms import title_of
 from appliance.console.portal.page_context import Offer, safe_next
+from appliance.console.portal.writing import moments
 from appliance.core.errors import CentralinoError, ConflictError, Fault, InvalidError, NotFoundError, UnavailableError
 from appliance.core.plan import Effect
 from appliance.store import FieldChange
@@ -50,6 +57,35 @@ def grouped(found: tuple[FieldChange, ...]) -> dict[str, list[FieldChange]]:
     return made
 
 
+def words() -> dict[str, Any]:
+    """What templates of changes say things with: names and labels as the reader may see them, times in its zone."""
+    asks = subject()
+    guarded = document()
+    offer = Offer(guarded)
+    written = moments(zone_of_reader(asks, services().store.document()), seconds=False)
+
+    def moment(text: str) -> str:
+        return written(int(datetime.datetime.fromisoformat(text).timestamp() * 1000))
+
+    return {"told": Told(_Known(guarded, offer), offer.names), "moment": moment}
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Names of objects, those that the reader's changes remove among them."""
+
+    guarded: GuardedDocument
+    offer: Offer
+
+    def __call__(self, kind: str, id: str) -> str:
+        if found := self.offer.of([kind]).get(id):
+            return found
+        try:
+            return title_of(self.guarded.get(kind, id).fields)
+        except NotFoundError:
+            return ""
+
+
 def review() -> Answer:
     """What is pending, what others have pending, and what a commit would do to the telephone system."""
     return _review(transactions())
@@ -75,6 +111,7 @@ def _review(asked: Transactions, *, error: CentralinoError | None = None, status
         trouble=None if clashing else trouble,
         waiting=waiting,
         error=error,
+        **words(),
     )
     return (page, status) if status != 200 else page
 
@@ -134,6 +171,7 @@ def _conflict(kind: str, id: str, *, error: CentralinoError | None = None, statu
         chosen={} if status == CONFLICT else _chosen(),
         next=_on(next) if next else "",
         error=error,
+        **words(),
     )
     return (page, status) if status != 200 else page
 
@@ -178,7 +216,7 @@ def history() -> Answer:
     before = request.args.get("before", "")
     found = transactions().history(PAGE + 1, int(before) if re.fullmatch(r"[1-9][0-9]{0,8}", before) else None)
     older = found[PAGE - 1].number if len(found) > PAGE else None
-    return render_template("changes/history.html", revisions=found[:PAGE], older=older)
+    return render_template("changes/history.html", revisions=found[:PAGE], older=older, **words())
 
 
 def revision(revision: int) -> Answer:
@@ -197,6 +235,7 @@ def _revision(number: int, *, error: CentralinoError | None = None, status: int 
         may_restore=asked.may_restore() and found.state == "committed",
         error=error,
         done="done" in request.args,
+        **words(),
     )
     return (page, status) if status != 200 else page
 

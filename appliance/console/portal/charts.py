@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from appliance.console.portal.writing import decimal
+
 WIDTH: Final = 720
 PLOT_HEIGHT: Final = 200
 LEFT: Final = 56
@@ -18,7 +20,9 @@ ROW: Final = 42
 BAR: Final = 16
 VALUES: Final = 56
 LABELS_MAX: Final = 16
-"""Labels along an axis: more would run into each other."""
+"""Labels along an axis: fewer where they are so long that they would run into each other."""
+LETTER: Final = 7
+BETWEEN: Final = 10
 _NAME: Final = 38
 
 
@@ -91,7 +95,8 @@ def upright(labels: Sequence[str], series: Sequence[Series], unit: str = "", top
             if height > 0:
                 told = f"{label}: {one.name} {_plain(one.values[at])}{unit}"
                 boxes.append(Box(_round(LEFT + slot * at), _round(y), _round(thick), _round(height), one.style, told))
-    every = max(1, math.ceil(len(labels) / LABELS_MAX))
+    room = LETTER * max(map(len, labels), default=0) + BETWEEN
+    every = max(1, math.ceil(len(labels) / min(LABELS_MAX, (WIDTH - LEFT) // room)))
     texts = [
         Text(_round(LEFT + slot * at + thick / 2), TOP + PLOT_HEIGHT + 18, label)
         for at, label in enumerate(labels)
@@ -140,7 +145,7 @@ def _axis(greatest: float, top: float | None) -> tuple[float, float]:
 
 
 def _plain(value: float) -> str:
-    return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
+    return f"{value:.0f}" if value == round(value) else decimal(value)
 
 
 def _round(value: float) -> float:

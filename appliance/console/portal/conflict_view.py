@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.access.conflicts import Clash, Conflict
-from appliance.access.shown import HIDDEN
+from appliance.access.entries import HIDDEN
 from appliance.console.portal.cells import Names, words
 from appliance.console.portal.forms import Form, FormField, Widget, form_of
 from appliance.i18n import _, translated

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
-from collections.abc import Callable
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from appliance.access.seen_calls import zone_of_reader
 from appliance.access.seen_deliveries import SeenDeliveries
-from appliance.console.api.requests import services, subject
-from appliance.console.portal.calls import closed_with
+from appliance.console.api.requests import document, services, subject
+from appliance.console.portal.calls import Names, closed_with
+from appliance.console.portal.writing import Moment, moments
 from appliance.core.fields import valid_id
 from appliance.i18n import _, later
 from appliance.labels import of_choice
@@ -70,6 +68,7 @@ def listed() -> Answer:
         moment=_moments(),
         states=STATES(),
         event=event_text,
+        names=Names(document()),
     )
 
 
@@ -80,7 +79,7 @@ def shown(id: str) -> Answer:
     body = json.dumps(json.loads(found.body), ensure_ascii=False, indent=2) if found.body else ""
     return render_template(
         "deliveries/delivery.html", delivery=found, body=body, may_edit=seen.may_edit, moment=_moments(), states=STATES(),
-        event=event_text, said=_said(),
+        event=event_text, said=_said(), names=Names(document()),
     )  # fmt: skip
 
 
@@ -123,16 +122,9 @@ def _said() -> str:
     return _("{count} forgotten.").format(count=1) if request.args.get("forgotten") == "1" else ""
 
 
-def _moments() -> Callable[[int | None], str]:
+def _moments() -> Moment:
     """Times in the reader's zone."""
-    zone = ZoneInfo(zone_of_reader(subject(), services().store.document()))
-
-    def moment(millis: int | None) -> str:
-        if millis is None:
-            return "–"
-        return datetime.datetime.fromtimestamp(millis / 1000, zone).strftime("%Y-%m-%d %H:%M:%S")
-
-    return moment
+    return moments(zone_of_reader(subject(), services().store.document()))
 
 
 def STATES() -> dict[str, str]:  # noqa: N802 (a constant but for the language)

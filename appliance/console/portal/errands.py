@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 from flask import redirect, request
 from werkzeug.wrappers import Response
 
+from appliance.access.entries import Entry
 from appliance.access.guarded import GuardedDocument
-from appliance.access.shown import Entry
 from appliance.console.portal.flow_edit import (
     Step,
     as_text,

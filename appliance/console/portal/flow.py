@@ -17,8 +17,8 @@ from flask import Blueprint, Response, jsonify, make_response, redirect, render_
 from werkzeug.wrappers import Response as AnyResponse
 
 from appliance import labels
+from appliance.access.entries import Entry
 from appliance.access.guarded import GuardedDocument
-from appliance.access.shown import Entry
 from appliance.access.transactions import Transactions
 from appliance.console.portal.cells import words
 from appliance.console.portal.errands import COOKIE, carried

@@ -13,8 +13,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
+from appliance.access.entries import Entry
 from appliance.access.guarded import GuardedDocument, dangling_fault
-from appliance.access.shown import Entry
 from appliance.console.portal.forms import FormField, Widget, form_of
 from appliance.core.errors import CentralinoError, Fault, InvalidError, RefusedError
 from appliance.kinds import KINDS

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from appliance import labels
-from appliance.access.shown import Entry
+from appliance.access.entries import Entry
 from appliance.console.portal.cells import Names, words
 from appliance.console.portal.flow_edit import control_name
 from appliance.console.portal.forms import FormField, Widget, filled, form_of, option_of, title_of

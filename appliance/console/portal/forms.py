@@ -123,7 +123,7 @@ def _field(model: type[Part], name: str, info: FieldInfo) -> FormField:
         found,
         name=name,
         label=labels.of_field(model.__name__, name),
-        help=info.description or "",
+        help="" if found.item is not None and found.item.built_in else info.description or "",
         unit=labels.unit_of(name),
         required=info.is_required(),
         default=default,
@@ -381,9 +381,21 @@ def title_of(data: Mapping[str, Any]) -> str:
     return next((str(data[name]) for name in _TITLES if data.get(name)), str(data.get("id", "")))
 
 
+def lead_of(form: Form) -> FormField | None:
+    """The field that a list's lines begin with: what people call the object by. None: they begin with its id."""
+    return next((one for name in _TITLES if (one := form.field(name)) is not None), None)
+
+
 def columns(form: Form, most: int = COLUMNS_MAX) -> tuple[FormField, ...]:
-    """The fields that a list shows: required ones before others, in the model's order."""
-    shown = [one for one in form.fields if one.widget not in (Widget.GROUP, Widget.LINES)]
+    """The fields that a list shows beside the one that leads: required ones before others, in the model's order. Which secret
+    holds a password tells nobody anything, and looks like the password."""
+    lead = lead_of(form)
+    shown = [
+        one
+        for one in form.fields
+        if one.widget not in (Widget.GROUP, Widget.LINES) and one is not lead and one.kinds != ("secret",)
+    ]
+    most -= lead is not None
     wanted = sorted(shown, key=lambda one: (not one.required, shown.index(one)))[:most]
     return tuple(one for one in shown if one in wanted)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from appliance.commands.calls_text import result_text
+from appliance.console.portal.writing import decimal
 from appliance.history.legs import Quality
 from appliance.history.model import Call, Leg, LegResult, Transfer
 from appliance.i18n import _
@@ -185,11 +186,11 @@ def _column(leg: Leg, x: int, name: tuple[str, str]) -> Column:
 
 def quality_lines(quality: Quality) -> list[str]:
     """Loss, jitter and round trip of a leg, for people: from it / to it."""
-    lost = f"{_share(quality.lost_received, quality.received + quality.lost_received)} / {_share(quality.lost_sent, quality.sent)} %"
-    jitter = f"{quality.jitter_received_ms:.0f} / {_ms(quality.jitter_sent_ms)} ms"
+    lost = f"{_share(quality.lost_received, quality.received + quality.lost_received)} / {_share(quality.lost_sent, quality.sent)}\N{NO-BREAK SPACE}%"
+    jitter = f"{quality.jitter_received_ms:.0f} / {_ms(quality.jitter_sent_ms)}\N{NO-BREAK SPACE}ms"
     lines = [_("lost {figures}").format(figures=lost), _("jitter {figures}").format(figures=jitter)]
     if quality.round_trip_ms is not None:
-        lines.append(_("round trip {figures}").format(figures=f"{quality.round_trip_ms:.0f} ms"))
+        lines.append(_("round trip {figures}").format(figures=f"{quality.round_trip_ms:.0f}\N{NO-BREAK SPACE}ms"))
     return lines
 
 
@@ -206,7 +207,7 @@ def heard(quality: Quality) -> bool:
 def _share(part: int | None, whole: int) -> str:
     if part is None:
         return "–"
-    return f"{min(100.0, 100 * part / whole):.1f}" if whole > 0 else "0.0"
+    return decimal(min(100.0, 100 * part / whole) if whole > 0 else 0.0)
 
 
 def _ms(value: float | None) -> str:
@@ -232,7 +233,7 @@ def _stretches(places: Sequence[int], events: Sequence[_Event], rows: dict[int, 
 
 
 def _rung(event: _Event, y: int, places: Sequence[int], system: int, start: int) -> Rung:
-    time = f"+{max(0, event.time - start) / 1000:.1f} s"
+    time = f"+{decimal(max(0, event.time - start) / 1000)} s"
     x = places[event.leg] if event.leg >= 0 else system
     # The text begins at the leg, on the side where the arrow is, or where there is more room.
     left = x < system

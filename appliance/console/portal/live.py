@@ -15,7 +15,8 @@ from werkzeug.wrappers import Response
 
 from appliance.access.calls import GuardedCalls
 from appliance.access.live import may_handle, own_extensions
-from appliance.console.api.requests import services, subject
+from appliance.console.api.requests import document, services, subject
+from appliance.console.portal.calls import Names
 from appliance.console.portal.statistics import volume_today
 from appliance.core.errors import CentralinoError, InvalidError, UnavailableError
 from appliance.i18n import _
@@ -48,6 +49,7 @@ def live() -> Blueprint:
             "state_word": state_word,
             "registration_word": registration_word,
             "consultation_word": consultation_word,
+            "trunk_name": lambda trunk: Names(document()).of("trunk", trunk),
         }
     )
     return pages

@@ -28,7 +28,7 @@ PLACES: Final[dict[str, tuple[Place, ...]]] = {
         Place("calls.listed", later("Call history"), "history"),
         Place("statistics.show", later("Statistics"), "history"),
     ),
-    later("Programs elsewhere"): (Place("deliveries.listed", later("Deliveries"), "system"),),
+    later("Notifications"): (Place("deliveries.listed", later("Deliveries"), "system"),),
 }
 """Topic → its entries; before those of the document."""
 

@@ -18,6 +18,8 @@ from appliance.commands.fields import summary
 from appliance.console.portal.cells import words
 from appliance.console.portal.forms import Filled, FormField, Widget
 from appliance.console.portal.menu import places
+from appliance.console.portal.permission_words import is_permission, offered_permissions, permission_text
+from appliance.console.portal.writing import day
 from appliance.core.errors import Fault
 from appliance.i18n import LANGUAGES, _, language, translated
 from appliance.kinds import KINDS
@@ -50,8 +52,8 @@ class Offer:
         return self._known[key]
 
     def names(self, one: FormField) -> Mapping[str, str]:
-        """The same for a field."""
-        return self.of(one.kinds)
+        """The same for a field, with what is built in."""
+        return {**built_in_of(one), **self.of(one.kinds)}
 
     def matching(self, kinds: Iterable[str], text: str) -> tuple[list[tuple[str, str]], int]:
         """Those whose name or id has every word of a text; and how many more there are."""
@@ -70,11 +72,16 @@ class Offer:
         known = self.of(one.field.kinds)
         large = len(known) > OFFERED_MAX
         offered = self.matching(one.field.kinds, search or "")[0] if search is not None or not large else []
-        offered += [(id, id) for id in one.field.built_in if id not in known]
+        offered += [(id, label) for id, label in built_in_of(one.field).items() if id not in known]
         value = str(one.value or "")
         if value and value not in dict(offered):
             offered.insert(0, (value, known.get(value, value)))
         return offered, large
+
+
+def built_in_of(one: FormField) -> dict[str, str]:
+    """Id → name of what a reference may name though the document doesn't have it."""
+    return {id: translated(labels.of_choice("Role", id)) for id in one.built_in}
 
 
 @cache
@@ -175,6 +182,7 @@ def add_context(pages: Blueprint, document: Callable[[], GuardedDocument]) -> No
 
     pages.add_app_template_filter(capitalize_first)
     pages.add_app_template_filter(small_first)
+    pages.add_app_template_filter(permission_text)
 
     @pages.app_context_processor
     def everything() -> dict[str, Any]:
@@ -199,4 +207,7 @@ def add_context(pages: Blueprint, document: Callable[[], GuardedDocument]) -> No
             "other_text": other_text,
             "utc_words": utc_words,
             "label_at": label_at,
+            "day": day,
+            "is_permission": is_permission,
+            "offered_permissions": offered_permissions,
         }

@@ -17,12 +17,22 @@ from flask import Blueprint, Response, jsonify, redirect, render_template, reque
 from werkzeug.wrappers import Response as AnyResponse
 
 from appliance import labels
+from appliance.access.entries import Entry
 from appliance.access.guarded import GuardedDocument
-from appliance.access.shown import Entry
 from appliance.console.api.requests import transactions
 from appliance.console.portal.conflict_view import lines
 from appliance.console.portal.errands import Errand
-from appliance.console.portal.forms import Form, columns, control_of, filled, form_of, initial, suggested_id, title_of
+from appliance.console.portal.forms import (
+    Form,
+    columns,
+    control_of,
+    filled,
+    form_of,
+    initial,
+    lead_of,
+    suggested_id,
+    title_of,
+)
 from appliance.console.portal.page_context import Offer, add_context, safe_next, small_first
 from appliance.console.portal.submission import act, field_at, placed, read, set_value
 from appliance.core.errors import CentralinoError, ConflictError, Fault, InvalidError, NotFoundError, RefusedError
@@ -123,6 +133,8 @@ def _add_lists(pages: Blueprint, document: Callable[[], GuardedDocument]) -> Non
             "portal/list.html",
             kind=kind,
             columns=shown,
+            lead=lead_of(form),
+            title_of=title_of,
             listing=found,
             text=text,
             sort=sort,
@@ -158,7 +170,8 @@ def _said(guarded: GuardedDocument, kind: str) -> str:
         entry = None
     if request.args.get("removed"):
         gone = entry is None or entry.pending == "removed"
-        return _("{name} will be removed when you commit.").format(name=id) if gone else ""
+        name = title_of(entry.fields) if entry is not None else id
+        return _("{name} will be removed when you commit.").format(name=name) if gone else ""
     if entry is None or not entry.pending:
         return ""
     said = _("{name} is among your changes. It takes effect when you commit them.").format(name=title_of(entry.fields))

@@ -63,7 +63,7 @@ def show() -> str:
     """The operations of one group; ``?of=extension``."""
     subject()
     wanted = request.args.get("of", "calls")
-    groups = _groups()
+    groups = operations_by_group()
     if wanted not in groups:
         raise NotFoundError(f"the API has no operations of {wanted[:40]!r}", "choose from the list")
     kinds = [name for name in groups if name in KINDS]
@@ -72,7 +72,7 @@ def show() -> str:
 
 
 @cache
-def _groups() -> dict[str, tuple[Operation, ...]]:
+def operations_by_group() -> dict[str, tuple[Operation, ...]]:
     """Group → its operations, in the description's order: kinds, and the first word of every other path."""
     found: dict[str, list[Operation]] = {}
     for path, item in description()["paths"].items():

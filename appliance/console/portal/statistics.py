@@ -14,9 +14,10 @@ from appliance.access.seen_calls import visible_calls, zone_of_reader
 from appliance.commands.calls_text import clock, direction_text
 from appliance.console.api.requests import document as guarded
 from appliance.console.api.requests import services, subject
-from appliance.console.portal.calls import BAD, Answer, Names, closed_with, figure, seen, words
+from appliance.console.portal.calls import BAD, Answer, Names, closed_with, seen, words
 from appliance.console.portal.calls_form import DAY, day_of, periods, start_of
 from appliance.console.portal.charts import Chart, Series, lying, upright
+from appliance.console.portal.writing import day, day_of_year, figure, month
 from appliance.core.errors import CentralinoError, RefusedError
 from appliance.history.filter import TEXT_MAX
 from appliance.history.hours import Figures
@@ -195,9 +196,14 @@ def _keys(by: By, period: Period, found: Statistics) -> Sequence[str]:
 
 
 def _time_name(by: By, key: str) -> str:
-    if by is By.WEEKDAY:
-        return _(WEEKDAYS[int(key) - 1])
-    return f"{key}:00" if by is By.HOUR else key
+    match by:
+        case By.WEEKDAY:
+            return _(WEEKDAYS[int(key) - 1])
+        case By.HOUR:
+            return f"{key}:00"
+        case By.DAY:
+            return day(datetime.date.fromisoformat(key))
+    return month(datetime.date.fromisoformat(f"{key}-01"))
 
 
 def heading(by: By) -> str:
@@ -243,7 +249,7 @@ def charts(rows: Sequence[Row], by: By) -> list[tuple[str, Chart, list[tuple[str
 def _short_label(by: By, row: Row) -> str:
     """What stands below a bar: a day without its year, an hour without its minutes."""
     if by is By.DAY:
-        return row.key[5:]
+        return day_of_year(datetime.date.fromisoformat(row.key))
     if by is By.WEEKDAY:
         return row.name[:3]
     return row.key if by is By.HOUR else row.name
@@ -251,7 +257,7 @@ def _short_label(by: By, row: Row) -> str:
 
 def percent(share: float | None) -> str:
     """A share as people read it."""
-    return "–" if share is None else f"{100 * share:.0f} %"
+    return "–" if share is None else f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 
 def tiles(figures: Figures) -> list[tuple[str, str]]:
@@ -273,11 +279,11 @@ def cells(figures: Figures) -> list[tuple[str, str]]:
     """A line of the table: heading and figure of each column."""
     return [
         (_("calls"), figure(figures.calls)),
-        (_("answered"), figure(figures.answered)),
+        (_("answered calls"), figure(figures.answered)),
         (_("share answered"), percent(figures.answer_rate)),
-        (_("busy"), figure(figures.busy)),
-        (_("missed"), figure(figures.no_answer + figures.cancelled)),
-        (_("failed"), figure(figures.failed)),
+        (_("busy calls"), figure(figures.busy)),
+        (_("missed calls"), figure(figures.no_answer + figures.cancelled)),
+        (_("failed calls"), figure(figures.failed)),
         (_("talked for"), clock(figures.talk_ms)),
         (_("mean"), _mean(figures.mean_talk_ms)),
         (_("waited"), _mean(figures.mean_wait_ms)),

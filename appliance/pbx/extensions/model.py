@@ -53,9 +53,9 @@ class Device(Object):
     )
     allowed_transports: Annotated[tuple[Transport, ...], ListField, AnyOrder()] = Field((Transport.UDP,), min_length=1)
     media_security: MediaSecurity = MediaSecurity.NONE
-    nomadic: bool = Field(False, description="Moves about: its place is not known to emergency services")
+    nomadic: bool = Field(False, description="Emergency services are not told its place")
     codec_policy: CodecPolicyRef | None = None
     class_of_service: ClassOfServiceRef | None = None
     caller_number: E164 | None = None
     language: Language | None = None
-    secret: SecretRef = Field(description="Holds its password; the command makes one when it adds a device without")
+    secret: SecretRef = Field(description="Holds its password; a device that is added without gets a new one")

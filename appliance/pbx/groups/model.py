@@ -44,6 +44,6 @@ class RingGroup(Object):
     strategy: Strategy = Strategy.ALL
     members: Annotated[tuple[GroupMember, ...], ListField] = Field(min_length=1, max_length=MEMBERS_MAX)
     ring_seconds: Annotated[int, Field(ge=5, le=600)] = Field(
-        30, description="How long the group rings (all), or each member (sequential, round robin)"
+        30, description="How long the group rings; each member, if they ring one after the other"
     )
     no_answer: Destination | None = Field(None, description="Where unanswered calls go; none: they end as unanswered")

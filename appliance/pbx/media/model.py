@@ -59,7 +59,9 @@ class Listener(Object):
     port: Port = 5060
     zone: Zone = Zone.PHONES
     media_address: IpAddress | None = Field(None, description="Address of voice packets; none: the listener's own")
-    certificate: FileName | None = Field(None, description="Name of an issued certificate; needed for tls and wss")
+    certificate: FileName | None = Field(
+        None, description="Name of an issued certificate; needed for TLS and WebSocket"
+    )
     verify_providers: bool = Field(
         True, description="TLS: call providers from here only if their certificate is valid and names their host"
     )

@@ -32,7 +32,7 @@ class NumberPlan(Object):
     kind: ClassVar[str] = "number_plan"
     name: Label
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] = Field(
-        "IT", description="Country whose rules national numbers follow (ISO 3166-1)"
+        "IT", description="Country whose rules national numbers follow"
     )
     ranges: Annotated[tuple[NumberRange, ...], ListField, AnyOrder()] = Field(min_length=1)
     site_prefixes: Annotated[tuple[SitePrefix, ...], ListField, AnyOrder()] = ()

@@ -76,7 +76,7 @@ class Did(Object):
 
 
 class InboundRoute(Object):
-    """A rule for calls from outside, looked at before the DID's own destination; lowest order first."""
+    """A rule for calls from outside, looked at before the public number's own destination; lowest order first."""
 
     kind: ClassVar[str] = "inbound_route"
     name: Label

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from appliance.access.entries import HIDDEN
 from appliance.access.guarded import GuardedDocument
-from appliance.access.shown import HIDDEN
 from appliance.core.document import parse
 from appliance.core.errors import CentralinoError, ConflictError, InvalidError, NotFoundError, RefusedError
 from appliance.kinds import KINDS

@@ -292,7 +292,7 @@ def test_gaps_in_what_is_shown_are_told(tmp_path: Path) -> None:
             )
         direct.close()
         client = portal.app.test_client()
-        assert "Calls may be missing from 2026-03-02 09:30:00 to 2026-03-02 09:31:00." in client.get("/calls").text
+        assert "Calls may be missing from 2 Mar 2026 09:30:00 to 2 Mar 2026 09:31:00." in client.get("/calls").text
         assert "Calls may be missing" not in client.get("/calls?extension=301&from=2026-03-02&from_time=10:00").text
 
 

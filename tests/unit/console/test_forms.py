@@ -276,7 +276,17 @@ def test_only_editable_fields_are_read() -> None:
 
 
 def test_a_list_s_columns_and_an_object_s_name() -> None:
-    assert [one.name for one in columns(form_of(KINDS["did"]))] == ["number", "company", "label", "destination"]
+    assert [one.name for one in columns(form_of(KINDS["did"]))] == [
+        "number",
+        "company",
+        "destination",
+    ]  # the label leads
+    assert [one.name for one in columns(form_of(KINDS["device"]))] == [
+        "extension",
+        "slot",
+        "site",
+        "allowed_transports",
+    ]
     assert title_of({"id": "a", "name": "N"}) == "N"
     assert title_of({"id": "a", "name": None, "number": "201"}) == "201"
     assert title_of({"id": "a"}) == "a"

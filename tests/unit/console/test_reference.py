@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from appliance.console.api.openapi import description
-from appliance.console.portal.reference import _groups
+from appliance.console.portal.reference import operations_by_group
 from tests.hil.portal_app import company, portal_over
 
 
@@ -25,7 +25,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
 
 def test_every_operation_is_on_some_page(client: FlaskClient) -> None:
     shown = set()
-    for group in _groups():
+    for group in operations_by_group():
         page = client.get(f"/reference?of={group}")
         assert page.status_code == 200, group
         shown |= set(re.findall(r'class="card operation" id="(\w+)"', page.text))

@@ -10,8 +10,8 @@ import pytest
 from flask import Request
 from werkzeug.test import TestResponse
 
+from appliance.access.entries import etag
 from appliance.access.permissions import Rights, subject_of
-from appliance.access.shown import etag
 from appliance.console.identify import Identity
 from tests.unit.console.asking import Askers
 

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from appliance.access.editing import LASTS_S, OPEN_MAX, OpenForms
-from appliance.access.shown import etag
+from appliance.access.entries import etag
 from appliance.core.document import parse
 from appliance.kinds import KINDS
 from appliance.pbx.extensions.model import Extension

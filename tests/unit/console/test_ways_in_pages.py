@@ -66,6 +66,14 @@ def test_the_page_has_a_way_for_each_provider_in_use(client: FlaskClient) -> Non
     assert "directory" not in page
 
 
+def test_whoever_isn_t_signed_in_chooses_the_language_too(client: FlaskClient, portal: Portal) -> None:
+    portal.who = "nobody"
+    assert 'action="/preferences"' in get(client, "/sign-in?next=/calls").text
+    moved = client.post("/preferences", base_url=HOME, data={"language": "it", "next": "/sign-in?next=/calls"})
+    assert (moved.status_code, moved.headers["Location"]) == (303, "/sign-in?next=/calls")
+    assert '<html lang="it"' in get(client, "/sign-in").text
+
+
 def test_the_page_says_which_password_is_meant(client: FlaskClient, portal: Portal) -> None:
     use(portal, "directory_service", id="corp", name="Corp", servers=[{"host": "localhost"}], bind_dn="cn=a,dc=b",
         secret="client", base="dc=b")  # fmt: skip

@@ -16,7 +16,7 @@ from appliance.history import notice, outbox
 from appliance.history.notice import Notice
 from appliance.notifications.config import Config
 from appliance.notifications.events import Names
-from appliance.notifications.model import HttpsTarget, NotificationEndpoint, WebhookEndpoint
+from appliance.notifications.model import NotificationEndpoint, WebhookEndpoint, WebReceiver
 from appliance.notifications.queue import Queue
 from appliance.notifications.sender import Sender
 from appliance.notifications.service import Deliveries, Delivery
@@ -66,7 +66,7 @@ class Document:
             self._config = Config(self.revision, dict(self.endpoints), {}, {}, Names({"201": ("anna", "Anna B.")}))
         return self._config
 
-    def secrets(self, target: WebhookEndpoint | HttpsTarget) -> list[str]:
+    def secrets(self, target: WebReceiver) -> list[str]:
         new = self.handed.get(target.secret)
         old = self.handed.get(target.previous_secret or "")
         return [each for each in (new, old) if each] if new else []

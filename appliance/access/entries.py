@@ -1,4 +1,4 @@
-"""An object as its reader may see it (pure): values in plain form, what one searches and sorts by."""
+"""Objects as their reader may see them: fields, lists and their order, what people call them (pure)."""
 
 from __future__ import annotations
 
