@@ -2,7 +2,7 @@
 
 Signatures (everything here is thread-safe; processes may share one database)::
 
-    Store(url: str, *, clock=utc_now)            sqlite:///… or postgresql://…; creates and upgrades tables on first use
+    Store(url: str, *, clock=utc_now, patience=PATIENT)   sqlite:///… or postgresql://…; creates and upgrades tables on first use
     Store.default(paths: Paths) -> Store         CENTRALINO_STORE_URL, else STATE/store/document.db
       .close()                                   also a context manager
 

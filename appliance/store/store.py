@@ -18,7 +18,7 @@ from appliance.core.errors import ConflictError, CorruptError, Fault, InvalidErr
 from appliance.core.model import Object
 from appliance.paths import Paths
 from appliance.store import queries, staging, upgrade
-from appliance.store.database import Database
+from appliance.store.database import PATIENT, Database, Patience
 from appliance.store.diff import changed_paths
 from appliance.store.encode import decode_rows, encode, kind_order
 from appliance.store.migrations.document import newest_format
@@ -46,8 +46,10 @@ class Store:
     Raises UnavailableError (``database_busy``, ``disk_full``, ``read_only``, ``database_unavailable``) and CorruptError.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], str] = utc_now) -> None:
-        self._database = Database(url, version_table=VERSION_TABLE, version=TABLES_VERSION, scripts=SCRIPTS)
+    def __init__(self, url: str, *, clock: Callable[[], str] = utc_now, patience: Patience = PATIENT) -> None:
+        self._database = Database(
+            url, version_table=VERSION_TABLE, version=TABLES_VERSION, scripts=SCRIPTS, patience=patience
+        )
         self._clock = clock
         self._lock = threading.Lock()
         self._held: tuple[int, Document] | None = None

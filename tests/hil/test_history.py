@@ -40,6 +40,9 @@ ANSWERS, BUSY, AWAY, TRANSFERRED, SILENT = "241", "242", "243", "244", "245"
 PLAN = {ANSWERS: 1000, BUSY: 300, AWAY: 200, TRANSFERRED: 300, SILENT: 200}
 """Calls per number called; those to TRANSFERRED call ANSWERS first and transfer it there."""
 
+CALLING_S = 50
+"""All calls of the plan begin within this time, evenly."""
+
 TOLERANCE_S = 2.0
 """A message takes this long between SIPp and the engine on a machine busy with other tests. Calls are paired by order."""
 
@@ -129,7 +132,7 @@ class Office:
             devices = CALLERS[8 * index : 8 * index + 8]
             more = {"refer_to": TRANSFERRED} if number == TRANSFERRED else {}
             target = ANSWERS if number == TRANSFERRED else number
-            runs[number] = self.caller(f"to-{number}", devices, target, calls, calls / 100, talk_ms=400, **more)
+            runs[number] = self.caller(f"to-{number}", devices, target, calls, calls / CALLING_S, talk_ms=400, **more)
         return runs
 
 

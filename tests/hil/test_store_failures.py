@@ -22,7 +22,8 @@ from sqlalchemy import create_engine, text
 
 from appliance.core.errors import CentralinoError, CorruptError, InvalidError, UnavailableError
 from appliance.organisation.model import Person
-from appliance.store import Store, database
+from appliance.store import Store
+from appliance.store.database import Patience
 from tests.hil.postgres import Postgres, postgres
 
 ROOT = Path(__file__).parents[2]
@@ -187,10 +188,9 @@ def test_sqlite_is_set_to_survive_a_power_cut(tmp_path: Path) -> None:
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
-def test_a_locked_sqlite_file_is_busy_for_writers_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "WAIT_SECONDS", 0)
+def test_a_locked_sqlite_file_is_busy_for_writers_only(tmp_path: Path) -> None:
     path = tmp_path / "document.db"
-    with Store(f"sqlite:///{path}") as store:
+    with Store(f"sqlite:///{path}", patience=Patience(turn=0.2)) as store:
         other = sqlite3.connect(path, isolation_level=None)
         try:
             other.execute("BEGIN IMMEDIATE")

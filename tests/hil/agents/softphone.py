@@ -20,6 +20,7 @@ import contextlib
 import itertools
 import re
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -206,6 +207,9 @@ class SoftPhone:
         self._tap = shared_tap(host) if media == "none" and set(codecs) <= {"PCMA", "PCMU"} else None
         self.placed: list[str] = []  # Call-IDs of the calls it made
         self._taken: set[str] = set()  # Call-IDs of the incoming calls already handed to the test
+        self._traced: list[Request | Response] = []
+        self._traced_to = 0  # up to here the trace is read
+        self._tracing = threading.Lock()
 
     def __str__(self) -> str:
         return f"phone {self.user}"
@@ -312,15 +316,15 @@ class SoftPhone:
 
     def messages(self, call_id: str | None = None) -> list[Request | Response]:
         """The SIP messages sent and received so far, of one call or all; what can't be parsed is left out."""
-        parsed: list[Request | Response] = []
-        for match in TRACE.finditer(self.child.log.read_bytes()):
-            try:
-                message = Message.parse(match["message"])
-            except (ValueError, KeyError):
-                continue
-            if call_id is None or message.headers.get("Call-ID") == call_id:
-                parsed.append(message)
-        return parsed
+        with self._tracing, self.child.log.open("rb") as log:
+            log.seek(self._traced_to)
+            end = 0
+            for match in TRACE.finditer(log.read()):
+                end = match.end()
+                with contextlib.suppress(ValueError, KeyError):
+                    self._traced.append(Message.parse(match["message"]))
+            self._traced_to += end
+            return [m for m in self._traced if call_id is None or m.headers.get("Call-ID") == call_id]
 
     def recordings(self, direction: Literal["dec", "enc"] = "dec") -> list[Path]:
         """WAV files of what it heard (`dec`) or said (`enc`), oldest first; one per call and per hold or resume."""

@@ -116,7 +116,7 @@ def test_fields_that_both_changed_are_chosen_one_by_one(portal: Portal, client: 
         "Theirs &lt;b&gt;",
         "44 s",
         "33 s",
-        "Take theirs (second, 20",
+        "Take theirs (Second administrator, 20",
         "Language",
     ):
         assert told in page.text, told
