@@ -337,6 +337,9 @@ def test_as_it_is_started_it_isn_t_root_and_lets_nobody_in(hub: HubUnderTest) ->
         assert f"Uid:\t{web.WEB_UID}\t{web.WEB_UID}\t{web.WEB_UID}" in text
         assert "CapEff:\t0000000000000000" in text
     hub.process.signal(signal.SIGTERM)
+    hub.process.wait()
+    left = lambda: [pid for pid in pids if Path(f"/proc/{pid}").exists()]  # noqa: E731
+    eventually(lambda: not left(), "nothing of it is left that would still listen when the next one starts")
 
 
 def test_it_stops_gracefully(hub: HubUnderTest) -> None:
