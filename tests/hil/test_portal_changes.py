@@ -167,7 +167,7 @@ def test_two_administrators_see_each_other_and_choose_field_by_field(
 
         admin.locator("input[name=label]").fill("Mine")
         admin.get_by_role("button", name="Save").click()
-        expect(admin.get_by_role("heading", level=1)).to_have_text("You and somebody else both changed ext-206")
+        expect(admin.get_by_role("heading", level=1)).to_have_text("You and somebody else both changed 206 Mine")
         expect(admin.get_by_role("group", name="Label").get_by_label("Take theirs (second, ")).to_be_visible()
         expect(admin.get_by_text("Only somebody else changed these")).to_contain_text("Ring")
         looks_well(admin, "two-choose")
