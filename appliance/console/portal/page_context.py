@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -14,12 +15,14 @@ from flask import Blueprint, g, request, url_for
 from appliance import labels
 from appliance.access.editing import Other
 from appliance.access.guarded import GuardedDocument
+from appliance.access.seen_calls import zone_of_reader
 from appliance.commands.fields import summary
+from appliance.console.api.requests import services, subject
 from appliance.console.portal.cells import words
 from appliance.console.portal.forms import Filled, FormField, Widget
 from appliance.console.portal.menu import places
 from appliance.console.portal.permission_words import is_permission, offered_permissions, permission_text
-from appliance.console.portal.writing import day
+from appliance.console.portal.writing import day, moments
 from appliance.core.errors import Fault
 from appliance.i18n import LANGUAGES, _, language, translated
 from appliance.kinds import KINDS
@@ -129,7 +132,7 @@ def label_at(fields: Sequence[Filled], name: str) -> str:
 
 def other_text(one: Other) -> str:
     """Who else is changing an object, and since when."""
-    who, when = one.who or _("Somebody else"), utc_words(one.since)
+    who, when = one.who or _("Somebody else"), when_words(one.since)
     if one.doing == "form":
         return _("{who} opened its form, {when}").format(who=who, when=when)
     if not when:
@@ -137,9 +140,12 @@ def other_text(one: Other) -> str:
     return _("{who} is changing it, since {when}").format(who=who, when=when)
 
 
-def utc_words(time: str) -> str:
-    """A time in RFC 3339, UTC, to the minute."""
-    return f"{time[:10]} {time[11:16]} UTC" if time else ""
+def when_words(time: str) -> str:
+    """A time in RFC 3339 as the reader's clock had it, to the minute; empty: none is known."""
+    if not time:
+        return ""
+    written = moments(zone_of_reader(subject(), services().store.document()), seconds=False)
+    return written(int(datetime.datetime.fromisoformat(time).timestamp() * 1000))
 
 
 def hint_of(fault: Fault) -> str:
@@ -205,7 +211,7 @@ def add_context(pages: Blueprint, document: Callable[[], GuardedDocument]) -> No
             "cell": lambda one, value: words(one, value, offer().names),
             "hint_of": hint_of,
             "other_text": other_text,
-            "utc_words": utc_words,
+            "when_words": when_words,
             "label_at": label_at,
             "day": day,
             "is_permission": is_permission,
