@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from appliance.organisation.model import Secret
 from appliance.store import Store
 from appliance.store.encode import plain
 from appliance.store.merge import ABSENT, WHOLE, last_change, value_at
-from appliance.store.revision import Key
+from appliance.store.revision import Key, Revision
 from appliance.store.staging import Met
 
 MINE: Final = "mine"
@@ -115,8 +115,9 @@ class Conflicts:
         own = mine_rights.fields(mine) if mine is not None else frozenset[str]()
         theirs_seen = their_rights.fields(theirs) if theirs is not None else frozenset[str]()
         seen = own | theirs_seen
+        steps = self._store.steps_since(met.edit.key, met.edit.base) if met.clashes else ()
         clashes = tuple(
-            self._clash(met, path, (began, mine, theirs), seen if theirs is None else theirs_seen)
+            self._clash(steps, path, (began, mine, theirs), seen if theirs is None else theirs_seen)
             for path in met.clashes
             if (seen if path == WHOLE else path.split(".")[0] in seen)
         )
@@ -125,7 +126,7 @@ class Conflicts:
 
     def _clash(
         self,
-        met: Met,
+        steps: Sequence[tuple[Revision, Any, Any]],
         path: str,
         sides: tuple[Object | None, Object | None, Object | None],
         theirs_seen: frozenset[str],
@@ -133,7 +134,6 @@ class Conflicts:
         began, mine, theirs = (_shown(side, path) for side in sides)
         if path.split(".", maxsplit=1)[0] not in theirs_seen and path != WHOLE and sides[2] is not None:
             theirs = HIDDEN
-        steps = self._store.steps_since(met.edit.key, met.edit.base)
         step = last_change(steps, path)
         who, when = ("", "") if step is None else (named(self._subject, step.author), step.time)
         return Clash(path, began, mine, theirs, who, when)
