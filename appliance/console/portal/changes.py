@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,15 +10,13 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from appliance.access.guarded import GuardedDocument
-from appliance.access.seen_calls import zone_of_reader
 from appliance.access.transactions import Commit, Transactions
 from appliance.applier.confirm import LONGEST_S
-from appliance.console.api.requests import document, services, subject, transactions
+from appliance.console.api.requests import document, transactions
 from appliance.console.portal.changed import Told
 from appliance.console.portal.conflict_view import view
 from appliance.console.portal.forms import title_of
 from appliance.console.portal.page_context import Offer, safe_next
-from appliance.console.portal.writing import moments
 from appliance.core.errors import CentralinoError, ConflictError, Fault, InvalidError, NotFoundError, UnavailableError
 from appliance.core.plan import Effect
 from appliance.store import FieldChange
@@ -58,16 +55,10 @@ def grouped(found: tuple[FieldChange, ...]) -> dict[str, list[FieldChange]]:
 
 
 def words() -> dict[str, Any]:
-    """What templates of changes say things with: names and labels as the reader may see them, times in its zone."""
-    asks = subject()
+    """What templates of changes say things with: names and labels as the reader may see them."""
     guarded = document()
     offer = Offer(guarded)
-    written = moments(zone_of_reader(asks, services().store.document()), seconds=False)
-
-    def moment(text: str) -> str:
-        return written(int(datetime.datetime.fromisoformat(text).timestamp() * 1000))
-
-    return {"told": Told(_Known(guarded, offer), offer.names), "moment": moment}
+    return {"told": Told(_Known(guarded, offer), offer.names)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,8 +144,9 @@ def when_words(time: str) -> str:
     """A time in RFC 3339 as the reader's clock had it, to the minute; empty: none is known."""
     if not time:
         return ""
-    written = moments(zone_of_reader(subject(), services().store.document()), seconds=False)
-    return written(int(datetime.datetime.fromisoformat(time).timestamp() * 1000))
+    if "when_words" not in g:  # the same for a whole page
+        g.when_words = moments(zone_of_reader(subject(), services().store.document()), seconds=False)
+    return str(g.when_words(int(datetime.datetime.fromisoformat(time).timestamp() * 1000)))
 
 
 def hint_of(fault: Fault) -> str:
