@@ -68,8 +68,9 @@ host-test: ; @tools/host-packages test
 run: host-run engine
 	@exec $(BIN)/centralino run $(if $(ADDRESS),--address $(ADDRESS))
 
+# Two workers share tests/unit out; all other tests run one after the other (tests/distribution.py).
 test: host-test venv-test engine lint
-	@tools/as-root "tests make networks of their own and read what is on the wire" $(BIN)/python -m pytest
+	@tools/as-root "tests make networks of their own and read what is on the wire" $(BIN)/python -m pytest -n 2
 
 bench: host-test venv-test
 	@$(BIN)/python -m appliance.engine.root build >&2

@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from appliance.cli import main
+from appliance.commands import common
 from appliance.organisation.model import Company, Secret
 from appliance.paths import Paths
 from appliance.store import Store
@@ -62,6 +63,8 @@ def run(
     for name, value in (("STATE", paths.state), ("CACHE", paths.cache), ("AUTHOR", "tester"), ("LANGUAGE", "en")):
         monkeypatch.setenv(f"CENTRALINO_{name}", str(value))
     monkeypatch.delenv("CENTRALINO_STORE_URL", raising=False)
+    for console in (common.out, common.err):  # made at their import, with the width that the environment had then
+        monkeypatch.setattr(console, "width", 200)
     monkeypatch.setenv("COLUMNS", "200")
     with capture_logs():  # the applier of this process logs to standard output
         yield Command(monkeypatch, capsys)
