@@ -1,7 +1,7 @@
 """The call history with ten million calls, on SQLite and on PostgreSQL: searches, statistics, and writing while reading.
 
-The calls lie in the tables of the former release and are migrated first. Baseline in the same run: the former query, before
-the migration; searches without labels and statistics without sums per hour, on the same calls.
+The calls lie in the tables of the former release and are migrated first (:mod:`bench.history_prepare`). Baseline in the same run:
+the former query, before the migration; searches without labels and statistics without sums per hour, on the same calls.
 """
 
 from __future__ import annotations
@@ -9,12 +9,9 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -27,18 +24,16 @@ from appliance.history.model import Outcome
 from appliance.history.periods import By
 from appliance.history.service import History
 from appliance.history.spool import Spool
-from appliance.history.statistics import Wanted, rebuild
+from appliance.history.statistics import Wanted
 from appliance.history.statistics import statistics as calculate
 from appliance.store.database import Database
 from appliance.store.history import open_history
 from bench import Result, Say
-from bench.history_data import FIRST_MS, add_sites, fill, old_engine, old_tables, site, words
+from bench.history_data import FIRST_MS, site, words
+from bench.history_prepare import Prepared, clock, p95, prepared
 from bench.history_spool import spool_of
-from tests.hil.postgres import postgres
 
 CALLS: Final = 10_000_000
-FREE_GB: Final = 45
-"""What the larger of the two databases and its sorting take, at most."""
 ROUNDS: Final = 25
 WRITTEN: Final = 30_000
 TARGETS: Final = {
@@ -54,74 +49,35 @@ Make = Callable[[int], CallFilter]
 
 
 def run(smoke: bool, say: Say) -> Result:
-    """Measure; ``smoke``: 5,000 calls, one round."""
-    calls = 5_000 if smoke else CALLS
+    """Measure; ``smoke``: 5,000 calls, two rounds."""
+    calls, rounds, written = (5_000, 2, 200) if smoke else (CALLS, ROUNDS, WRITTEN)
     figures: dict[str, Any] = {"calls": calls}
     baseline: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="bench-history-") as folder:
-        top = Path(folder)
-        free = shutil.disk_usage(top).free / 1e9
-        if not smoke and free < FREE_GB:
-            raise RuntimeError(f"{free:.0f} GB free in {top}, {FREE_GB} are needed: set TMPDIR to a larger disk")
-        file = top / "sqlite" / "history.db"
-        _one("sqlite", f"sqlite:///{file}", lambda: _size(file.parent), smoke, figures, baseline, say)
-        shutil.rmtree(file.parent)
-        with postgres() as server:
-            url = server.database("history")
-            _one("postgresql", url, lambda: _size(server.socket), smoke, figures, baseline, say)
+    with prepared(calls, say) as both:
+        for one in both:
+            found, base = _measure(one, rounds, written, say)
+            say(f"{one.name}: {found}, baseline {base}")
+            figures |= {f"{one.name}_{key}": value for key, value in found.items()}
+            baseline |= {f"{one.name}_{key}": value for key, value in base.items()}
     return Result("history", figures, baseline, TARGETS)
 
 
-def _one(
-    name: str, url: str, size: Callable[[], float], smoke: bool, figures: dict[str, Any], baseline: dict[str, Any], say: Say
-) -> None:  # fmt: skip
-    """Everything on one database."""
-    calls, rounds = figures["calls"], 2 if smoke else ROUNDS
-    found: dict[str, Any] = {}
-    base: dict[str, Any] = {}
-    engine = old_engine(url)
-    old_tables(engine)
-    say(f"{name}: writing {calls:,} calls")
-    found["generate_s"] = _clock(lambda: fill(engine, calls, say))
-    _settle(engine)
-    found["former_gb"] = size()
-    base |= _former(engine, rounds)
-    say(f"{name}: {found['generate_s']} s, {found['former_gb']} GB; the former query: {base}")
-    engine.dispose()
-    found["migration_s"] = _clock(lambda: open_history(url).close())
-    say(f"{name}: migrated in {found['migration_s']} s")
-    database = open_history(url)
+def _measure(one: Prepared, rounds: int, written: int, say: Say) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Figures and baseline of one database."""
+    found, base = dict(one.figures), dict(one.baseline)
+    database = open_history(one.url)
     try:
-        add_sites(database.engine)
-        found["rebuild_s"] = _clock(lambda: rebuild(database))
-        _settle(database.engine)
-        found["gb"] = size()
-        say(f"{name}: statistics made again in {found['rebuild_s']} s; {found['gb']} GB")
+        say(f"{one.name}: searches")
         found |= _searches(database, rounds, say)
         found |= _statistics(database, base)
-        say(f"{name}: statistics {found['months_s']}, without sums {base['month_s']} s")
+        say(f"{one.name}: statistics {found['months_s']}, without sums {base['month_s']} s")
         base |= _plain(database.engine)
-        say(f"{name}: searches without labels: {base}")
-        found |= _writing(database, url, 200 if smoke else WRITTEN)
-        say(f"{name}: {found['calls_written_per_s']} calls/s written, {found['rows_written_per_s']} rows/s")
+        say(f"{one.name}: searches without labels: {base}")
+        found |= _writing(database, one.url, written)
+        say(f"{one.name}: {found['calls_written_per_s']} calls/s written, {found['rows_written_per_s']} rows/s")
     finally:
         database.close()
-    say(f"{name}: {found}, baseline {base}")
-    figures |= {f"{name}_{key}": value for key, value in found.items()}
-    baseline |= {f"{name}_{key}": value for key, value in base.items()}
-
-
-def _former(engine: Engine, rounds: int) -> dict[str, Any]:
-    """The former release's only search, by an exact number."""
-    query = text(
-        "SELECT call.* FROM call_party JOIN call ON call.id = call_party.call WHERE call_party.number = :number "
-        "ORDER BY call_party.started DESC, call_party.call DESC LIMIT 51"
-    )
-    times = []
-    with engine.connect() as connection:
-        for turn in range(rounds):
-            times.append(_clock(lambda n=turn: connection.execute(query, {"number": str(2000 + 37 * n)}).all()))  # type: ignore[misc]
-    return {"former_number_p95_ms": _p95(times)}
+    return found, base
 
 
 def kinds(numbers: list[str], last: int) -> dict[str, Make]:
@@ -161,12 +117,12 @@ def _searches(database: Database, rounds: int, say: Say) -> dict[str, Any]:
     found: dict[str, float] = {}
     for kind, make in kinds(numbers, last).items():
         history.calls(make(0))
-        found[kind] = _p95([_clock(lambda n=n: history.calls(make(n))) for n in range(rounds)])  # type: ignore[misc]  # noqa: B023
+        found[kind] = p95([clock(lambda n=n: history.calls(make(n))) for n in range(rounds)])  # type: ignore[misc]  # noqa: B023
         say(f"  {kind}: p95 {found[kind]} ms")
     seen = Visible(extensions=frozenset({"2044"}))
-    found["own"] = _p95([_clock(lambda: history.calls(visible_to=seen)) for _ in range(rounds)])
-    totals = [_clock(lambda n=n: history.total(kinds(numbers, last)["trunk_time"](n))) for n in range(rounds)]  # type: ignore[misc]
-    return {"searches_p95_ms": found, "search_p95_ms": max(found.values()), "total_p95_ms": _p95(totals)}
+    found["own"] = p95([clock(lambda: history.calls(visible_to=seen)) for _ in range(rounds)])
+    totals = [clock(lambda n=n: history.total(kinds(numbers, last)["trunk_time"](n))) for n in range(rounds)]  # type: ignore[misc]
+    return {"searches_p95_ms": found, "search_p95_ms": max(found.values()), "total_p95_ms": p95(totals)}
 
 
 def _statistics(database: Database, base: dict[str, Any]) -> dict[str, Any]:
@@ -176,8 +132,8 @@ def _statistics(database: Database, base: dict[str, Any]) -> dict[str, Any]:
     found = {}
     for by in By:
         wanted = Wanted(since, until, by=by)
-        found[str(by)] = _clock(lambda wanted=wanted: _calculate(database, wanted))  # type: ignore[misc]
-    base["month_s"] = _clock(lambda: _calculate(database, Wanted(since, until, by=By.DAY, zone="Asia/Kolkata")))
+        found[str(by)] = clock(lambda wanted=wanted: _calculate(database, wanted))  # type: ignore[misc]
+    base["month_s"] = clock(lambda: _calculate(database, Wanted(since, until, by=By.DAY, zone="Asia/Kolkata")))
     return {"months_s": found, "month_s": max(found.values())}
 
 
@@ -197,7 +153,7 @@ def _plain(engine: Engine) -> dict[str, Any]:
     with engine.connect() as connection:
         for kind, where in queries.items():
             query = text(f"SELECT * FROM call WHERE {where} ORDER BY started DESC, id DESC LIMIT 51")  # noqa: S608
-            found[f"plain_{kind}_ms"] = round(1000 * _clock(lambda query=query: connection.execute(query).all()), 1)  # type: ignore[misc]
+            found[f"plain_{kind}_ms"] = round(1000 * clock(lambda query=query: connection.execute(query).all()), 1)  # type: ignore[misc]
     return found
 
 
@@ -209,7 +165,7 @@ def _writing(database: Database, url: str, calls: int) -> dict[str, Any]:
         spool_of(Path(folder), calls, last)
         with _reader(url) as reader:
             ingest = Ingest(database, Spool(Path(folder)))
-            seconds = _clock(ingest.drain)
+            seconds = clock(ingest.drain)
             reader.terminate()
             pages, slowest = (float(word) for word in (reader.communicate()[0] or "0 0").split()[-2:])
     written, rows = _rows(database, last)
@@ -245,36 +201,3 @@ def _reader(url: str) -> Iterator[subprocess.Popen[str]]:
             yield reader
         finally:
             reader.kill()
-
-
-def _settle(engine: Engine) -> None:
-    """What the database would do by itself in the hours after."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql("VACUUM ANALYZE")
-            connection.exec_driver_sql("CHECKPOINT")
-    if engine.dialect.name == "sqlite":
-        with engine.connect() as connection:
-            connection.rollback()
-            assert connection.connection.dbapi_connection is not None
-            connection.connection.dbapi_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _size(top: Path) -> float:
-    """Gigabytes in a directory."""
-    total = 0
-    for path in top.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += path.stat().st_size
-    return round(total / 1e9, 3)
-
-
-def _clock(action: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    action()
-    return round(time.perf_counter() - began, 5)
-
-
-def _p95(seconds: list[float]) -> float:
-    """Milliseconds that 95 of 100 stay below."""
-    return round(1000 * statistics.quantiles(seconds, n=20, method="inclusive")[-1], 1)

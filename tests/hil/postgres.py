@@ -7,7 +7,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +31,20 @@ class Postgres:
         subprocess.run(
             [self.binaries / "createdb", "-h", self.socket, "-U", self.user, name], check=True, capture_output=True
         )
+        return self.url(name)
+
+    def url(self, name: str) -> str:
+        """The URL of a database that is there."""
         return f"postgresql://{self.user}@/{name}?host={self.socket}"
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
-    """Start a server, stop it at the end. It refuses to run as root, so root hands it to an unprivileged user."""
+def postgres(data: Path | None = None, settings: Sequence[str] = ()) -> Iterator[Postgres]:
+    """Start a server, stop it at the end. It refuses to run as root, so root hands it to an unprivileged user.
+
+    ``data``: where its databases are kept for the next one (they are made there at first); without, they are gone at the end.
+    ``settings``: as in ``max_wal_size=8GB``.
+    """
     found = sorted(Path(SERVER).glob("*/bin/pg_ctl"))
     if not found:
         pytest.fail(f"no PostgreSQL server in {SERVER}: {INSTALL}")
@@ -44,36 +52,32 @@ def postgres() -> Iterator[Postgres]:
     user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     # Not under pytest's directory: that one may be closed to the unprivileged user, and socket paths must be short.
     top = Path(tempfile.mkdtemp(prefix="pg-"))
+    kept, data = data is not None, data or top / "data"
     try:
-        top.chmod(0o700)
-        if os.geteuid() == 0:
-            shutil.chown(top, user, pwd.getpwnam(user).pw_gid)
-        data = top / "data"
-        _as(user, [binaries / "initdb", "-D", data, "-U", "centralino", "-A", "trust", "-E", "UTF8", "--no-sync"])
-        options = f"-c listen_addresses= -c unix_socket_directories={top} -c max_connections=50"
-        start: list[str | Path] = [
-            binaries / "pg_ctl",
-            "-D",
-            data,
-            "-w",
-            "-t",
-            "60",
-            "-l",
-            top / "log",
-            "-o",
-            options,
-            "start",
-        ]
-        _as(user, start)
+        _give(top, user)
+        if not (data / "PG_VERSION").exists():
+            data.mkdir(parents=True, exist_ok=True)
+            _give(data, user)
+            _as(user, [binaries / "initdb", "-D", data, "-U", "centralino", "-A", "trust", "-E", "UTF8", "--no-sync"])
+        options = ["listen_addresses=", f"unix_socket_directories={top}", "max_connections=50", *settings]
+        words = " ".join(f"-c {option}" for option in options)
+        control: list[str | Path] = [binaries / "pg_ctl", "-D", data, "-w"]
+        _as(user, [*control, "-t", "60", "-l", top / "log", "-o", words, "start"])
         try:
             yield Postgres(binaries, top, "centralino")
         finally:
-            _as(user, [binaries / "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop"])
+            _as(user, [*control, "-m", "fast" if kept else "immediate", "stop"])
     finally:
         shutil.rmtree(top)
 
 
-def _as(user: str, command: list[str | Path]) -> None:
+def _give(directory: Path, user: str) -> None:
+    directory.chmod(0o700)
+    if os.geteuid() == 0:
+        shutil.chown(directory, user, pwd.getpwnam(user).pw_gid)
+
+
+def _as(user: str, command: Sequence[str | Path]) -> None:
     prefix = ["setpriv", f"--reuid={user}", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
     done = subprocess.run(
         [*prefix, *command],
