@@ -11,11 +11,12 @@ channel is, so that doesn't hurt: the last one is right.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from appliance.engine.ami_messages import Message
 from appliance.hub import views
+from appliance.hub.changes import Change, Dirty, Said
 from appliance.hub.channels import RING, UP, Channel, Channels, clean
 from appliance.hub.directory import Directory
 from appliance.pbx.extensions.consultation import CONSULTATION, CONSULTED_BY
@@ -49,16 +50,6 @@ class Snapshot:
     settings: Sequence[Message] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One object of a room as it is now; ``data`` None: it is no more. ``kind`` names what it is."""
-
-    room: str
-    kind: str
-    id: str
-    data: Mapping[str, Any] | None
-
-
 @dataclass(slots=True)
 class Contact:
     """Where a device is registered, or a trunk's other end. ``since`` in ms since 1970, 0: unknown. ``endpoint``: the engine's
@@ -68,14 +59,6 @@ class Contact:
     status: str
     since: int
     endpoint: str = ""
-
-
-@dataclass(slots=True)
-class _Dirty:
-    extensions: set[str] = field(default_factory=set)
-    trunks: set[str] = field(default_factory=set)
-    links: set[str] = field(default_factory=set)
-    everything: bool = True
 
 
 class Live:
@@ -91,13 +74,10 @@ class Live:
         """Names of channels to ask ``Status`` of, the answer for :meth:`learn`."""
         self.happened: list[tuple[str, dict[str, Any]]] = []
         """What has happened and is no state: transfers, pickups, emergency calls; whoever reads it empties it."""
-        self._published: dict[tuple[str, str], Mapping[str, Any]] = {}
-        self._members: dict[str, set[str]] = {}
-        self._call_of: dict[str, str] = {}
-        self._on_link: dict[str, set[str]] = {}
+        self._said = Said(self)
         self._recent: dict[str, None] = {}
         self._memory: dict[str, int] = {}
-        self._dirty = _Dirty()
+        self._dirty = Dirty(everything=True)
 
     # Beginning
 
@@ -282,7 +262,7 @@ class Live:
             "by": self._party(fields.get(f"{by}Uniqueid", "")) or clean(fields.get(f"{by}CallerIDNum")),
             "of": self._party(fields.get("TransfereeUniqueid", "")) or clean(fields.get("TransfereeCallerIDNum")),
             "to": target if blind else self._party(target) or clean(fields.get("SecondTransfererConnectedLineNum")),
-            "call": self._call_of.get(fields.get(f"{by}Uniqueid", ""), ""),
+            "call": self._said.call_of(fields.get(f"{by}Uniqueid", "")),
         }))  # fmt: skip
 
     def _picked_up(self, fields: Fields, time: int) -> None:
@@ -290,7 +270,7 @@ class Live:
             "time": time,
             "by": self._party(fields.get("Uniqueid", "")) or clean(fields.get("CallerIDNum")),
             "of": self._party(fields.get("TargetUniqueid", "")) or clean(fields.get("TargetCallerIDNum")),
-            "call": self._call_of.get(fields.get("TargetUniqueid", ""), ""),
+            "call": self._said.call_of(fields.get("TargetUniqueid", "")),
         }))  # fmt: skip
 
     def _party(self, id: str) -> str:
@@ -348,123 +328,19 @@ class Live:
             by, _, to = fields.get("Ids", "").partition("|")
             self.happened.append(("transfer", {
                 "kind": "attended", "time": time, "by": self._party(by), "of": self._party(channel.id), "to": self._party(to),
-                "call": self._call_of.get(channel.id, ""),
+                "call": self._said.call_of(channel.id),
             }))  # fmt: skip
 
     # What comes out
 
     def changes(self) -> list[Change]:
         """What is different from what was said last."""
-        dirty, self._dirty = self._dirty, _Dirty(everything=False)
-        if dirty.everything:
-            dirty.extensions |= set(self.directory.extensions) | self._told("extension")
-            dirty.trunks |= set(self.directory.trunks) | self._told("trunk")
-            dirty.links |= set(self.directory.links) | self._told("link")
-            self.channels.dirty |= set(self.channels.all)
-        found = self._call_changes(dirty)
-        for kind, ids, view in (
-            ("extension", dirty.extensions, self.extension),
-            ("trunk", dirty.trunks, self.trunk),
-            ("link", dirty.links, self.link),
-        ):
-            found += [change for id in sorted(ids) if (change := self._change(kind, id, view(id))) is not None]
-        return found
-
-    def _told(self, kind: str) -> set[str]:
-        return {id for of_kind, id in self._published if of_kind == kind}
-
-    def _call_changes(self, dirty: _Dirty) -> list[Change]:
-        touched, self.channels.dirty = self.channels.dirty, set()
-        gone = {call for id in touched if (call := self._call_of.get(id))}
-        for call in gone:
-            touched |= self._members.pop(call, set())
-        for id in touched:
-            self._call_of.pop(id, None)
-        done: set[str] = set()
-        made: dict[str, dict[str, Any] | None] = {}
-        for id in sorted(touched):
-            if id in done or id not in self.channels.all:
-                continue
-            members = self.channels.together(id)
-            done |= members
-            for other in {key for each in members if (key := self._call_of.get(each))}:
-                self._members.pop(other, None)
-                gone.add(other)
-            key = views.call_key(self.channels, members)
-            self._members[key] = members
-            self._call_of.update(dict.fromkeys(members, key))
-            made[key] = views.call(self.directory, self.channels, key, members)
-        for call in gone:
-            made.setdefault(call, None)
-        return self._publish_calls(made, dirty)
-
-    def _publish_calls(self, made: Mapping[str, dict[str, Any] | None], dirty: _Dirty) -> list[Change]:
-        found = []
-        for key in sorted(made, key=lambda item: (made[item] is not None, item)):
-            view = made[key]
-            before = self._published.get(("call", key))
-            self._count_links(key, view, dirty)
-            if (change := self._change("call", key, view)) is not None:
-                found.append(change)
-                for party in (*(before or {}).get("parties", ()), *(view or {}).get("parties", ())):
-                    dirty.extensions.add(party["extension"])
-                    dirty.trunks.add(party["trunk"])
-        return found
-
-    def _count_links(self, key: str, view: Mapping[str, Any] | None, dirty: _Dirty) -> None:
-        sites = {party["site"] for party in view["parties"]} if view else set[str]()
-        for id, link in self.directory.links.items():
-            calls = self._on_link.setdefault(id, set())
-            if (key in calls) != ({link.first, link.second} <= sites):
-                calls.symmetric_difference_update({key})
-                dirty.links.add(id)
-
-    def _change(self, kind: str, id: str, data: Mapping[str, Any] | None) -> Change | None:
-        before = self._published.get((kind, id))
-        if data == before:
-            return None
-        if data is None:
-            del self._published[kind, id]
-        else:
-            self._published[kind, id] = data
-        return Change(f"{kind}s", kind, id, data)
-
-    def extension(self, id: str) -> dict[str, Any] | None:
-        """How an extension is; None: the document has none with this id."""
-        entry = self.directory.extensions.get(id)
-        if entry is None:
-            return None
-        ids = {leg for device in entry.devices for leg in self.channels.of(device=device)}
-        mine = [
-            (key, party)
-            for key in sorted({self._call_of[leg] for leg in ids if leg in self._call_of})
-            for party in self._published.get(("call", key), {}).get("parties", ())
-            if party["extension"] == id
-        ]
-        values = {name: values.get(id, "") for name, values in self.settings.items()}
-        devices = [views.device(device, self.contacts.get(device, {}).values()) for device in entry.devices]
-        return views.extension(entry, mine, devices, values)
-
-    def trunk(self, id: str) -> dict[str, Any] | None:
-        """How a trunk is; None: the document has none with this id."""
-        entry = self.directory.trunks.get(id)
-        if entry is None:
-            return None
-        contacts = self.contacts.get(f"trunk-{id}", {}).values()
-        calls = len(self.channels.of(trunk=id))
-        return views.trunk(entry, self.registrations.get(entry.account), contacts, calls)
-
-    def link(self, id: str) -> dict[str, Any] | None:
-        """How a thin link is; None: the document has none with this id."""
-        entry = self.directory.links.get(id)
-        return None if entry is None else views.link(entry, len(self._on_link.get(id, ())))
+        dirty, self._dirty = self._dirty, Dirty()
+        return self._said.changes(dirty)
 
     def state(self) -> dict[str, dict[str, Mapping[str, Any]]]:
         """All that was said last: room → id → object."""
-        found: dict[str, dict[str, Mapping[str, Any]]] = {"extensions": {}, "calls": {}, "trunks": {}, "links": {}}
-        for (kind, id), data in self._published.items():
-            found[f"{kind}s"][id] = data
-        return found
+        return self._said.all()
 
     def _add_from_status(self, fields: Fields, message: Message) -> None:
         id = fields.get("Uniqueid", "")
