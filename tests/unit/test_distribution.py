@@ -94,7 +94,7 @@ def test_unit_tests_run_side_by_side_and_all_others_alone_at_the_end(suite: Suit
         suite.file(f"tests/unit/test_{name}.py", PLAIN, MEETS)
     for name in ("gaps", "load"):
         suite.file(f"tests/hil/test_{name}.py", PLAIN)
-    suite.file("tests/unit/test_small.py", PLAIN, "\ndef test_long():\n    note('long')\n    time.sleep(1)\n")
+    suite.file("tests/unit/test_yet_another.py", PLAIN, "\ndef test_long():\n    note('long')\n    time.sleep(1)\n")
     code, output = suite.run("-n", "2")
     assert code == 0, output
     assert closing_line(output) == "28 passed"
@@ -107,7 +107,7 @@ def test_unit_tests_run_side_by_side_and_all_others_alone_at_the_end(suite: Suit
     assert [note[1] for note in last] == ["test_gaps"] * 5 + ["test_load"] * 5
     assert len({note[0] for note in last}) == 1
     assert all(note[3:] == [] for note in last), "nothing else is up"
-    assert [note[2] for note in by_file["test_small"]] == [*(f"plain{n}" for n in range(5)), "long"]
+    assert [note[2] for note in by_file["test_yet_another"]] == [*(f"plain{n}" for n in range(5)), "long"]
 
 
 @pytest.mark.parametrize("where", ["tests/unit/test_crash.py", "tests/hil/test_crash.py"])
