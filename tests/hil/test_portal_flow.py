@@ -264,6 +264,35 @@ def test_what_others_did_meanwhile_is_told_and_nothing_is_lost(browser: Browser,
         said(page, "Calls of Changed go on to: Ring a group: Night <b>desk</b>.")
 
 
+def test_what_others_committed_is_merged_or_chosen(browser: Browser, portal: Portal) -> None:
+    def committed_by_another(**changed: Any) -> None:
+        item = portal.store.document().objects["did"]["main"].model_dump(mode="json")
+        put = parse(KINDS, "did", {**item, **changed})
+        portal.store.promote(portal.store.propose([put], base=portal.store.head().number, author="auditor").number)
+
+    with watched(browser, url=portal.url) as seen:
+        page = seen.page
+        page.set_viewport_size({"width": 1280, "height": 1200})
+        page.goto("/flow")
+        committed_by_another(label="Reception")
+        drag(page, dot(page, "did/main/destination"), box(page, "ring_group/night"))
+        said(
+            page,
+            re.compile("^Calls of Reception go on to: .* What somebody else committed meanwhile is in it too: Label.$"),
+        )
+        committed_by_another(destination={"type": "hangup", "reason": "busy"})
+        drag(page, dot(page, "did/main/destination"), box(page, "extension/ext-301"))
+        alert = page.get_by_role("alert")
+        expect(alert).to_contain_text("You and somebody else both changed Reception.")
+        expect(alert).to_be_focused()
+        looks_well(seen, "flow-conflict")
+        alert.get_by_role("link", name="Choose").click()
+        page.get_by_role("radio", name=re.compile("^Take theirs")).check()
+        page.get_by_role("button", name="Use what is chosen").click()
+        expect(page.locator("#picture")).to_be_visible()
+        assert fields(portal, "did", "main")["destination"] == {"type": "hangup", "reason": "busy"}
+
+
 def test_without_scripts(browser: Browser, portal: Portal) -> None:
     with watched(browser, url=portal.url, scripts=False) as seen:
         page = seen.page

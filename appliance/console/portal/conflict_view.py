@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flask import url_for
+
 from appliance.access.conflicts import Clash, Conflict
 from appliance.access.entries import HIDDEN
 from appliance.console.portal.cells import Names, words
@@ -114,3 +116,15 @@ def lines(one: FormField | None, value: Any, names: Names) -> list[str]:
 def _group(fields: Iterable[FormField], value: Mapping[str, Any], names: Names) -> list[str]:
     told = ((one, lines(one, value.get(one.name), names)) for one in fields)
     return [f"{translated(one.label)}: {', '.join(inner)}" for one, inner in told if inner]
+
+
+def conflict_url(kind: str, id: str, next: str = "") -> str:
+    """Where one chooses field by field."""
+    return url_for("changes.conflict", kind=kind, id=id, next=next or None)
+
+
+def merged_words(kind: str, paths: Iterable[str]) -> str:
+    """What somebody else alone changed, in a sentence; empty: nothing."""
+    names = {path.partition(".")[0] for path in paths}
+    fields = ", ".join(translated(one.label) for one in form_of(KINDS[kind]).fields if one.name in names)
+    return _("What somebody else committed meanwhile is in it too: {fields}.").format(fields=fields) if fields else ""

@@ -17,10 +17,12 @@ from flask import Blueprint, Response, jsonify, make_response, redirect, render_
 from werkzeug.wrappers import Response as AnyResponse
 
 from appliance import labels
+from appliance.access.conflicts import Conflicts
 from appliance.access.entries import Entry
 from appliance.access.guarded import GuardedDocument
 from appliance.access.transactions import Transactions
 from appliance.console.portal.cells import words
+from appliance.console.portal.conflict_view import conflict_url, merged_words
 from appliance.console.portal.errands import COOKIE, carried
 from appliance.console.portal.flow_edit import (
     Step,
@@ -55,12 +57,14 @@ LISTED_MAX: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What has just been done: what is said, what takes it back, or what was wrong."""
+    """What has just been done: what is said, what takes it back, where to choose if others did otherwise, or what was wrong."""
 
     said: str = ""
     undo: tuple[Step, ...] = ()
     error: CentralinoError | None = None
     focus: str = ""
+    both_changed: str = ""
+    choose: str = ""
 
 
 def sending() -> tuple[str, ...]:
@@ -79,7 +83,7 @@ def flow_pages(document: Callable[[], GuardedDocument], transactions: Callable[[
         _must_see(guarded)
         if request.method == "GET" and (found := _redirected(guarded)) is not None:
             return found
-        done = _act(guarded) if request.method == "POST" else _returned(guarded)
+        done = _act(guarded, transactions().conflicts) if request.method == "POST" else _returned(guarded)
         page = make_response(_page(guarded, transactions(), done), status_of(done.error) if done.error else 200)
         if request.cookies.get(COOKIE):
             page.delete_cookie(COOKIE, path="/")
@@ -112,13 +116,13 @@ def _must_see(guarded: GuardedDocument) -> None:
 # -- edits -----------------------------------------------------------------------------------------------------------
 
 
-def _act(guarded: GuardedDocument) -> _Done:
+def _act(guarded: GuardedDocument, conflicts: Conflicts) -> _Done:
     """Carry out what the request's form says; the page tells what came of it."""
     form = request.form
     try:
         match form.get("_do", ""):
             case "connect":
-                return _connect(guarded, form.get("place", ""), form.get("destination", ""), form.get("_etag", ""))
+                return _connect(guarded, conflicts, form.get("place", ""), form.get("destination", ""))
             case "remove":
                 return _remove(guarded, form.get("object", ""), form.get("_etag", ""))
             case "undo":
@@ -130,10 +134,20 @@ def _act(guarded: GuardedDocument) -> _Done:
         return _Done(error=error)
 
 
-def _connect(guarded: GuardedDocument, place: str, destination: str, etag: str) -> _Done:
-    entry, back = connect(guarded, place, destination, etag)
-    kind, _id, path = split_place(place)
+def _connect(guarded: GuardedDocument, conflicts: Conflicts, place: str, destination: str) -> _Done:
+    seen = request.form.get("_seen", type=int)
+    entry, back = connect(guarded, place, destination, request.form.get("_etag", ""), seen)
+    kind, id, path = split_place(place)
     name = title_of({**entry.fields, "id": entry.item.id})
+    focus = f"{entry.item.kind}/{entry.item.id}"
+    conflict = conflicts.of(kind, id)
+    if conflict is not None and conflict.clashes:
+        return _Done(
+            undo=tuple(back),
+            focus=focus,
+            both_changed=name,
+            choose=conflict_url(kind, id, request.full_path.rstrip("?")),
+        )
     way, value = port_field(kind, path), json.loads(destination)
     where = words(way, value, Offer(guarded).names) if way is not None and value is not None else ""
     if not back:
@@ -142,7 +156,9 @@ def _connect(guarded: GuardedDocument, place: str, destination: str, etag: str) 
         said = _("Calls of {name} go on to: {where}.").format(name=name, where=where)
     else:
         said = _("Calls of {name} aren't sent on any more.").format(name=name)
-    return _Done(said, tuple(back), focus=f"{entry.item.kind}/{entry.item.id}")
+    if conflict is not None:
+        said = f"{said} {merged_words(kind, conflict.merged)}"
+    return _Done(said, tuple(back), focus=focus)
 
 
 def _remove(guarded: GuardedDocument, object: str, etag: str) -> _Done:
@@ -285,6 +301,7 @@ def _text_of(node: Node, fields: Fields) -> str:
 
 
 def _page(guarded: GuardedDocument, asked: Transactions, done: _Done) -> str:
+    seen = guarded.head()  # before the document is read: what is committed in between counts as somebody else's
     document, fields = guarded.sight()
     looked = _look(guarded, document, fields)
     graph = looked.view.graph
@@ -304,6 +321,7 @@ def _page(guarded: GuardedDocument, asked: Transactions, done: _Done) -> str:
         members=_members(guarded, graph),
         count=sum(1 for node in looked.graph.nodes.values() if node.marks - {Mark.DEAD_END}),
         here=_here(looked),
+        seen=seen,
         done=done,
         undo=as_text(done.undo) if done.undo else "",
         error_faults=_told_faults(done.error),

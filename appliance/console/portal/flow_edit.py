@@ -28,13 +28,15 @@ STEPS_MAX: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One edit of one object. ``verb``: ``put`` some fields, ``add`` it, ``remove`` it. ``etag``: of the object as it must be."""
+    """One edit of one object. ``verb``: ``put`` some fields, ``add`` it, ``remove`` it. ``etag``: of the object as it must be, or as
+    it was at the revision ``seen``, if others alone changed it since: both are merged then."""
 
     verb: str
     kind: str
     id: str
     data: Mapping[str, Any] | None = None
     etag: str = ""
+    seen: int | None = None
 
 
 def as_text(steps: Sequence[Step]) -> str:
@@ -80,7 +82,7 @@ def _one(guarded: GuardedDocument, step: Step) -> Step | None:
     match step.verb:
         case "put":
             before = guarded.get(step.kind, step.id)
-            saved = guarded.put(step.kind, step.id, data, expected=step.etag or None, patch=True)
+            saved = guarded.put(step.kind, step.id, data, expected=step.etag or None, patch=True, seen=step.seen)
             return difference(before, saved)
         case "add":
             saved = guarded.put(step.kind, step.id, {**data, "id": step.id}, new=True)
@@ -104,12 +106,15 @@ def difference(before: Entry | None, saved: Entry) -> Step | None:
 # -- connecting ------------------------------------------------------------------------------------------------------
 
 
-def connect(guarded: GuardedDocument, place: str, destination: str, etag: str) -> tuple[Entry, list[Step]]:
+def connect(
+    guarded: GuardedDocument, place: str, destination: str, etag: str, seen: int | None = None
+) -> tuple[Entry, list[Step]]:
     """Have an object send its calls elsewhere.
 
     :param place: ``kind/id/path`` of the destination field.
     :param destination: as JSON: a destination, or null for none.
     :param etag: the object's, as it was looked at.
+    :param seen: number of the head when it was looked at: what others committed since is merged, or has to be chosen.
     :returns: the object as it is now, and what takes the edit back.
     :raises RefusedError: ``precondition_required``: no etag; and as `GuardedDocument.put`.
     """
@@ -120,10 +125,11 @@ def connect(guarded: GuardedDocument, place: str, destination: str, etag: str) -
             error_id="precondition_required",
         )
     kind, id, path = split_place(place)
-    entry, wanted = guarded.get(kind, id), parsed(destination, place)
+    entry = guarded.get(kind, id) if seen is None else guarded.get_seen(kind, id, etag, seen)
+    wanted = parsed(destination, place)
     name, value = with_destination(entry, path, wanted)
     _must_be_there(guarded, entry, path, wanted)
-    back = carry_out(guarded, [Step("put", kind, id, {name: value}, etag)])
+    back = carry_out(guarded, [Step("put", kind, id, {name: value}, etag, seen)])
     return guarded.get(kind, id), back
 
 

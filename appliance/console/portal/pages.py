@@ -20,7 +20,7 @@ from appliance import labels
 from appliance.access.entries import Entry
 from appliance.access.guarded import GuardedDocument
 from appliance.console.api.requests import transactions
-from appliance.console.portal.conflict_view import lines
+from appliance.console.portal.conflict_view import conflict_url, lines, merged_words
 from appliance.console.portal.errands import Errand
 from appliance.console.portal.forms import (
     Form,
@@ -175,11 +175,7 @@ def _said(guarded: GuardedDocument, kind: str) -> str:
     if entry is None or not entry.pending:
         return ""
     said = _("{name} is among your changes. It takes effect when you commit them.").format(name=title_of(entry.fields))
-    merged = [one.label for one in form_of(KINDS[kind]).fields if one.name in request.args.getlist("merged")]
-    if merged:
-        fields = ", ".join(map(translated, merged))
-        said = f"{said} {_('What somebody else committed meanwhile is in it too: {fields}.').format(fields=fields)}"
-    return said
+    return f"{said} {merged_words(kind, request.args.getlist('merged'))}".strip()
 
 
 # -- forms ----------------------------------------------------------------------------------------------------------
@@ -377,11 +373,6 @@ def show(draft: Draft) -> str:
         said=draft.said,
         conflict=conflict is not None and bool(conflict.clashes),
     )
-
-
-def conflict_url(kind: str, id: str, next: str = "") -> str:
-    """Where one chooses field by field."""
-    return url_for("changes.conflict", kind=kind, id=id, next=next or None)
 
 
 def outer_title(outer: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -126,6 +127,56 @@ def test_what_has_gone_meanwhile_is_told(client: FlaskClient, portal: Portal) ->
     assert answer.status_code == 422
     assert "which does not exist" in answer.text
     assert not portal.store.candidate("boss")
+
+
+def looked_at(client: FlaskClient, node: str) -> dict[str, str]:
+    """What the page's script would send with an edit of a node, as it is shown now."""
+    page = client.get("/flow").text
+    [seen] = re.findall(r'data-seen="(\d+)"', page)
+    return {"_etag": boxes(page)[node]["etag"], "_seen": seen}
+
+
+def commit_of_second(portal: Portal, **fields: Any) -> None:
+    """Another administrator commits these fields of the main number."""
+    item = portal.store.document().objects["did"]["main"]
+    changed = type(item).model_validate({**item.model_dump(), **fields})
+    portal.store.promote(portal.store.propose([changed], base=portal.store.head().number, author="second").number)
+
+
+def test_what_others_committed_meanwhile_is_merged(client: FlaskClient, portal: Portal) -> None:
+    shown = looked_at(client, "did/main")
+    commit_of_second(portal, label="Reception")
+    fields = {"place": "did/main/destination", "destination": json.dumps(TO_NIGHT)}
+    answer = post(client, "/flow", _do="connect", **fields, **shown)
+    assert answer.status_code == 200
+    assert "What somebody else committed meanwhile is in it too: Label." in said(answer.text)
+    item = portal.candidate("did", "main")
+    assert item is not None
+    assert (destination(portal), item.label) == (TO_NIGHT, "Reception")  # type: ignore[attr-defined]
+    back = post(client, "/flow", _do="undo", steps=undo_of(answer.text))
+    assert said(back.text) == "The last edit is taken back."
+    item = portal.candidate("did", "main")
+    assert item == portal.store.document().objects["did"]["main"], "theirs stays"
+    late = post(client, "/flow", _do="connect", **fields, **{**shown, "_seen": "x"})
+    assert late.status_code == 409, "of a page that doesn't say what it showed"
+
+
+def test_where_others_sent_the_calls_elsewhere_one_chooses(client: FlaskClient, portal: Portal) -> None:
+    shown = looked_at(client, "did/main")
+    commit_of_second(portal, destination=REFUSED)
+    fields = {"place": "did/main/destination", "destination": json.dumps(TO_NIGHT)}
+    answer = post(client, "/flow?did=main", _do="connect", **fields, **shown)
+    assert answer.status_code == 200
+    told = answer.text.split('role="alert"')[1]
+    assert "You and somebody else both changed Main number." in told
+    url = html.unescape(re.findall(r'href="([^"]*)"', told)[0])
+    page = client.get(url).text
+    assert "Night" in page.split("<fieldset")[1]
+    form = {"next": "/flow?did=main", "revision": re.findall(r'name="revision" value="(\d+)"', page)[0]}
+    [name] = set(re.findall(r'type="radio" [^>]*name="([^"]+)"', page))
+    chosen = post(client, url, **form, **{name: "theirs"})
+    assert (chosen.status_code, chosen.headers["Location"]) == (303, "/flow?did=main")
+    assert destination(portal) == REFUSED
 
 
 def test_somebody_else_s_pending_changes_are_shown(client: FlaskClient, portal: Portal) -> None:

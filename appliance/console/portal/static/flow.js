@@ -68,7 +68,8 @@
 
   const connect = (port, destination) => {
     const node = port.closest(".node");
-    post({ _do: "connect", place: port.dataset.port, destination, _etag: node.dataset.etag }, node.dataset.node);
+    const fields = { place: port.dataset.port, destination, _etag: node.dataset.etag, _seen: root().dataset.seen };
+    post({ _do: "connect", ...fields }, node.dataset.node);
   };
 
   // -- the dialog that chooses where calls go ------------------------------------------------------------------------
