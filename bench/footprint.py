@@ -1,9 +1,10 @@
-"""Memory of every process: idle, after 10,000 calls, and when the engine has calmed down.
+"""Memory of every process: idle, after 10,000 calls, and when the engine has calmed down; and how long each takes to start.
 
 ``demo_mb`` are the processes of ``centralino run`` with the demo company, the simulated provider among them. Then the whole appliance,
 by ``centralino run`` too, takes 10,000 calls of an office at 80/s: ``idle_mb`` before, ``after_mb`` a minute after. The baseline is an engine
 with the minimal dialplan of the call_setup benchmark, the same allocator and the same calls. Right after the calls both engines
 (``engine_mb``) hold what SIP must keep for 32 s (RFC 3261); what is left a minute later is what a busy hour leaves behind.
+``start_s``: seconds until a process is at work again when it was killed (:mod:`bench.starts`), with this office's document.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from appliance.paths import Paths
 from bench import Result, Say
 from bench.call_setup import PAIRS, Bed, start_minimal
 from bench.processes import rss_mb
+from bench.starts import start_seconds, told
 from tests.hil.agents.network import Host, Network
 from tests.hil.agents.process import eventually
 from tests.hil.system import System, office
 
 CALLS: Final = 10_000
 RATE: Final = 80.0
+PROCESSES: Final = ("applier", "engine", "history", "notifications", "hub", "console", "gate")
 CALM_S: Final = 60.0
 """Timers D, J and K of RFC 3261 are over after 32 s; the allocator gives pages back 10 s after they were freed."""
 TARGETS: Final = {"engine_growth_ratio": "<= 1.5", "engine_to_minimal_ratio": "<= 1.25"}
@@ -54,6 +57,8 @@ def run(smoke: bool, say: Say) -> Result:
             engine, failed = loaded(ours, calls, calm_s, say)
             after = megabytes(services)
             say(f"centralino run, before and after the calls: {idle}, {after}")
+            names = ("gate",) if smoke else PROCESSES
+            starts = start_seconds(system.paths, services, names, say)
         minimal = start_minimal(system, other, work / "minimal")
         try:
             base = Bed("minimal", minimal, other.address, phones, work, system.passwords)
@@ -66,6 +71,7 @@ def run(smoke: bool, say: Say) -> Result:
         "demo_mb": demo,
         "idle_mb": idle,
         "after_mb": after,
+        "start_s": starts,
         "engine_mb": engine,
         "engine_growth_ratio": round(engine["calm"] / engine["idle"], 2),
         "engine_to_minimal_ratio": round(engine["after"] / baseline["after"], 2),
@@ -123,9 +129,9 @@ def all_up(status: Path) -> Callable[[], bool]:
 
     def look() -> bool:
         try:
-            services = {each["name"]: each["pid"] for each in json.loads(status.read_text())["services"]}
+            services = told(status)
         except (OSError, ValueError):
             return False
-        return services.get("gate") is not None
+        return services.get("gate", {}).get("pid") is not None
 
     return look
