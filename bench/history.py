@@ -169,6 +169,7 @@ def _writing(database: Database, url: str, calls: int) -> dict[str, Any]:
             reader.terminate()
             pages, slowest = (float(word) for word in (reader.communicate()[0] or "0 0").split()[-2:])
     written, rows = _rows(database, last)
+    _forget(database, last)
     return {
         "calls_written": written,
         "calls_written_per_s": round(written / seconds),
@@ -188,6 +189,17 @@ def _rows(database: Database, after: int) -> tuple[int, int]:
         query = text("SELECT count(*) FROM call_label WHERE started > :after")
         labels = connection.execute(query, {"after": after}).scalar_one()
     return calls, calls + legs + labels
+
+
+def _forget(database: Database, after: int) -> None:
+    """Take out what was written, so that the next run on kept databases finds the calls of this one."""
+    with database.write() as connection:
+        for query in (
+            "DELETE FROM leg WHERE call IN (SELECT id FROM call WHERE started > :after)",
+            "DELETE FROM call_label WHERE started > :after",
+            "DELETE FROM call WHERE started > :after",
+        ):
+            connection.execute(text(query), {"after": after})
 
 
 @contextlib.contextmanager

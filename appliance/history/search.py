@@ -3,14 +3,16 @@
 Each thing that a call can be found by is a *label*, and the calls of a label stand in an index by time
 (``call_label``). What is asked for is a set of labels, or several sets of which each must be met. The ways:
 
-gather
-    A set with few calls (:data:`GATHERED`): all of them are looked at.
 stream
-    A set of a few labels (:data:`MERGED`) with many calls each: each label's calls are walked from the newest on, only as
-    far as the page needs.
+    A set of a few labels (:data:`MERGED`): each label's calls are walked from the newest on, only as far as the page needs.
+gather
+    A set of more labels, with few calls (:data:`GATHERED`): all of them are looked at.
 walk
-    Many labels with many calls (``+39…``): all calls are walked from the newest on and compared here. They are
+    Many labels with many calls (``+39…``): all calls are walked from the newest on, and their own texts compared. They are
     frequent, or they would have been gathered; still a page ends after :data:`WALKED` calls, and its key goes on.
+intersect
+    An outcome or direction that few calls have: its index, and the calls of each set, are read side by side, over ever longer times
+    until the page is full. That is less than looking up call by call, above all where they aren't in memory.
 
 No text of a user ever becomes part of a statement, nor a pattern: parts are ranges of an index of all parts.
 """
@@ -32,6 +34,7 @@ from sqlalchemy import (
     exists,
     false,
     func,
+    intersect,
     literal,
     or_,
     select,
@@ -42,15 +45,21 @@ from sqlalchemy import (
 from appliance.history.filter import CallFilter, Range, Visible, millis
 from appliance.history.labels import PART_MAX, Kind, Label, folded, labels_of
 from appliance.history.rows import load_calls
+from appliance.history.texts import has_text
 from appliance.store import history as table
 
 GATHERED: Final = 20_000
 """Calls of a set that are looked at one by one rather than walked."""
 MERGED: Final = 32
 """Labels whose walks are merged."""
-WALKED: Final = 20_000
-"""Calls that are compared here for one page."""
-_CHUNK: Final = 500
+WALKED: Final = 12_000
+"""Calls that are compared for one page."""
+HOPED: Final = 2_000
+"""Calls that are compared before anything is counted: what is frequent fills its page there."""
+LOOKED_AT: Final = 2_000
+"""Calls of an outcome by which it is judged, and with which reading side by side begins."""
+INTERSECTED: Final = 200_000
+"""Calls of an outcome, or of a set, that are read side by side at most."""
 _PLANNER: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
 DAY_MS: Final = 86_400_000
 _STAMP: Final = re.compile(r"-(\d{9,11})\.\d+$")
@@ -73,13 +82,15 @@ class Found:
 class _Set:
     """Labels of which a call must have one: ``ids`` when they are few, else ``query`` gives them.
 
-    ``holds`` tells of a label whether it is one of them. ``sight``: it bounds what may be seen, and so is never compared
-    here: not even a page's key may tell of a call that isn't seen.
+    ``holds`` tells of a label whether it is one of them; ``maybe``: a condition that each call with such a label meets, in the
+    database's own words. ``sight``: it bounds what may be seen, and so is never compared: not even a page's key may tell
+    of a call that isn't seen.
     """
 
     ids: tuple[int, ...] | None
     query: Select[Any]
     holds: Callable[[Label], bool]
+    maybe: ColumnElement[bool] | None = None
     sight: bool = False
 
     @property
@@ -118,16 +129,19 @@ class Search:
         large = [found for found in self._sets if found.ids is None and not found.sight]
         small = [found for found in self._sets if found.ids is not None or found.sight]
         if large and not small:
-            found = self._compare(key, small, large, limit, _CHUNK, hopeful=True)
-            if len(found.keys) == limit or found.next is None:  # what is frequent is among the newest already
+            found = self._compare(key, small, large, limit, HOPED)
+            if len(found.keys) == limit or found.next is None:
                 return found
+        few = self._by_outcome(key, small, limit) if small and not large else None
+        if few is not None:
+            return few
         gathered = self._gathered(key, limit)
         if gathered is not None:
             return gathered
         if large:
             return self._compare(key, small, large, limit, WALKED)
-        merged = next((found for found in small if found.ids and len(found.ids) <= MERGED), None)
-        if merged is None or self._rare_outcome(key):
+        merged = next((found for found in small if found.ids), None)
+        if merged is None:
             return self._all_of(self._walk(key, small, limit + 1), limit)
         rest = [found for found in small if found is not merged]
         return self._all_of(self._stream(merged, key, rest, limit + 1), limit)
@@ -145,7 +159,8 @@ class Search:
         if best is None or costs[best] >= GATHERED:
             return None
         rest = [found for at, found in enumerate(self._sets) if at != best]
-        return self._all_of(self._gather(self._sets[best], key, rest, limit + 1), limit)
+        way = self._stream if self._sets[best].ids else self._gather  # one by one, it ends where the page is full
+        return self._all_of(way(self._sets[best], key, rest, limit + 1), limit)
 
     def matching(self) -> tuple[FromClause, list[ColumnElement[bool]]]:
         """Tables, and conditions on table ``call``, that say the same as :meth:`find`, for statistics: without paging.
@@ -171,23 +186,48 @@ class Search:
         ids = self._connection.execute(found.query.limit(MERGED + 1)).scalars().all()
         return replace(found, ids=tuple(sorted(set(ids)))) if len(ids) <= MERGED else found
 
-    def _cost(self, found: _Set, key: Key | None) -> int:
+    def _cost(self, found: _Set, key: Key | None, most: int = GATHERED) -> int:
         t = table.call_label.c
-        inner = select(literal(1)).where(t.label.in_(found.labels), *self._span(t.started, t.call, key)).limit(GATHERED)
+        inner = select(literal(1)).where(t.label.in_(found.labels), *self._span(t.started, t.call, key)).limit(most)
         return self._connection.execute(select(func.count()).select_from(inner.subquery())).scalar() or 0
 
-    def _rare_outcome(self, key: Key | None) -> bool:
+    def _by_outcome(self, key: Key | None, sets: Sequence[_Set], limit: int) -> Found | None:
+        """By way of an outcome, or a direction, that few calls have; None: many have it, or the page isn't full by then."""
         call = table.call.c
-        conditions = [
-            column == value.value
-            for column, value in ((call.outcome, self._filter.outcome), (call.direction, self._filter.direction))
-            if value is not None
-        ]
-        for condition in conditions:
-            inner = select(literal(1)).where(condition, *self._span(call.started, call.id, key)).limit(GATHERED)
-            if (self._connection.execute(select(func.count()).select_from(inner.subquery())).scalar() or 0) < GATHERED:
-                return True
-        return False
+        asked = ((call.outcome, self._filter.outcome), (call.direction, self._filter.direction))
+        conditions = [column == value.value for column, value in asked if value is not None]
+        rare = next((condition for condition in conditions if self._few_have(condition, key)), None)
+        if rare is None:
+            return None
+        costs = [self._cost(found, key, INTERSECTED) for found in sets]
+        if not all(costs):
+            return Found((), None)
+        near = [found for found, cost in zip(sets, costs, strict=True) if cost < INTERSECTED]
+        taken = LOOKED_AT
+        while taken <= INTERSECTED:
+            oldest = self._nth(rare, key, taken)
+            found = self._all_of(self._intersect(key, sets, near, oldest, limit + 1), limit)
+            if found.next is not None or oldest is None:
+                return found
+            taken *= 4
+        return None
+
+    def _few_have(self, condition: ColumnElement[bool], key: Key | None) -> bool:
+        """Whether at most a fifth of the calls meet a condition, judging by the newest."""
+        call = table.call.c
+        oldest = self._nth(condition, key, LOOKED_AT)
+        if oldest is None:
+            return True
+        span = [call.started >= oldest, *self._span(call.started, call.id, key)]
+        inner = select(literal(1)).where(*span).limit(5 * LOOKED_AT)
+        return self._connection.execute(select(func.count()).select_from(inner.subquery())).scalar() == 5 * LOOKED_AT
+
+    def _nth(self, condition: ColumnElement[bool], key: Key | None, n: int) -> int | None:
+        """When the n-th newest call that meets a condition began; None: there are fewer."""
+        call = table.call.c
+        query = select(call.started).where(condition, *self._span(call.started, call.id, key))
+        query = query.order_by(call.started.desc(), call.id.desc()).offset(n - 1).limit(1)
+        return self._connection.execute(query).scalar()
 
     def _span(
         self, started: ColumnElement[int], id: ColumnElement[int], key: Key | None
@@ -240,16 +280,35 @@ class Search:
         keys = tuple((started, id) for started, id in self._connection.execute(query))
         return Found(keys[:limit], keys[limit - 1] if len(keys) > limit else None)
 
+    def _intersect(
+        self, key: Key | None, sets: Sequence[_Set], near: Sequence[_Set], oldest: int | None, limit: int
+    ) -> Select[Any]:  # fmt: skip
+        """``near``: those of the sets that are read; the others are looked up. ``oldest``: nothing before it."""
+        call, t = table.call.c, table.call_label.c
+
+        def span(started: ColumnElement[int], id: ColumnElement[int]) -> list[ColumnElement[bool]]:
+            return [*self._span(started, id, key), *([started >= oldest] if oldest is not None else [])]
+
+        far = [_has(found) for found in sets if found not in near]
+        sides = [select(call.started, call.id).where(*self._conditions, *far, *span(call.started, call.id))]
+        sides += [
+            select(t.started, t.call).where(t.label.in_(found.labels), *span(t.started, t.call)) for found in near
+        ]
+        both = intersect(*sides).subquery() if near else sides[0].subquery()
+        return select(both.c.started, both.c.id).order_by(both.c.started.desc(), both.c.id.desc()).limit(limit)
+
     def _compare(
-        self, key: Key | None, small: Sequence[_Set], large: Sequence[_Set], limit: int, walked: int,
-        hopeful: bool = False,
+        self, key: Key | None, small: Sequence[_Set], large: Sequence[_Set], limit: int, walked: int
     ) -> Found:  # fmt: skip
-        """Walk so many calls, and compare the labels of each with those asked for. ``hopeful``: only as long as the page
-        will be full by then."""
+        """Walk so many calls, and compare what those asked for are found by: first as the database can, then whole."""
+        call = table.call.c
+        place = tuple_(call.started, call.id)
+        end = self._connection.execute(self._walk(key, small, 1).offset(walked - 1)).one_or_none()
+        bound = [] if end is None else [place >= tuple_(literal(end.started), literal(end.id))]
+        maybe = [found.maybe for found in large if found.maybe is not None]
         found: list[Key] = []
-        done, chunk = 0, _CHUNK // 4
-        while done < walked and not (hopeful and len(found) * walked < limit * done):
-            rows = self._connection.execute(self._walk(key, small, chunk)).all()
+        while True:
+            rows = self._connection.execute(self._walk(key, small, limit + 1).where(*bound, *maybe)).all()
             calls = load_calls(self._connection, [id for _, id in rows])
             for started, id in rows:
                 labels = labels_of(calls[id])
@@ -257,11 +316,9 @@ class Search:
                     found.append((started, id))
                     if len(found) > limit:
                         return Found(tuple(found[:limit]), found[limit - 1])
-            if len(rows) < chunk:
-                return Found(tuple(found), None)
+            if len(rows) <= limit:
+                return Found(tuple(found), None if end is None else (end.started, end.id))
             key = (rows[-1][0], rows[-1][1])
-            done, chunk = done + chunk, min(2 * chunk, _CHUNK)
-        return Found(tuple(found), key)
 
 
 def _has(found: _Set) -> ColumnElement[bool]:
@@ -283,7 +340,7 @@ def _asked(filter: CallFilter) -> Iterator[_Set]:
         yield _containing(_NUMBERS, filter.number_part)
     if filter.name:
         yield _containing((Kind.NAME,), filter.name)
-    for kind in (Kind.EXTENSION, Kind.DEVICE, Kind.TRUNK, Kind.SITE):
+    for kind in (Kind.EXTENSION, Kind.DEVICE, Kind.SITE, Kind.TRUNK):  # those with the fewest calls first
         if value := getattr(filter, kind.name.lower()):
             yield _exactly((kind,), value)
 
@@ -297,7 +354,8 @@ def _exactly(kinds: tuple[Kind, ...], value: str) -> _Set:
 def _beginning(prefix: str) -> _Set:
     t = table.label.c
     query = select(t.id).where(t.kind.in_(_NUMBERS), t.value >= prefix, t.value < prefix + _LAST)
-    return _Set(None, query, lambda label: label[0] in _NUMBERS and label[1].startswith(prefix))
+    maybe = has_text(_NUMBERS, prefix)
+    return _Set(None, query, lambda label: label[0] in _NUMBERS and label[1].startswith(prefix), maybe)
 
 
 def _containing(kinds: tuple[Kind, ...], text: str) -> _Set:
@@ -308,7 +366,7 @@ def _containing(kinds: tuple[Kind, ...], text: str) -> _Set:
     if len(wanted) > PART_MAX:
         label = table.label
         query = query.join(label, label.c.id == t.label).where(label.c.folded.contains(wanted, autoescape=True))
-    return _Set(None, query, lambda label: label[0] in kinds and wanted in folded(label[1]))
+    return _Set(None, query, lambda label: label[0] in kinds and wanted in folded(label[1]), has_text(kinds, wanted))
 
 
 def _seen(visible: Visible) -> _Set:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import text
 
 from appliance.core.errors import UnavailableError
-from appliance.history import search
 from appliance.history.export import rows
 from appliance.history.filter import CallFilter
 from appliance.history.service import History
@@ -36,16 +36,17 @@ def history(server: Postgres) -> Iterator[History]:
     database.close()
 
 
-@pytest.mark.parametrize("way", ["gather", "stream", "compare"])
+@pytest.mark.parametrize("way", check.WAYS)
 def test_searches_find_what_comparing_call_by_call_finds(
     history: History, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if way != "gather":
-        monkeypatch.setattr(search, "GATHERED", 1)
-    if way == "compare":
-        monkeypatch.setattr(search, "MERGED", 1)
-        monkeypatch.setattr(search, "_CHUNK", 50)
+    check.go(way, monkeypatch)
     assert check.searches(history, MADE, seed=12, number=100) > 40
+
+
+def test_no_awkward_text_is_missed(server: Postgres) -> None:
+    with contextlib.closing(open_history(server.database("texts"))) as database:
+        check.awkward_texts(database)
 
 
 def test_statistics_are_what_adding_up_call_by_call_gives(history: History) -> None:

@@ -4,27 +4,90 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import MetaData, delete, select, text
 
+from appliance.history import search
 from appliance.history.assemble import Assembler
 from appliance.history.filter import CallFilter, Visible
-from appliance.history.labels import SEARCHED, folded, labels_of, parts
-from appliance.history.model import Call
+from appliance.history.labels import SEARCHED, Kind, folded, labels_of, parts
+from appliance.history.model import Call, Transfer
 from appliance.history.rows import call_row, leg_rows
 from appliance.history.service import History
 from appliance.history.statistics import rebuild
+from appliance.history.texts import has_text
 from appliance.history.write import Labels, write_calls
 from appliance.store import history as table
 from appliance.store.database import Database
 from appliance.store.history import open_history
 from bench.history_data import old_engine, old_tables
+from tests.unit.history import samples
 from tests.unit.history.events import Engine, answered_call
-from tests.unit.history.samples import filters, matches, newest_first, slow_statistics, wishes
+from tests.unit.history.samples import filters, matches, newest_first, slow_statistics, store, wishes
+
+WAYS = {
+    "few": {},
+    "stream": {"GATHERED": 1, "LOOKED_AT": 1, "INTERSECTED": 1},
+    "compare": {"GATHERED": 1, "LOOKED_AT": 1, "INTERSECTED": 1, "MERGED": 1, "HOPED": 50, "WALKED": 200},
+    "intersect": {"LOOKED_AT": 5, "INTERSECTED": 10_000},
+    "intersect or look up": {"LOOKED_AT": 5, "INTERSECTED": 100, "GATHERED": 60},
+}
+AWKWARD = (
+    "+390200001",
+    "３９０２",
+    "Strasse",
+    "STRASSE",
+    "straße",
+    "İzmir",
+    "ﬁne",
+    'a"b',
+    "a\\b",
+    "a\tb",
+    "ǅ",
+    "µ",
+    "100%_x",
+    "Ω",
+    "nul",
+)
+
+
+def go(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have searches go this way, whatever the number of calls. ``few``: as a small history's do."""
+    for name, value in WAYS[way].items():
+        monkeypatch.setattr(search, name, value)
+
+
+def awkward_texts(database: Database) -> None:
+    """Wherever a text stands in a call, and however it is written, the database lets the call through to be compared whole."""
+    [plain] = samples.calls(1)
+    leg = replace(plain.legs[0], extension="101", number="")
+    made = []
+    for n, awkward in enumerate(AWKWARD):
+        numbers = [
+            {"from_name": awkward}, {"from_number": awkward}, {"dialled": awkward}, {"reached_number": awkward},
+            {"legs": (replace(leg, number=awkward, trunk="a"),)},
+            {"transfers": (Transfer("blind", plain.ended, "101", "102", awkward),)},
+        ]  # fmt: skip
+        base = replace(
+            plain, legs=(leg,), transfers=(), from_name="", from_number="101", dialled="102", reached_number=""
+        )
+        made += [replace(base, linked_id=f"x-{n}.{m}", **fields) for m, fields in enumerate(numbers)]
+    store(database, made)
+    with database.read() as connection:
+        parts_of = {folded(awkward)[start:end] for awkward in AWKWARD for start in range(4) for end in (start + 2, 12)}
+        for wanted in sorted(parts_of - {""}):
+            for kinds in ((Kind.NAME,), (Kind.EXTENSION, Kind.NUMBER)):
+                ids = connection.execute(select(table.call.c.id).where(has_text(kinds, wanted))).scalars().all()
+                true = {id for id, call in enumerate(made, 1)
+                        if any(kind in kinds and wanted in folded(value) for kind, value in labels_of(call))}  # fmt: skip
+                assert true <= set(ids), (kinds, wanted)
+                assert not wanted.startswith("39") or len(ids) < len(made) / 2, "it sorts out what it can"
 
 
 def pages(history: History, filter: CallFilter, visible: Visible | None, limit: int) -> list[tuple[int, Call]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -29,21 +31,21 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
     database.close()
 
 
-@pytest.fixture(params=["gather", "stream", "compare"])
+@pytest.fixture(params=check.WAYS)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Which way searches go, whatever the number of calls."""
-    if request.param != "gather":
-        monkeypatch.setattr(search, "GATHERED", 1)
-    if request.param == "compare":
-        monkeypatch.setattr(search, "MERGED", 1)
-        monkeypatch.setattr(search, "_CHUNK", 50)
-        monkeypatch.setattr(search, "WALKED", 200)
+    check.go(request.param, monkeypatch)
     return str(request.param)
 
 
 @pytest.mark.usefixtures("way")
 def test_searches_find_what_comparing_call_by_call_finds(history: History) -> None:
     assert check.searches(history, MADE, seed=2, number=80) > 30
+
+
+def test_no_awkward_text_is_missed(tmp_path: Path) -> None:
+    with contextlib.closing(open_history(f"sqlite:///{tmp_path}/history.db")) as database:
+        check.awkward_texts(database)
 
 
 def test_statistics_are_what_adding_up_call_by_call_gives(history: History) -> None:
@@ -56,7 +58,7 @@ def test_statistics_are_added_up_again(history: History) -> None:
 
 def test_a_page_ends_while_nothing_is_found(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     """Comparing has a bound: the page is empty, its key goes on."""
-    for name, value in (("GATHERED", 1), ("MERGED", 1), ("_CHUNK", 10), ("WALKED", 20)):
+    for name, value in (("GATHERED", 1), ("MERGED", 1), ("HOPED", 10), ("WALKED", 20)):
         monkeypatch.setattr(search, name, value)
     page = history.calls(CallFilter(number_part="00", name="zzz"))
     assert (page.calls, page.next) == ((), None)  # no such name: known at once
@@ -151,7 +153,7 @@ def test_statistics_that_cannot_be_are_told(history: History) -> None:
 
 def test_no_key_of_a_page_tells_of_a_call_that_is_not_seen(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where calls are compared one by one and a page ends early."""
-    for name, value in (("GATHERED", 1), ("MERGED", 0), ("_CHUNK", 8), ("WALKED", 16)):
+    for name, value in (("GATHERED", 1), ("MERGED", 0), ("HOPED", 8), ("WALKED", 16)):
         monkeypatch.setattr(search, name, value)
     visible = Visible(sites=frozenset({"hq"}), extensions=frozenset({"101", "104"}))
     seen = {f"{call.started}.{id}" for id, call in newest_first(MADE) if matches(call, id, CallFilter(), visible)}
