@@ -60,7 +60,13 @@ LOOKED_AT: Final = 2_000
 """Calls of an outcome by which it is judged, and with which reading side by side begins."""
 INTERSECTED: Final = 200_000
 """Calls of an outcome, or of a set, that are read side by side at most."""
-_PLANNER: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
+_PLANNER: Final = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",  # several would share a whole index out rather than begin where they should
+}
 DAY_MS: Final = 86_400_000
 _STAMP: Final = re.compile(r"-(\d{9,11})\.\d+$")
 _LAST: Final = "\U0010ffff"
@@ -106,8 +112,8 @@ def walk_indexes(connection: Connection) -> None:
     """For the rest of the transaction: every question here is made for an index, whatever PostgreSQL's statistics say of a
     table that grew since. Compiling a query costs more than running it."""
     if connection.dialect.name == "postgresql":
-        off = [func.set_config(name, "off", True) for name in _PLANNER]
-        connection.execute(select(*off))
+        settings = [func.set_config(name, value, True) for name, value in _PLANNER.items()]
+        connection.execute(select(*settings))
 
 
 class Search:
