@@ -7,9 +7,11 @@ sixth of a statement per row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, select, text, tuple_
+from sqlalchemy import Connection, Table, select, text
 from sqlalchemy.dialects import postgresql
 
 from appliance.history.hours import SUMS, added_up
@@ -46,11 +48,11 @@ class Labels:
         return self._known
 
     def _look_up(self, connection: Connection, labels: Sequence[Label]) -> None:
+        """``labels`` are sorted. Kind by kind: SQLite would read half the table for pairs of kind and value."""
         t = table.label.c
-        query = select(t.id, t.kind, t.value).where(tuple_(t.kind, t.value).in_([(int(k), v) for k, v in labels]))
-        wanted = {(int(kind), value): (kind, value) for kind, value in labels}
-        for row in connection.execute(query):
-            self._known[wanted[row.kind, row.value]] = row.id
+        for kind, of_kind in groupby(labels, key=itemgetter(0)):
+            query = select(t.id, t.value).where(t.kind == int(kind), t.value.in_([value for _, value in of_kind]))
+            self._known.update({(kind, row.value): row.id for row in connection.execute(query)})
 
     def _make(self, connection: Connection, labels: Sequence[Label]) -> None:
         made = list(enumerate(labels, self.last + 1))
