@@ -200,6 +200,8 @@ def _forget(database: Database, after: int) -> None:
             "DELETE FROM call WHERE started > :after",
         ):
             connection.execute(text(query), {"after": after})
+        for of_the_spool in ("spool_file", "spool_fault", "history_gap", "alarm", "open_call", "notice"):
+            connection.execute(text(f"DELETE FROM {of_the_spool}"))  # noqa: S608
 
 
 @contextlib.contextmanager

@@ -1,11 +1,12 @@
 """Calls into the tables: their rows, their labels, and their share in the statistics, all in the caller's transaction.
 
-Rows go in by the thousand: on SQLite by the driver's ``executemany``; on PostgreSQL as one array per column, which costs a
-sixth of a statement per row.
+Rows go in by the thousand: on SQLite by the driver's ``executemany``; on PostgreSQL as one JSON text, which costs a small part of
+a statement per row, and less than one array per column, whose texts psycopg escapes character by character.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -101,11 +102,13 @@ def add(
     quote = connection.dialect.identifier_preparer.quote
     head = f"INSERT INTO {quote(into.name)} ({', '.join(quote(name) for name in columns)})"
     if connection.dialect.name == "postgresql":
-        types = (into.c[name].type.compile(_POSTGRES).partition(" COLLATE")[0] for name in columns)
         names = [f"v{position}" for position in range(len(columns))]
-        arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in zip(names, types, strict=True))
-        values = dict(zip(names, (list(column) for column in zip(*rows, strict=True)), strict=True))
-        connection.execute(text(f"{head} SELECT * FROM unnest({arrays}) {conflict}"), values)  # noqa: S608
+        types = (into.c[name].type.compile(_POSTGRES).partition(" COLLATE")[0] for name in columns)
+        shape = ", ".join(f"{name} {kind}" for name, kind in zip(names, types, strict=True))
+        told = [dict(zip(names, row, strict=True)) for row in rows]
+        source = f"SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS t({shape})"  # noqa: S608
+        values = {"rows": json.dumps(told, ensure_ascii=False, separators=(",", ":"))}
+        connection.execute(text(f"{head} {source} {conflict}"), values)
     else:
         marks = ", ".join("?" * len(columns))
         connection.exec_driver_sql(f"{head} VALUES ({marks}) {conflict}", list(rows))
