@@ -20,7 +20,7 @@ No text of a user ever becomes part of a statement, nor a pattern: parts are ran
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -60,13 +60,9 @@ LOOKED_AT: Final = 2_000
 """Calls of an outcome by which it is judged, and with which reading side by side begins."""
 INTERSECTED: Final = 200_000
 """Calls of an outcome, or of a set, that are read side by side at most."""
-_PLANNER: Final = {
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "jit": "off",
-    "max_parallel_workers_per_gather": "0",  # several would share a whole index out rather than begin where they should
-}
+_PLANNER: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+_ALONE: Final = {"max_parallel_workers_per_gather": "0"}
+"""For searches: several would share a whole index out rather than begin where they should. Statistics read all that they ask for."""
 DAY_MS: Final = 86_400_000
 _STAMP: Final = re.compile(r"-(\d{9,11})\.\d+$")
 _LAST: Final = "\U0010ffff"
@@ -108,12 +104,11 @@ class _Set:
         return self.ids == ()
 
 
-def walk_indexes(connection: Connection) -> None:
+def walk_indexes(connection: Connection, settings: Mapping[str, str] = _PLANNER) -> None:
     """For the rest of the transaction: every question here is made for an index, whatever PostgreSQL's statistics say of a
     table that grew since. Compiling a query costs more than running it."""
     if connection.dialect.name == "postgresql":
-        settings = [func.set_config(name, value, True) for name, value in _PLANNER.items()]
-        connection.execute(select(*settings))
+        connection.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
 
 
 class Search:
@@ -130,6 +125,7 @@ class Search:
         """At most ``limit`` calls older than ``key``."""
         if any(found.empty for found in self._sets):
             return Found((), None)
+        walk_indexes(self._connection, _ALONE)
         if self._filter.id is not None or self._filter.linked_id:
             return self._all_of(self._walk(key, self._sets, limit + 1), limit)
         large = [found for found in self._sets if found.ids is None and not found.sight]
