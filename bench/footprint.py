@@ -34,7 +34,7 @@ CALLS: Final = 10_000
 RATE: Final = 80.0
 PROCESSES: Final = ("applier", "engine", "history", "notifications", "hub", "console", "gate")
 CALM_S: Final = 60.0
-"""Timers D, J and K of RFC 3261 are over after 32 s; the allocator gives pages back 10 s after they were freed."""
+"""Timers D, J and K of RFC 3261 are over after 32 s; the allocator gives pages back a second after they were freed, while anything is allocated."""
 TARGETS: Final = {"engine_growth_ratio": "<= 1.5", "engine_to_minimal_ratio": "<= 1.25"}
 
 
