@@ -22,7 +22,7 @@ from appliance.hub.subject import Visible
 
 _log = logging.getLogger("centralino.hub")
 
-GATHER_S: Final = 0.04
+GATHER_S: Final = 0.025
 """Changes within this span go out together, as the last of them left things."""
 FOLLOW_S: Final = 1.0
 """Pause between two looks for another revision of the document, for alarms, and at what is to be remembered."""
