@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from appliance.core.model import Object
+from appliance.firewall.model import AddressList, Network
 from appliance.notifications.model import HistoryExport, NotificationEndpoint
 from appliance.organisation.model import (
     Company,
@@ -46,6 +47,8 @@ KINDS: Final[dict[str, type[Object]]] = {
         OutboundRoute,
         NotificationEndpoint,
         HistoryExport,
+        Network,
+        AddressList,
         DirectoryService,
         IdentityProvider,
         Secret,

@@ -8,6 +8,7 @@ from appliance.access import verify as _access
 from appliance.core.document import Document
 from appliance.core.errors import Fault
 from appliance.core.references import dangling
+from appliance.firewall import verify as _firewall
 from appliance.notifications import verify as _notifications
 from appliance.pbx.emergency import verify as _emergency
 from appliance.pbx.extensions import verify as _extensions
@@ -29,6 +30,7 @@ FEATURES: Final = (
     _emergency,
     _access,
     _notifications,
+    _firewall,
 )
 
 

@@ -178,6 +178,27 @@ ROWS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         columns=st.lists(st.sampled_from(["id", "started", "cause"]), **_few),
         directions=st.lists(st.sampled_from(["inbound", "internal"]), **_few),
     ),
+    "network": _row(
+        {
+            "name": labels,
+            "zone": st.sampled_from(["voice", "clients", "management"]),
+            "networks": st.lists(
+                st.sampled_from(["0.0.0.0/0", "10.0.0.0/8", "192.0.2.0/24", "192.0.2.7/32", "2001:db8::/32", "::/0"]),
+                min_size=1,
+                max_size=3,
+            ),
+        },
+        interface=st.sampled_from(["eth0", "lan.20"]),
+    ),
+    "address_list": _row(
+        {
+            "name": labels,
+            "action": st.sampled_from(["allow", "block"]),
+            "networks": st.lists(
+                st.sampled_from(["192.0.2.0/24", "198.51.100.0/25", "2001:db8:bad::/48"]), min_size=1, max_size=3
+            ),
+        }
+    ),
     "directory_service": _row(
         {
             "name": labels,

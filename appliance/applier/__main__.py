@@ -25,6 +25,7 @@ from appliance.applier.service import Service
 from appliance.core.errors import CentralinoError, RefusedError
 from appliance.engine.place import ami_port, engine_namespace
 from appliance.engine.trim import ENGINE_GID
+from appliance.firewall.kernel import Kernel
 from appliance.paths import Paths
 from appliance.store import Store
 
@@ -32,15 +33,17 @@ from appliance.store import Store
 def make(paths: Paths, settings: Settings, store: Store) -> Service:
     """The service over real parts."""
     group = ENGINE_GID if os.geteuid() == 0 else None
-    applier = Applier(Generations(paths.engine.config, group), EngineLink(paths.engine, settings))
+    firewall = Kernel(settings.network_namespace) if settings.firewall else None
+    applier = Applier(Generations(paths.engine.config, group), EngineLink(paths.engine, settings), firewall)
     desired = Desired(paths, settings, KeyFile(store, paths.secret_key))
     readers = group_id() if os.geteuid() == 0 else None
     return Service(store, Journal.load(paths.applier_state), desired, applier, Handing(paths, readers))
 
 
 def settings_from_environment() -> Settings:
-    """Where the engine's manager interface is."""
-    return Settings(port=ami_port(), network_namespace=engine_namespace())
+    """Where the engine's manager interface is, and whether the firewall is ours (``CENTRALINO_FIREWALL=on``)."""
+    ours = os.environ.get("CENTRALINO_FIREWALL") == "on"
+    return Settings(port=ami_port(), network_namespace=engine_namespace(), firewall=ours)
 
 
 def only_one(paths: Paths) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -12,10 +12,11 @@ from appliance.applier.checkpoint import checkpoint
 from appliance.applier.expect import Mismatch
 from appliance.applier.generations import Generation, Generations
 from appliance.applier.link import EngineLink
-from appliance.applier.plan import MODULES, TRANSPORT, Files, changed_sections, text_of, written
+from appliance.applier.plan import FIREWALL, MODULES, TRANSPORT, Files, changed_sections, text_of, written
 from appliance.core.asterisk import ConfFile
 from appliance.core.errors import ApplyError, CentralinoError
-from appliance.core.plan import Plan, ReadBack, ReloadModule, RestartEngine, Step, WriteFile
+from appliance.core.plan import LoadRules, Plan, ReadBack, ReloadModule, RestartEngine, Step, WriteFile
+from appliance.firewall.rules import digest_in
 
 _log = structlog.get_logger("centralino.applier")
 
@@ -26,6 +27,19 @@ SHOWN: Final = 3
 """Differences that an error message names."""
 
 Progress = Callable[[str], None]
+
+
+class Firewall(Protocol):
+    """What loads rules: :class:`appliance.firewall.kernel.Kernel`."""
+
+    def check(self, script: str) -> None:
+        """:raises ApplyError: it would be refused."""
+
+    def load(self, script: str) -> None:
+        """All or nothing. :raises ApplyError: it was refused."""
+
+    def digest(self) -> str | None:
+        """Of the script that is loaded; None: none of ours."""
 
 
 def everything(files: Files) -> Iterator[ReadBack]:
@@ -47,12 +61,17 @@ class Applier:
 
     generations: Generations
     link: EngineLink
+    firewall: Firewall | None = None
+    """None: this machine's firewall isn't ours."""
 
     def write(self, plan: Plan, new: Files, revision: int) -> Generation:
         """Write the generation that the plan describes; it isn't in force yet.
 
         :raises UnavailableError: the disk is full, or refuses; nothing has changed.
+        :raises ApplyError: the kernel would refuse the firewall's rules; nothing has changed.
         """
+        if self.firewall is not None and any(isinstance(step, LoadRules) for step in plan.steps):
+            self.firewall.check(text_of(new[FIREWALL]))
         base = self.generations.current()
         writes = {step.name: step.content for step in plan.steps if isinstance(step, WriteFile)}
         fresh = {name: text for name, text in writes.items() if text is not None}
@@ -71,9 +90,10 @@ class Applier:
         log = self.link.log()
         self.generations.switch(target)
         checkpoint("switched")
-        if not tell:
-            return
         try:
+            self._load_rules(plan.steps, new)
+            if not tell:
+                return
             self._tell(plan.steps, progress)
             progress("reading back")
             wrong = self.link.mismatches(_read_backs(plan.steps), new)
@@ -96,6 +116,22 @@ class Applier:
                 self.link.restart()
                 checkpoint("restarted the engine")
 
+    def _load_rules(self, steps: tuple[Step, ...], files: Files) -> None:
+        if any(isinstance(step, LoadRules) for step in steps):
+            self.enforce(files)
+            checkpoint("loaded the firewall's rules")
+
+    def enforce(self, files: Files) -> bool:
+        """Load the firewall's rules of these files, if they aren't loaded; whether they had to be.
+
+        :raises CentralinoError: the kernel refuses them; what was loaded still is.
+        """
+        wanted = files.get(FIREWALL)
+        if self.firewall is None or wanted is None or self.firewall.digest() == digest_in(text_of(wanted)):
+            return False
+        self.firewall.load(text_of(wanted))
+        return True
+
     def revert(self, plan: Plan, old: Files, base: Generation | None, reason: str) -> ApplyError:
         """Put the former generation in force again; gives the error to raise, which says whether the engine has it."""
         if base is None:
@@ -106,6 +142,7 @@ class Applier:
             self.generations.discard(failed)
         verified, note = False, ""
         try:
+            self._load_rules(plan.steps, old)
             self.link.ping()
             self._tell(plan.steps, lambda _: None)
             back = [

@@ -11,10 +11,14 @@ from typing import Final
 from appliance.applier.files import write_new
 from appliance.applier.keyfile import KeyFile
 from appliance.applier.link import Settings
-from appliance.applier.plan import Files
+from appliance.applier.plan import FIREWALL, Files
+from appliance.console.portal_address import portal_port
+from appliance.core.asterisk import ConfFile
 from appliance.core.document import Document
 from appliance.core.errors import CorruptError, Fault, UnavailableError
-from appliance.engine.plan import TLS_DIR, EngineParams, WebSocketServer, static_files
+from appliance.engine.plan import RTP_FIRST, RTP_LAST, TLS_DIR, EngineParams, WebSocketServer, static_files
+from appliance.firewall.promise import Machine, promise
+from appliance.firewall.rules import script
 from appliance.organisation.model import Secret
 from appliance.paths import Paths
 from appliance.pbx.context import TOKEN_LENGTH, Installation
@@ -45,7 +49,17 @@ class Desired:
         """
         with _ONE_AT_A_TIME:
             installation = Installation(self._token, self._secrets(document), self._certificates(), self._authorities())
-            return {**self._own_files(web_server(document, installation)), **desired(document, installation)}
+            files: dict[str, ConfFile | str] = {
+                **self._own_files(web_server(document, installation)),
+                **desired(document, installation),
+            }
+            if self._settings.firewall:
+                files[FIREWALL] = script(promise(document, self._machine()))
+            return files
+
+    def _machine(self) -> Machine:
+        """What the firewall has to know of this installation."""
+        return Machine(portal=portal_port(), media=(RTP_FIRST, RTP_LAST))
 
     def secrets(self, document: Document) -> dict[str, str]:
         """Secret id → clear text, of those that have a value that can be opened."""

@@ -35,10 +35,14 @@ Run = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where the engine's manager interface is: ``port`` on 127.0.0.1, within a network namespace or ours."""
+    """Where the engine's manager interface is: ``port`` on 127.0.0.1, within a network namespace or ours.
+
+    ``firewall``: the firewall of that namespace is ours to set.
+    """
 
     port: int = 5038
     network_namespace: str | None = None
+    firewall: bool = False
 
 
 class EngineLink:

@@ -11,6 +11,7 @@ from appliance.core.document import Change
 from appliance.core.plan import (
     CollectState,
     Effect,
+    LoadRules,
     Plan,
     ReadBack,
     ReloadModule,
@@ -47,6 +48,9 @@ HOT: Final = "tables/"
 """Files below it are read at call time: nothing is reloaded."""
 READ_AT_RELOAD: Final[Mapping[str, str]] = {"tables/hints.conf": "pbx_config.so"}
 """But for these: a hint is evaluated when its first watcher comes and at a reload, not again in between."""
+
+FIREWALL: Final = "host/firewall.nft"
+"""The rules of this machine's firewall: in the generation, so that they go forward and back with everything else."""
 
 PJSIP: Final = "pjsip.conf"
 TRANSPORT: Final = "transport"
@@ -91,7 +95,7 @@ def changed_sections(
 def build(old: Files, new: Files, changes: Iterable[Change] = ()) -> Plan:
     """The plan that leads from one set of files to the other.
 
-    Order of the steps: files, reloads (one per module) or one restart, what to read back, values to collect.
+    Order of the steps: files, the firewall's rules, reloads (one per module) or one restart, what to read back, values to collect.
     """
     changes = tuple(changes)
     writes: list[Step] = []
@@ -105,8 +109,14 @@ def build(old: Files, new: Files, changes: Iterable[Change] = ()) -> Plan:
             continue
         writes.append(WriteFile(name, None if now is None else text_of(now), _effect_of_file(name)))
         readbacks.extend(sections)
-    steps = [*writes, *_reloads([step for step in writes if isinstance(step, WriteFile)], readbacks), *readbacks]
+    rules = [LoadRules(FIREWALL)] if isinstance(new.get(FIREWALL), str) and _writes(writes, FIREWALL) else []
+    reloads = _reloads([step for step in writes if isinstance(step, WriteFile)], readbacks)
+    steps = [*writes, *rules, *reloads, *readbacks]
     return Plan(changes, (*steps, *_collected(changes)))
+
+
+def _writes(steps: Iterable[Step], name: str) -> bool:
+    return any(isinstance(step, WriteFile) and step.name == name for step in steps)
 
 
 def _read_backs(name: str, was: ConfFile | str | None, now: ConfFile | str | None) -> Iterator[ReadBack]:
@@ -118,7 +128,7 @@ def _read_backs(name: str, was: ConfFile | str | None, now: ConfFile | str | Non
 
 
 def _effect_of_file(name: str) -> Effect:
-    if name.startswith(HOT) or name in MODULES:
+    if name.startswith(HOT) or name in MODULES or name == FIREWALL:
         return Effect.DROPS_CONNECTIONS if name == "http.conf" else Effect.LIVE
     return Effect.NEEDS_RESTART
 
@@ -169,7 +179,9 @@ def checkpoints(plan: Plan, *, confirm: bool = False) -> tuple[str, ...]:
     writes = [f"wrote {step.name}" for step in plan.steps if isinstance(step, WriteFile) and step.content is not None]
     names += [*writes, "generation complete", "switched"]
     for step in plan.steps:
-        if isinstance(step, ReloadModule):
+        if isinstance(step, LoadRules):
+            names.append("loaded the firewall's rules")
+        elif isinstance(step, ReloadModule):
             names.append(f"reloaded {step.module}")
         elif isinstance(step, RestartEngine):
             names.append("restarted the engine")
@@ -202,6 +214,8 @@ def _step_json(step: Step) -> dict[str, Any]:
             known = {"step": "reload_module", "module": step.module}
         case RestartEngine():
             known = {"step": "restart_engine", "reason": step.reason}
+        case LoadRules():
+            known = {"step": "load_rules", "file": step.name}
         case ReadBack():
             action = _action(step.before, step.after)
             known = {
@@ -255,6 +269,8 @@ def sentence(step: Step) -> str:
             return f"reload {module}"
         case RestartEngine(reason):
             return f"restart the engine ({reason})"
+        case LoadRules():
+            return "load the firewall's rules"
         case ReadBack():
             section = redacted(step.section)
             name = f"{step.type} {section}" if step.type else f"[{section}]"

@@ -104,8 +104,14 @@ class Service:
 
     def converge_locked(self) -> None:
         self._held = converged(self, first=self._held is None)
+        self.enforce()
         with self._forgiving("handing out secrets"):
             self.hand_out(self._held.document)
+
+    def enforce(self) -> None:
+        """Load the firewall's rules if they aren't loaded. :raises CentralinoError: the kernel refuses them."""
+        if self.applier.enforce(self.current.files):
+            _log.warning("firewall_loaded", revision=self.current.revision)
 
     def hand_out(self, document: Document) -> None:
         """Let other processes have the secrets that they need. :raises CentralinoError: the disk refuses."""

@@ -22,7 +22,7 @@ _log = structlog.get_logger("centralino.applier")
 ASK_AGAIN_S: Final = 60.0
 """Seconds until an engine that differs from what is committed is told and asked again."""
 LOOK_AGAIN_S: Final = 10.0
-"""Seconds between two looks at which revision is the store's newest."""
+"""Seconds between two looks at which revision is the store's newest, and at whose rules the firewall has."""
 SEEN_S: Final = 30.0
 """Seconds between two notes of how much of a confirm window is left."""
 AUTHOR: Final = "applier"
@@ -36,6 +36,7 @@ class Upkeep:
         self._seen: Run | None = None
         self._ask_again = 0.0
         self._look_again = 0.0
+        self._enforce_again = 0.0
         self._restarted_for: Doors | None = None
 
     @property
@@ -53,7 +54,14 @@ class Upkeep:
             return
         failed: list[Exception] = []
         with service.exclusively():
-            for duty in (self._store, self._confirm, self._hand_out, self._engine, service.schedule.work_off):
+            for duty in (
+                self._store,
+                self._confirm,
+                self._hand_out,
+                self._firewall,
+                self._engine,
+                service.schedule.work_off,
+            ):
                 try:
                     duty()
                 except CentralinoError as error:
@@ -74,6 +82,12 @@ class Upkeep:
     def _hand_out(self) -> None:
         """Secrets that couldn't be handed out, or that another key opens."""
         self._service.hand_out(self._service.current.document)
+
+    def _firewall(self) -> None:
+        """Rules that somebody took away or replaced are loaded again."""
+        if time.monotonic() >= self._enforce_again:
+            self._enforce_again = time.monotonic() + LOOK_AGAIN_S
+            self._service.enforce()
 
     def _engine(self) -> None:
         service = self._service

@@ -46,6 +46,14 @@ class RestartEngine:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadRules:
+    """The firewall's rules are loaded from this file in one transaction of the kernel. Connections that are up go on."""
+
+    name: str
+    effect: Effect = Effect.LIVE
+
+
+@dataclass(frozen=True, slots=True)
 class ReadBack:
     """The engine must now say this of a changed object: ``after`` None means it must be gone."""
 
@@ -66,7 +74,7 @@ class CollectState:
     effect: Effect = Effect.LIVE
 
 
-Step = WriteFile | ReloadModule | RestartEngine | ReadBack | CollectState
+Step = WriteFile | ReloadModule | RestartEngine | LoadRules | ReadBack | CollectState
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,11 @@ class WebSocketServer:
     key: str
 
 
+RTP_FIRST: Final = 10000
+RTP_LAST: Final = 19999
+"""UDP ports of voice packets."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineParams:
     """What the engine's own files depend on.
@@ -66,8 +71,8 @@ class EngineParams:
     ami_secret: str = field(repr=False)
     system_name: str = "centralino"
     ami_port: int = 5038
-    rtp_first: int = 10000
-    rtp_last: int = 19999
+    rtp_first: int = RTP_FIRST
+    rtp_last: int = RTP_LAST
     web: WebSocketServer | None = None
     language: str = "it"
     country: str = "it"

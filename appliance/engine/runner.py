@@ -74,8 +74,9 @@ def run(
         with held_together():
             process = _begin(argv, env, with_input=input_text is not None)
         if input_text is not None and process.stdin is not None:
-            process.stdin.write(input_text.encode())
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # it ended without reading: its exit code says why
+                process.stdin.write(input_text.encode())
+                process.stdin.close()
         output = _collect(process, began + timeout_s, on_line)
         exit_code = process.wait(max(0.1, began + timeout_s - time.monotonic()))
     except FileNotFoundError as error:

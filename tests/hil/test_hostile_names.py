@@ -69,6 +69,8 @@ def named(name: str) -> list[Object]:
             "identity_provider",
             {"id": "login", "name": name, "enabled": False, "issuer": "https://login.example.com/a", "client_id": "pbx", "secret": "login"},
         ),
+        ("network", {"id": "office", "name": name, "zone": "management", "networks": ["192.0.2.0/24"]}),
+        ("address_list", {"id": "bad", "name": name, "action": "block", "networks": ["203.0.113.0/24"]}),
         ("trunk_group", {"id": "ways", "name": name, "trunks": ["line", "account"]}),
         ("outbound_route", {"id": "way", "name": name, "order": 1, "prefixes": ["+39"], "trunks": ["ways"]}),
         ("inbound_route", {"id": "pest", "name": name, "order": 1, "caller": "+390200000666", "destination": {"type": "hangup"}}),

@@ -81,6 +81,10 @@ class Provider(Object):
     prack: bool = Field(False, description="Reliable provisional responses (RFC 3262)")
     session_timers: bool = Field(True, description="Session timers (RFC 4028)")
     t38: bool = Field(True, description="Fax relay (ITU-T T.38) passed through")
+    media_networks: Annotated[tuple[IpNetwork, ...], ListField, AnyOrder()] = Field(
+        (),
+        description="Addresses its voice comes from, if others than its signalling: the firewall opens voice to them",
+    )
     probe: bool = Field(
         True, description="Ask every 30 s by OPTIONS whether a trunk is there; off if the provider ignores OPTIONS"
     )

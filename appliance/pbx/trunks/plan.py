@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 
 from appliance.core.asterisk import LINE_MAX, Section, writable
@@ -12,9 +11,10 @@ from appliance.organisation.model import Company, Secret, Site
 from appliance.pbx.context import Installation
 from appliance.pbx.extensions.links import linked_sites
 from appliance.pbx.feature import Contribution
-from appliance.pbx.media.model import CodecPolicy, Listener, Transport, Zone
+from appliance.pbx.media.model import CodecPolicy
 from appliance.pbx.numbers.model import NumberPlan
 from appliance.pbx.trunks import dialplan, endpoint
+from appliance.pbx.trunks.listeners import listener_for
 from appliance.pbx.trunks.model import Provider, RegisterAuth, Trunk
 
 
@@ -62,20 +62,6 @@ def unwritable(document: Document, secrets: Mapping[str, str]) -> Iterator[Fault
 
 def _can_be_written(secret: str) -> bool:
     return writable(secret) and len(secret.encode()) <= LINE_MAX // 2
-
-
-def listener_for(document: Document, trunk: Trunk, provider: Provider) -> Listener | None:
-    """The listener that a trunk's calls leave by: of its transport and address family; the one that its provider names,
-    else one for trunks if there is."""
-    version = ipaddress.ip_address(trunk.host).version if endpoint.is_address(trunk.host) else 4
-    fitting = [
-        listener
-        for listener in document.all(Listener).values()
-        if provider.listener in (None, listener.id)
-        and listener.transport is Transport(provider.transport)
-        and ipaddress.ip_address(listener.address).version == version
-    ]
-    return min(fitting, key=lambda listener: (listener.zone is not Zone.TRUNKS, listener.id), default=None)
 
 
 def _language(document: Document, trunk: Trunk) -> str:

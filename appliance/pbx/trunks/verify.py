@@ -10,8 +10,8 @@ from appliance.core.document import Document
 from appliance.core.errors import Fault
 from appliance.pbx.media.model import Listener, MediaSecurity, Transport
 from appliance.pbx.trunks.endpoint import by_address, is_address, matches
+from appliance.pbx.trunks.listeners import listener_for
 from appliance.pbx.trunks.model import Provider, Trunk, TrunkGroup
-from appliance.pbx.trunks.plan import listener_for
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

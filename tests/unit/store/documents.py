@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from appliance.core.document import Document
 from appliance.core.fields import Label
 from appliance.core.model import Object
+from appliance.firewall.model import AddressList, ListAction, Network, NetworkZone
 from appliance.notifications.model import (
     CallColumn,
     EmailEndpoint,
@@ -161,6 +162,14 @@ def everything() -> list[Object]:
             site="hq",
             target=HttpsTarget(url="https://files.example.com/calls/", secret="line"),
         ),
+        Network(
+            id="phones",
+            name="Telefoni",
+            zone=NetworkZone.VOICE,
+            networks=("192.0.2.0/24", "2001:db8:1::/64"),
+            interface="lan.20",
+        ),
+        AddressList(id="bad", name="Scanner noti", action=ListAction.BLOCK, networks=("203.0.113.0/25",)),
         DirectoryService(
             id="corp",
             name="Directory aziendale",

@@ -1,0 +1,96 @@
+"""The kernel's side of the firewall: checks, loads and reads rule sets by ``nft``. Needs CAP_NET_ADMIN.
+
+A load is one transaction of the kernel: all of it is in force, or nothing has changed. nft killed in between leaves the
+former rules. Bans live in a table of their own, which no load touches.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from appliance.core.errors import ApplyError, UnavailableError
+from appliance.engine.runner import Completed, run
+from appliance.firewall.rules import COUNTERS, DIGEST, TABLE
+
+TIMEOUT_S: Final = 30.0
+_NO_SUCH: Final = "No such file or directory"
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """What a named counter has seen since the rules were loaded."""
+
+    name: str
+    packets: int
+    bytes: int
+
+    @property
+    def label(self) -> str:
+        """In words for people (English; interfaces translate)."""
+        return COUNTERS.get(self.name, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """The rules of one network namespace; None: ours."""
+
+    network_namespace: str | None = None
+
+    def check(self, script: str) -> None:
+        """:raises ApplyError: the kernel would refuse it; nothing has changed either way."""
+        self._refused(self._nft("--check", "--file", "-", script=script))
+
+    def load(self, script: str) -> None:
+        """Put it in force, all or nothing. :raises ApplyError: it was refused, and the former rules stand."""
+        self._refused(self._nft("--file", "-", script=script))
+
+    def unload(self) -> None:
+        """Take our rules away: everything is open. Idempotent."""
+        self.load(f"table inet {TABLE}\ndelete table inet {TABLE}\n")
+
+    def digest(self) -> str | None:
+        """The digest of the script that is loaded; None: none of ours is."""
+        for item in self._listed("list", "chains", "inet"):
+            chain = item.get("chain", {})
+            if chain.get("table") == TABLE and str(chain.get("name", "")).startswith(DIGEST):
+                return str(chain["name"]).removeprefix(DIGEST)
+        return None
+
+    def counters(self) -> tuple[Counter, ...]:
+        """All counters by name, in the order of :data:`COUNTERS`; none when no rules are loaded."""
+        found = {
+            str(item["counter"]["name"]): Counter(
+                str(item["counter"]["name"]), int(item["counter"]["packets"]), int(item["counter"]["bytes"])
+            )
+            for item in self._listed("list", "counters", "table", "inet", TABLE)
+            if "counter" in item
+        }
+        return tuple(found[name] for name in COUNTERS if name in found)
+
+    def _listed(self, *words: str) -> list[dict[str, Any]]:
+        done = self._nft("--json", *words)
+        if done.exit_code and _NO_SUCH in done.output:
+            return []
+        self._refused(done)
+        try:
+            return list(json.loads(done.output)["nftables"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnavailableError(
+                "nft said something that can't be read", "centralino doctor", error_id="nft_garbled"
+            ) from error
+
+    def _nft(self, *words: str, script: str | None = None) -> Completed:
+        inside = ["ip", "netns", "exec", self.network_namespace] if self.network_namespace else []
+        return run([*inside, "nft", *words], timeout_s=TIMEOUT_S, check=False, input_text=script)
+
+    @staticmethod
+    def _refused(done: Completed) -> None:
+        if done.exit_code:
+            first = next((line for line in done.output.splitlines() if "Error" in line), done.tail or "no output")
+            raise ApplyError(
+                f"the kernel refuses the firewall's rules: {first.strip()}",
+                "the former rules stand; centralino doctor",
+                error_id="rules_refused",
+            )

@@ -1,0 +1,188 @@
+"""Document → who may reach what (pure): the promise that rules are made from, that screens show and that scans are compared with.
+
+Everything that isn't an opening is closed. An opening is for a group of sources: whoever comes out of the voice VPN, the
+networks of an object of the document, a trunk's provider, or anybody.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Literal
+
+from appliance.core.document import Document
+from appliance.firewall.model import AddressList, ListAction, Network, NetworkZone
+from appliance.organisation.model import Site
+from appliance.pbx.media.model import Listener, Transport, Zone
+from appliance.pbx.trunks.listeners import listener_for
+from appliance.pbx.trunks.model import Provider, Trunk
+
+TUNNELS: Final = "voice-*"
+"""Interfaces of the voice VPN (wild card of nftables)."""
+
+
+class Service(StrEnum):
+    """What an opening is good for."""
+
+    SIP = "sip"
+    MEDIA = "media"
+    PORTAL = "portal"
+    SSH = "ssh"
+    VPN = "vpn"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Facts of this installation.
+
+    :param tunnels: UDP ports of the voice VPN.
+    :param media: first and last UDP port of voice packets.
+    :param names: addresses of the host names that the document mentions, as they were resolved last.
+    """
+
+    portal: int = 8443
+    ssh: int = 22
+    tunnels: tuple[int, ...] = ()
+    media: tuple[int, int] = (10000, 19999)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """A group of sources. ``name`` is fit for a set of nftables; no networks: anybody (on ``interface``)."""
+
+    name: str
+    networks: tuple[str, ...] = ()
+    interface: str | None = None
+
+    def of(self, version: Literal[4, 6]) -> tuple[str, ...]:
+        """Its networks of one family."""
+        return tuple(each for each in self.networks if (":" in each) == (version == 6))
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """One service, open to one group of sources. ``ports``: first and last; ``address``: at this address of ours only, or at all
+    of its family (``0.0.0.0`` or ``::``); None: at all."""
+
+    sources: Sources
+    service: Service
+    protocol: Literal["tcp", "udp"]
+    ports: tuple[int, int]
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What the firewall lets in. ``inside``: networks whose addresses nobody may use who isn't there."""
+
+    openings: tuple[Opening, ...]
+    inside: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+    machine: Machine = Machine()
+
+    @property
+    def groups(self) -> tuple[Sources, ...]:
+        """Every group of sources, each once, in order."""
+        return tuple(dict.fromkeys(opening.sources for opening in self.openings))
+
+
+ANYBODY: Final = Sources("anybody")
+
+
+def promise(document: Document, machine: Machine) -> Promise:
+    """What the document promises on this machine."""
+    networks = sorted(document.all(Network).values(), key=lambda item: item.id)
+    sites = sorted(document.all(Site).values(), key=lambda item: item.id)
+    remote = tuple(dict.fromkeys(network for site in sites for network in site.networks))
+    listeners = sorted(document.all(Listener).values(), key=lambda item: item.id)
+    found: list[Opening] = [
+        Opening(ANYBODY, Service.VPN, "udp", (port, port)) for port in dict.fromkeys(machine.tunnels)
+    ]
+    if machine.tunnels and remote:
+        found += _phones(Sources("vpn", remote, TUNNELS), listeners, machine)
+    for network in networks:
+        sources = Sources(f"network-{network.id}", network.networks, network.interface)
+        match network.zone:
+            case NetworkZone.VOICE:
+                found += _phones(sources, listeners, machine)
+            case NetworkZone.CLIENTS:
+                found += [Opening(sources, Service.PORTAL, "tcp", (machine.portal, machine.portal))]
+                found += _sip(sources, (each for each in listeners if each.zone is Zone.WEB))
+            case NetworkZone.MANAGEMENT:
+                found += [Opening(sources, Service.PORTAL, "tcp", (machine.portal, machine.portal))]
+                found += [Opening(sources, Service.SSH, "tcp", (machine.ssh, machine.ssh))]
+    found += _trunks(document, machine)
+    inside = (*remote, *(each for network in networks for each in network.networks if not _is_everything(each)))
+    blocked = [each for each in document.all(AddressList).values() if each.action is ListAction.BLOCK]
+    return Promise(
+        tuple(dict.fromkeys(found)),
+        tuple(dict.fromkeys(each for each in inside if not _is_loopback(each))),
+        tuple(
+            dict.fromkeys(network for each in sorted(blocked, key=lambda item: item.id) for network in each.networks)
+        ),
+        machine,
+    )
+
+
+def never_banned(document: Document) -> tuple[str, ...]:
+    """Networks that no ban may touch: sites, management, and what lists allow."""
+    sites = (network for site in document.all(Site).values() for network in site.networks)
+    management = (
+        network
+        for each in document.all(Network).values()
+        if each.zone is NetworkZone.MANAGEMENT
+        for network in each.networks
+        if not _is_everything(network)
+    )
+    allowed = (
+        network
+        for each in document.all(AddressList).values()
+        if each.action is ListAction.ALLOW
+        for network in each.networks
+    )
+    return tuple(sorted({*sites, *management, *allowed}))
+
+
+def _phones(sources: Sources, listeners: Iterable[Listener], machine: Machine) -> Iterator[Opening]:
+    yield from _sip(sources, (each for each in listeners if each.zone is not Zone.TRUNKS))
+    yield Opening(sources, Service.MEDIA, "udp", machine.media)
+
+
+def _sip(sources: Sources, listeners: Iterable[Listener]) -> Iterator[Opening]:
+    for listener in listeners:
+        protocol: Literal["tcp", "udp"] = "udp" if listener.transport is Transport.UDP else "tcp"
+        yield Opening(sources, Service.SIP, protocol, (listener.port, listener.port), listener.address)
+
+
+def _trunks(document: Document, machine: Machine) -> Iterator[Opening]:
+    for trunk in sorted(document.all(Trunk).values(), key=lambda item: item.id):
+        provider = document.find(Provider, trunk.provider)
+        if provider is None:
+            continue
+        sources = Sources(f"trunk-{trunk.id}", addresses_of(trunk, machine.names))
+        if not sources.networks:
+            continue  # its name isn't known yet: closed
+        listener = listener_for(document, trunk, provider)
+        yield from _sip(sources, () if listener is None else (listener,))
+        media = dict.fromkeys((*sources.networks, *provider.media_networks))
+        yield Opening(Sources(f"media-{trunk.id}", tuple(media)), Service.MEDIA, "udp", machine.media)
+
+
+def addresses_of(trunk: Trunk, names: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Addresses and networks that a trunk's signalling comes from."""
+    try:
+        host: tuple[str, ...] = (str(ipaddress.ip_address(trunk.host)),)
+    except ValueError:
+        host = names.get(trunk.host.lower(), ())
+    return tuple(dict.fromkeys((*trunk.accept_from, *(str(ipaddress.ip_network(each)) for each in host))))
+
+
+def _is_everything(network: str) -> bool:
+    return network.endswith("/0")
+
+
+def _is_loopback(network: str) -> bool:
+    return ipaddress.ip_network(network).is_loopback

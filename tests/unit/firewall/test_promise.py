@@ -1,0 +1,147 @@
+"""Document → promise → script: what is open follows from the document alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+
+from appliance.core.document import Document, parse
+from appliance.firewall.promise import Machine, Promise, Service, never_banned, promise
+from appliance.firewall.rules import digest_in, script
+from appliance.firewall.verify import verify
+from appliance.kinds import KINDS
+from tests import strategies
+
+Row = tuple[str, dict[str, Any]]
+HQ: list[Row] = [
+    ("company", {"id": "demo", "name": "Demo Srl"}),
+    ("site", {"id": "torino", "name": "Torino", "company": "demo", "networks": ["10.3.0.0/24", "2001:db8:3::/64"]}),
+    ("listener", {"id": "udp", "name": "U", "transport": "udp", "address": "192.0.2.10"}),
+    ("listener", {"id": "lines", "name": "L", "transport": "udp", "address": "192.0.2.10", "port": 5080, "zone": "trunks"}),
+]  # fmt: skip
+TUNNEL = Machine(tunnels=(1194,))
+
+
+def document(*more: Row) -> Document:
+    return Document.of(parse(KINDS, kind, data) for kind, data in (*HQ, *more))
+
+
+def network(id: str, zone: str, *networks: str) -> Row:
+    return "network", {"id": id, "name": id, "zone": zone, "networks": list(networks)}
+
+
+def listed(id: str, action: str, *networks: str) -> Row:
+    return "address_list", {"id": id, "name": id, "action": action, "networks": list(networks)}
+
+
+def services(made: Promise, group: str) -> set[tuple[Service, int]]:
+    return {(each.service, each.ports[0]) for each in made.openings if each.sources.name == group}
+
+
+def test_an_empty_document_opens_nothing_but_the_tunnel() -> None:
+    assert promise(Document(), Machine()).openings == ()
+    assert [(each.sources.name, each.ports) for each in promise(Document(), TUNNEL).openings] == [
+        ("anybody", (1194, 1194))
+    ]
+
+
+def test_sites_reach_sip_through_the_tunnel_only() -> None:
+    made = promise(document(), TUNNEL)
+    assert services(made, "vpn") == {(Service.SIP, 5060), (Service.MEDIA, 10000)}
+    assert {each.interface for each in made.groups if each.name == "vpn"} == {"voice-*"}
+    assert promise(document(), Machine()).openings == ()  # no tunnel: nobody comes out of it
+
+
+def test_each_zone_has_its_services() -> None:
+    made = promise(document(network("a", "voice", "192.0.2.0/24"), network("b", "management", "192.0.2.8/29")), TUNNEL)
+    assert services(made, "network-a") == {(Service.SIP, 5060), (Service.MEDIA, 10000)}
+    assert services(made, "network-b") == {(Service.PORTAL, 8443), (Service.SSH, 22)}
+
+
+def trunk(**more: Any) -> list[Row]:
+    media = {"media_networks": more.pop("media")} if "media" in more else {}
+    return [
+        ("provider", {"id": "telco", "name": "Telco", **media}),
+        ("trunk", {"id": "line", "name": "Line", "provider": "telco", "auth": {"type": "address"}, **more}),
+    ]
+
+
+def test_a_provider_reaches_its_listener_and_voice_from_its_own_addresses() -> None:
+    made = promise(document(*trunk(host="198.51.100.5", media=["198.51.100.128/25"])), TUNNEL)
+    assert services(made, "trunk-line") == {(Service.SIP, 5080)}
+    media = next(each.sources for each in made.openings if each.sources.name == "media-line")
+    assert media.networks == ("198.51.100.5/32", "198.51.100.128/25")
+
+
+def test_a_provider_known_by_name_is_let_in_when_the_name_is_known() -> None:
+    found = document(*trunk(host="SIP.provider.example", accept_from=[]))
+    assert services(promise(found, TUNNEL), "trunk-line") == set()
+    known = Machine(names={"sip.provider.example": ("198.51.100.5", "2001:db8:2::5")})
+    line = next(each.sources for each in promise(found, known).openings if each.sources.name == "trunk-line")
+    assert (line.of(4), line.of(6)) == (("198.51.100.5/32",), ("2001:db8:2::5/128",))
+
+
+def test_no_ban_may_touch_our_own() -> None:
+    made = document(
+        network("a", "management", "192.0.2.8/29"), network("w", "clients", "0.0.0.0/0"), listed("ok", "allow", "203.0.113.9/32")
+    )  # fmt: skip
+    assert never_banned(made) == ("10.3.0.0/24", "192.0.2.8/29", "2001:db8:3::/64", "203.0.113.9/32")
+
+
+def test_equal_promises_are_equal_scripts_and_others_are_told_apart() -> None:
+    one = document(network("a", "voice", "192.0.2.0/24"), network("b", "clients", "::/0"))
+    other = Document.of(reversed(list(one)))
+    assert script(promise(one, TUNNEL)) == script(promise(other, TUNNEL))
+    assert digest_in(script(promise(one, TUNNEL))) != digest_in(script(promise(document(), TUNNEL)))
+    assert digest_in("table inet centralino { }") is None
+
+
+def test_networks_within_networks_make_no_set_that_the_kernel_refuses() -> None:
+    text = script(promise(document(network("a", "voice", "192.0.2.0/24", "192.0.2.128/25", "192.0.3.0/24")), TUNNEL))
+    assert "elements = { 192.0.2.0/23 }" in text
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(strategies.documents())
+def test_nobody_but_named_networks_and_providers_ever_reaches_sip_or_voice(made: Document) -> None:
+    if any(fault.error_id == "network_too_wide" for fault in verify(made)):
+        return
+    for opening in promise(made, TUNNEL).openings:
+        if opening.service in (Service.MEDIA, Service.SSH):
+            assert opening.sources.networks
+            assert not {"0.0.0.0/0", "::/0"} & set(opening.sources.networks) or opening.sources.interface == "voice-*"
+
+
+def faults(*more: Row) -> list[tuple[str, str]]:
+    return [(fault.path, fault.error_id) for fault in verify(document(*more))]
+
+
+def test_a_network_that_would_open_voice_to_the_internet_is_refused_also_in_halves() -> None:
+    assert faults(network("a", "voice", "0.0.0.0/1", "128.0.0.0/1"), network("m", "management", "10.0.0.0/8", "::/0")) == [
+        ("network/a/networks[0]", "network_too_wide"),
+        ("network/a/networks[1]", "network_too_wide"),
+        ("network/m/networks[1]", "network_too_wide"),
+    ]  # fmt: skip
+    assert faults(network("w", "clients", "0.0.0.0/0"), network("m", "management", "10.0.0.0/8")) == []
+
+
+def test_a_provider_that_may_call_from_anywhere_is_refused() -> None:
+    assert faults(*trunk(host="198.51.100.5", accept_from=["0.0.0.0/0"], media=["::/3"])) == [
+        ("trunk/line/accept_from[0]", "network_too_wide"),
+        ("provider/telco/media_networks[0]", "network_too_wide"),
+    ]
+
+
+def test_a_list_that_shuts_out_our_own_is_refused() -> None:
+    assert faults(listed("bad", "block", "203.0.113.0/24", "10.3.0.128/25")) == [
+        ("address_list/bad/networks[1]", "blocks_our_own")
+    ]
+    assert faults(listed("bad", "block", "2001:db8::/32")) == [("address_list/bad/networks[0]", "blocks_our_own")]
+
+
+def test_warnings() -> None:
+    assert faults(network("a", "voice", "192.0.2.0/24")) == [("network/a/zone", "no_management_network")]
+    assert faults(listed("bad", "block", "203.0.113.0/24"), listed("ok", "allow", "203.0.113.9/32")) == [
+        ("address_list/bad/networks[0]", "allowed_and_blocked")
+    ]
