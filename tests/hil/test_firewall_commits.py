@@ -1,0 +1,194 @@
+"""The firewall in a commit: its rules are in force with it, go back with it, and come back when somebody takes them away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+
+from appliance.applier.__main__ import make
+from appliance.applier.apply import RevertedError
+from appliance.applier.desired import Desired
+from appliance.applier.keyfile import KeyFile
+from appliance.applier.link import Settings
+from appliance.applier.options import Options
+from appliance.applier.plan import FIREWALL, Files
+from appliance.applier.service import Service
+from appliance.applier.upkeep import Upkeep
+from appliance.core.document import Document
+from appliance.core.errors import ApplyError
+from appliance.core.model import Object
+from appliance.firewall.kernel import Kernel
+from appliance.firewall.model import Network as Named
+from appliance.firewall.rules import digest_in
+from appliance.paths import Paths
+from appliance.store import Store
+from tests.hil.agents.network import Host, Network, require_root
+from tests.hil.agents.process import eventually
+from tests.hil.agents.scanner import Arrivals, knock
+from tests.hil.system import objects, office
+
+SSH: Final = ("tcp", 22)
+
+
+class Broken(Desired):
+    """What the document says, but rules that no kernel takes: a mistake that no document can hold."""
+
+    broken = False
+
+    def files(self, document: Document) -> Files:
+        files = dict(super().files(document))
+        if self.broken:
+            files[FIREWALL] = str(files[FIREWALL]).replace("policy drop", "policy perhaps")
+        return files
+
+
+@dataclass
+class Machine:
+    """An appliance whose engine isn't running, and an administrator's PC."""
+
+    pbx: Host
+    admin: Host
+    paths: Paths
+    store: Store
+    kernel: Kernel
+    arrivals: Arrivals
+    service: Service
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(network_namespace=self.pbx.namespace, firewall=True)
+
+    def commit(self, *put: Object, remove: tuple[tuple[str, str], ...] = (), **options: Any) -> int:
+        number = self.propose(*put, remove=remove)
+        return int(self.service.apply(number, Options(offline=True, **options))["revision"])
+
+    def propose(self, *put: Object, remove: tuple[tuple[str, str], ...] = ()) -> int:
+        return self.store.propose(put, remove, base=self.store.head().number, author="test", message="test").number
+
+    def office(self, address: str) -> Named:
+        """The administrators' network."""
+        (made,) = objects(
+            [("network", {"id": "office", "name": "Office", "zone": "management", "networks": [f"{address}/32"]})]
+        )
+        assert isinstance(made, Named)
+        return made
+
+    def admin_gets_in(self) -> bool:
+        """Whether a SYN to the SSH port comes in."""
+        self.arrivals.forget()
+        knock(self.admin, self.admin.address, self.pbx.address, range(22, 23))
+        with contextlib.suppress(AssertionError):
+            return bool(eventually(lambda: SSH in self.arrivals.of(self.admin.address), "it gets in", 0.3))
+        return False
+
+    def in_force(self) -> bool:
+        """Whether what is loaded is what the generation in force says."""
+        return self.kernel.digest() == digest_in((self.paths.engine.current / FIREWALL).read_text())
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    require_root()
+    with Network() as net:
+        pbx, admin = net.host("pbx"), net.host("admin")
+        paths = Paths(tmp_path_factory.mktemp("machine") / "state", Paths.default().cache)
+        paths.engine.ami_secret.parent.mkdir(parents=True)
+        paths.engine.ami_secret.write_text("secret")
+        with Store.default(paths) as store:
+            settings = Settings(network_namespace=pbx.namespace, firewall=True)
+            service = make(paths, settings, store)
+            service.converge()
+            made = Machine(pbx, admin, paths, store, Kernel(pbx.namespace), Arrivals(pbx), service)
+            made.commit(*objects(row for row in office(pbx.address, 2) if row[0] not in ("device", "secret")))
+            yield made
+
+
+@pytest.fixture
+def machine(shared: Machine) -> Machine:
+    """The machine while nobody is an administrator."""
+    shared.service = make(shared.paths, shared.settings, shared.store)
+    shared.service.desired = Broken(shared.paths, shared.settings, KeyFile(shared.store, shared.paths.secret_key))
+    shared.service.converge()
+    if shared.store.document().find(Named, "office") is not None:
+        shared.commit(remove=(("network", "office"),))
+    return shared
+
+
+def test_rules_come_and_go_back_with_the_commit(machine: Machine) -> None:
+    assert machine.in_force()
+    assert not machine.admin_gets_in()
+    machine.commit(machine.office(machine.admin.address))
+    assert machine.in_force()
+    assert machine.admin_gets_in()
+
+
+def test_an_administrator_who_locks_himself_out_is_let_in_again_by_itself(machine: Machine) -> None:
+    machine.commit(machine.office(machine.admin.address))
+    machine.commit(machine.office("203.0.113.9"), confirm_s=1.0)
+    assert not machine.admin_gets_in()
+    upkeep = Upkeep(machine.service)
+
+    def over() -> bool:
+        upkeep.tend()
+        return machine.service.state()["confirm"] is None
+
+    eventually(over, "the window closes", 10)
+    assert machine.admin_gets_in()
+    assert machine.in_force()
+
+
+def test_rules_that_the_kernel_refuses_change_nothing(machine: Machine) -> None:
+    head, link, loaded = machine.store.head().number, machine.paths.engine.current.readlink(), machine.kernel.digest()
+    assert isinstance(machine.service.desired, Broken)
+    machine.service.desired.broken = True
+    with pytest.raises(ApplyError, match="refuses the firewall's rules") as caught:
+        machine.commit(machine.office(machine.admin.address))
+    assert not isinstance(caught.value, RevertedError)  # found out before anything was written
+    machine.service.desired.broken = False
+    assert (machine.store.head().number, machine.paths.engine.current.readlink()) == (head, link)
+    assert machine.kernel.digest() == loaded
+    machine.commit(machine.office(machine.admin.address))
+    assert machine.admin_gets_in()
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_rules_that_somebody_took_away_come_back(machine: Machine, how: str) -> None:
+    if how == "deleted":
+        machine.pbx.run(["nft", "delete", "table", "inet", "centralino"])
+    else:
+        other = (machine.paths.engine.current / FIREWALL).read_text().replace("dport 22", "dport 23")
+        machine.kernel.load(other.replace(f"digest-{digest_in(other)}", "digest-" + "0" * 32))
+    assert not machine.in_force()
+    Upkeep(machine.service).tend()
+    assert machine.in_force()
+
+
+@pytest.mark.parametrize("moment", ["switched", "loaded the firewall's rules", "promoted"])
+def test_killed_around_the_load_the_next_start_has_the_committed_rules(machine: Machine, moment: str) -> None:
+    """The applier dies with new rules on the disk, in the kernel, or committed; those of the committed revision are in force."""
+    put = machine.office(machine.admin.address)
+    child = (
+        "from appliance.applier.__main__ import make; from appliance.applier.link import Settings;"
+        "from appliance.applier.options import Options; from appliance.paths import Paths; from appliance.store import Store;"
+        "from appliance.firewall.model import Network;"
+        "p = Paths.default(); s = Store.default(p).__enter__();"
+        f"v = make(p, Settings(network_namespace={machine.pbx.namespace!r}, firewall=True), s); v.converge();"
+        f"n = s.propose([Network.model_validate_json({put.model_dump_json()!r})], (), base=s.head().number, author='a', message='m');"
+        "v.apply(n.number, Options(offline=True))"
+    )
+    env = {**os.environ, "CENTRALINO_STATE": str(machine.paths.state), "CENTRALINO_CRASH_AT": moment}
+    done = subprocess.run(
+        [sys.executable, "-c", child], env=env, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == -9, done.stderr
+    service = make(machine.paths, machine.settings, machine.store)
+    service.converge()
+    assert machine.in_force()
+    assert machine.admin_gets_in() is (moment == "promoted")
