@@ -22,6 +22,7 @@ from appliance.pbx.media.model import CodecPolicy, Listener
 from appliance.pbx.numbers.model import ClassOfService, EmergencyPlan, NumberPlan, ServiceCode
 from appliance.pbx.routing.model import Did, InboundRoute, OutboundRoute
 from appliance.pbx.trunks.model import Provider, Trunk, TrunkGroup
+from appliance.vpn.model import Branch, Concentrator
 
 KINDS: Final[dict[str, type[Object]]] = {
     model.kind: model
@@ -47,6 +48,8 @@ KINDS: Final[dict[str, type[Object]]] = {
         OutboundRoute,
         NotificationEndpoint,
         HistoryExport,
+        Concentrator,
+        Branch,
         Network,
         AddressList,
         DirectoryService,

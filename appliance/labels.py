@@ -35,6 +35,8 @@ KINDS: Final[dict[str, tuple[str, str]]] = {
     "outbound_route": ("Outbound route", "Outbound routes"),
     "notification_endpoint": ("Notification address", "Notification addresses"),
     "history_export": ("Export of calls", "Exports of calls"),
+    "concentrator": ("VPN concentrator", "VPN concentrators"),
+    "branch": ("Branch", "Branches"),
     "network": ("Network", "Networks"),
     "address_list": ("Address list", "Address lists"),
     "directory_service": ("Directory", "Directories"),
@@ -66,7 +68,7 @@ TOPICS: Final[dict[str, tuple[str, ...]]] = {
         "emergency_plan",
     ),
     "Lines and providers": ("trunk", "trunk_group", "provider"),
-    "Network and security": ("network", "address_list"),
+    "Network and security": ("concentrator", "branch", "network", "address_list"),
     "System": (
         "listener",
         "codec_policy",
@@ -170,6 +172,13 @@ FIELDS: Final[dict[str, str]] = {
     "IdentityProvider.unverified_email": "Trust unverified addresses",
     "IdentityProvider.groups_claim": "Claim with groups",
     "IdentityProvider.second_factor": "Stands for a second factor",
+    # voice VPN
+    "Concentrator.addresses": "Addresses from outside",
+    "Concentrator.pool": "Addresses within the tunnels",
+    "Concentrator.pool6": "IPv6 addresses within the tunnels",
+    "Concentrator.packets_per_second": "Packets per second",
+    "Branch.number": "Number in the VPN",
+    "Branch.reaches": "Reaches other sites",
     # firewall
     "Network.zone": "Open to it",
     "Network.interface": "Network interface",
@@ -408,6 +417,7 @@ PARTS: Final[dict[str, str]] = {
     "GroupMember": "Member",
     "NumberRange": "Range",
     "SitePrefix": "Prefix of a site",
+    "PublicAddress": "Public address",
     "DirectoryServer": "Server",
     "DirectoryGroup": "Group",
     "ProviderGroup": "Group",
@@ -423,6 +433,8 @@ UNITS: Final[dict[str, str]] = {
     "slot": "",
     "port": "",
     "order": "",
+    "number": "",
+    "packets_per_second": "",
 }
 """Unit of every field that is a number; empty: it has none."""
 
@@ -457,6 +469,8 @@ INHERITED: Final[dict[str, str]] = {
     "DirectoryService.authority": "those that the machine trusts",
     "DirectoryService.required_group": "none: everybody who is found",
     "IdentityProvider.authority": "those that the machine trusts",
+    "Network.interface": "any",
+    "Concentrator.pool6": "IPv4 only",
     "RingGroup.no_answer": "The call ends as unanswered",
 }
 """What holds while a field is left empty."""

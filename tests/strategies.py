@@ -178,6 +178,28 @@ ROWS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         columns=st.lists(st.sampled_from(["id", "started", "cause"]), **_few),
         directions=st.lists(st.sampled_from(["inbound", "internal"]), **_few),
     ),
+    "concentrator": _row(
+        {
+            "name": labels,
+            "addresses": st.lists(
+                st.fixed_dictionaries(
+                    {"host": st.sampled_from(["vpn.example.com", "192.0.2.1"])}, optional={"port": st.just(1200)}
+                ),
+                min_size=1,
+                max_size=2,
+            ),
+        },
+        enabled=st.booleans(),
+        port=st.sampled_from([1194, 65535]),
+        pool=st.sampled_from(["172.29.0.0/16", "10.0.0.0/8", "192.0.2.0/24", "fd00::/64"]),
+        pool6=st.sampled_from(["fd00:1:2:3::/64", "fd00::/120", "192.0.2.0/24"]),
+        packets_per_second=st.integers(50, 100_000),
+    ),
+    "branch": _row(
+        {"site": _ids, "number": st.integers(1, 4000)},
+        enabled=st.booleans(),
+        reaches=st.lists(_ids, **_few),
+    ),
     "network": _row(
         {
             "name": labels,

@@ -18,6 +18,7 @@ from appliance.organisation.model import Site
 from appliance.pbx.media.model import Listener, Transport, Zone
 from appliance.pbx.trunks.listeners import listener_for
 from appliance.pbx.trunks.model import Provider, Trunk
+from appliance.vpn.addresses import branches, neighbours, networks_of, tunnel_ports
 
 TUNNELS: Final = "voice-*"
 """Interfaces of the voice VPN (wild card of nftables)."""
@@ -37,14 +38,14 @@ class Service(StrEnum):
 class Machine:
     """Facts of this installation.
 
-    :param tunnels: UDP ports of the voice VPN.
+    :param cores: processors, which daemons of the voice VPN are shared out to.
     :param media: first and last UDP port of voice packets.
     :param names: addresses of the host names that the document mentions, as they were resolved last.
     """
 
     portal: int = 8443
     ssh: int = 22
-    tunnels: tuple[int, ...] = ()
+    cores: int = 1
     media: tuple[int, int] = (10000, 19999)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -76,12 +77,18 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What the firewall lets in. ``inside``: networks whose addresses nobody may use who isn't there."""
+    """What the firewall lets in.
+
+    :param inside: networks whose addresses nobody may use who isn't there.
+    :param tunnels: UDP ports of the voice VPN.
+    :param neighbours: networks of sites that reach each other through us: each pair twice, either way round.
+    """
 
     openings: tuple[Opening, ...]
     inside: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
-    machine: Machine = Machine()
+    tunnels: tuple[int, ...] = ()
+    neighbours: tuple[tuple[str, str], ...] = ()
 
     @property
     def groups(self) -> tuple[Sources, ...]:
@@ -95,13 +102,13 @@ ANYBODY: Final = Sources("anybody")
 def promise(document: Document, machine: Machine) -> Promise:
     """What the document promises on this machine."""
     networks = sorted(document.all(Network).values(), key=lambda item: item.id)
-    sites = sorted(document.all(Site).values(), key=lambda item: item.id)
-    remote = tuple(dict.fromkeys(network for site in sites for network in site.networks))
+    remote = tuple(
+        dict.fromkeys(str(network) for site in branches(document) for network in networks_of(document, site))
+    )
+    tunnels = tunnel_ports(document, machine.cores)
     listeners = sorted(document.all(Listener).values(), key=lambda item: item.id)
-    found: list[Opening] = [
-        Opening(ANYBODY, Service.VPN, "udp", (port, port)) for port in dict.fromkeys(machine.tunnels)
-    ]
-    if machine.tunnels and remote:
+    found: list[Opening] = [Opening(ANYBODY, Service.VPN, "udp", (port, port)) for port in tunnels]
+    if tunnels and remote:
         found += _phones(Sources("vpn", remote, TUNNELS), listeners, machine)
     for network in networks:
         sources = Sources(f"network-{network.id}", network.networks, network.interface)
@@ -123,8 +130,15 @@ def promise(document: Document, machine: Machine) -> Promise:
         tuple(
             dict.fromkeys(network for each in sorted(blocked, key=lambda item: item.id) for network in each.networks)
         ),
-        machine,
+        tunnels,
+        tuple(sorted(_neighbours(document))) if tunnels else (),
     )
+
+
+def _neighbours(document: Document) -> Iterator[tuple[str, str]]:
+    for site, other in neighbours(document):
+        for one in networks_of(document, site):
+            yield from ((str(one), str(net)) for net in networks_of(document, other) if net.version == one.version)
 
 
 def never_banned(document: Document) -> tuple[str, ...]:

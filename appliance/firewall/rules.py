@@ -195,7 +195,7 @@ def _early(promise: Promise) -> Iterator[str]:
     yield "chain early-out {"
     yield "type filter hook output priority raw; policy accept;"
     yield 'oif "lo" accept'
-    for port in promise.machine.tunnels:
+    for port in promise.tunnels:
         yield f"udp sport {port} notrack accept"
     for opening in promise.openings:
         if opening.service is Service.MEDIA:
@@ -207,7 +207,7 @@ def _early(promise: Promise) -> Iterator[str]:
 
 def _tunnels_early(promise: Promise) -> Iterator[str]:
     opcodes = ", ".join(str(code) for code in RESET_OPCODES)
-    for port in promise.machine.tunnels:
+    for port in promise.tunnels:
         for family in FAMILIES:
             over = _over("reset", family, RESETS)
             yield f"udp dport {port} @th,64,8 {{ {opcodes} }} {over} counter name tunnel-flood drop"
@@ -302,6 +302,9 @@ def _forward(promise: Promise) -> Iterator[str]:
                     outer = f"{ip} saddr @{network.name}-{family} {ip} daddr @vpn-{family}"
                     yield f'iifname "{TUNNELS}" {inner} accept'
                     yield f'oifname "{TUNNELS}" {outer} accept'
+    for one, other in promise.neighbours:
+        ip = _IP[6 if ":" in one else 4]
+        yield f'iifname "{TUNNELS}" oifname "{TUNNELS}" {ip} saddr {one} {ip} daddr {other} accept'
     yield "counter name not-forwarded drop"
     yield "}"
 

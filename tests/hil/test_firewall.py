@@ -52,6 +52,8 @@ def document(pbx: Host, phone: Host, pc: Host, provider: Host) -> Document:
     rows: list[tuple[str, dict[str, Any]]] = [
         ("company", {"id": "demo", "name": "Demo Srl"}),
         ("site", {"id": "torino", "name": "Torino", "company": "demo", "networks": ["10.3.0.0/24"]}),
+        ("concentrator", {"id": "vpn", "name": "VPN", "addresses": [{"host": "vpn.example.com"}]}),
+        ("branch", {"id": "torino", "site": "torino", "number": 1}),
         ("listener", {"id": "udp", "name": "U", "transport": "udp", "address": ANY4, "media_address": voice[0]}),
         ("listener", {"id": "tcp", "name": "T", "transport": "tcp", "address": ANY4, "media_address": voice[0]}),
         ("listener", {"id": "udp6", "name": "U", "transport": "udp", "address": "::", "media_address": voice[1]}),
@@ -75,7 +77,7 @@ def ground() -> Iterator[Ground]:
         pbx = net.host("pbx").join("provider").join("branch")
         phone, pc = net.host("phone"), net.host("pc")
         provider, outside = net.host("provider", "provider"), net.host("outside", "branch")
-        promised = promise(document(pbx, phone, pc, provider), Machine(tunnels=(1194,)))
+        promised = promise(document(pbx, phone, pc, provider), Machine())
         kernel = Kernel(pbx.namespace)
         kernel.load(script(promised))
         yield Ground(pbx, phone, pc, provider, outside, Arrivals(pbx), kernel, promised)

@@ -69,6 +69,7 @@ def named(name: str) -> list[Object]:
             "identity_provider",
             {"id": "login", "name": name, "enabled": False, "issuer": "https://login.example.com/a", "client_id": "pbx", "secret": "login"},
         ),
+        ("concentrator", {"id": "vpn", "name": name, "addresses": [{"host": "vpn.example.com"}]}),
         ("network", {"id": "office", "name": name, "zone": "management", "networks": ["192.0.2.0/24"]}),
         ("address_list", {"id": "bad", "name": name, "action": "block", "networks": ["203.0.113.0/24"]}),
         ("trunk_group", {"id": "ways", "name": name, "trunks": ["line", "account"]}),

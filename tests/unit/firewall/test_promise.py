@@ -20,11 +20,15 @@ HQ: list[Row] = [
     ("listener", {"id": "udp", "name": "U", "transport": "udp", "address": "192.0.2.10"}),
     ("listener", {"id": "lines", "name": "L", "transport": "udp", "address": "192.0.2.10", "port": 5080, "zone": "trunks"}),
 ]  # fmt: skip
-TUNNEL = Machine(tunnels=(1194,))
+VPN: list[Row] = [
+    ("concentrator", {"id": "vpn", "name": "VPN", "addresses": [{"host": "vpn.example.com"}], "pool6": "fd00:1:2:3::/64"}),
+    ("branch", {"id": "torino", "site": "torino", "number": 1}),
+]  # fmt: skip
+HERE = Machine()
 
 
 def document(*more: Row) -> Document:
-    return Document.of(parse(KINDS, kind, data) for kind, data in (*HQ, *more))
+    return Document.of(parse(KINDS, kind, data) for kind, data in (*HQ, *VPN, *more))
 
 
 def network(id: str, zone: str, *networks: str) -> Row:
@@ -40,21 +44,21 @@ def services(made: Promise, group: str) -> set[tuple[Service, int]]:
 
 
 def test_an_empty_document_opens_nothing_but_the_tunnel() -> None:
-    assert promise(Document(), Machine()).openings == ()
-    assert [(each.sources.name, each.ports) for each in promise(Document(), TUNNEL).openings] == [
-        ("anybody", (1194, 1194))
-    ]
+    assert promise(Document(), HERE).openings == ()
+    only = Document.of(parse(KINDS, kind, data) for kind, data in VPN[:1])
+    assert [(each.sources.name, each.ports) for each in promise(only, HERE).openings] == [("anybody", (1194, 1194))]
 
 
 def test_sites_reach_sip_through_the_tunnel_only() -> None:
-    made = promise(document(), TUNNEL)
+    made = promise(document(), HERE)
     assert services(made, "vpn") == {(Service.SIP, 5060), (Service.MEDIA, 10000)}
     assert {each.interface for each in made.groups if each.name == "vpn"} == {"voice-*"}
-    assert promise(document(), Machine()).openings == ()  # no tunnel: nobody comes out of it
+    alone = Document.of(parse(KINDS, kind, data) for kind, data in HQ)
+    assert promise(alone, HERE).openings == ()  # no tunnel: nobody comes out of it
 
 
 def test_each_zone_has_its_services() -> None:
-    made = promise(document(network("a", "voice", "192.0.2.0/24"), network("b", "management", "192.0.2.8/29")), TUNNEL)
+    made = promise(document(network("a", "voice", "192.0.2.0/24"), network("b", "management", "192.0.2.8/29")), HERE)
     assert services(made, "network-a") == {(Service.SIP, 5060), (Service.MEDIA, 10000)}
     assert services(made, "network-b") == {(Service.PORTAL, 8443), (Service.SSH, 22)}
 
@@ -68,7 +72,7 @@ def trunk(**more: Any) -> list[Row]:
 
 
 def test_a_provider_reaches_its_listener_and_voice_from_its_own_addresses() -> None:
-    made = promise(document(*trunk(host="198.51.100.5", media=["198.51.100.128/25"])), TUNNEL)
+    made = promise(document(*trunk(host="198.51.100.5", media=["198.51.100.128/25"])), HERE)
     assert services(made, "trunk-line") == {(Service.SIP, 5080)}
     media = next(each.sources for each in made.openings if each.sources.name == "media-line")
     assert media.networks == ("198.51.100.5/32", "198.51.100.128/25")
@@ -76,7 +80,7 @@ def test_a_provider_reaches_its_listener_and_voice_from_its_own_addresses() -> N
 
 def test_a_provider_known_by_name_is_let_in_when_the_name_is_known() -> None:
     found = document(*trunk(host="SIP.provider.example", accept_from=[]))
-    assert services(promise(found, TUNNEL), "trunk-line") == set()
+    assert services(promise(found, HERE), "trunk-line") == set()
     known = Machine(names={"sip.provider.example": ("198.51.100.5", "2001:db8:2::5")})
     line = next(each.sources for each in promise(found, known).openings if each.sources.name == "trunk-line")
     assert (line.of(4), line.of(6)) == (("198.51.100.5/32",), ("2001:db8:2::5/128",))
@@ -92,13 +96,13 @@ def test_no_ban_may_touch_our_own() -> None:
 def test_equal_promises_are_equal_scripts_and_others_are_told_apart() -> None:
     one = document(network("a", "voice", "192.0.2.0/24"), network("b", "clients", "::/0"))
     other = Document.of(reversed(list(one)))
-    assert script(promise(one, TUNNEL)) == script(promise(other, TUNNEL))
-    assert digest_in(script(promise(one, TUNNEL))) != digest_in(script(promise(document(), TUNNEL)))
+    assert script(promise(one, HERE)) == script(promise(other, HERE))
+    assert digest_in(script(promise(one, HERE))) != digest_in(script(promise(document(), HERE)))
     assert digest_in("table inet centralino { }") is None
 
 
 def test_networks_within_networks_make_no_set_that_the_kernel_refuses() -> None:
-    text = script(promise(document(network("a", "voice", "192.0.2.0/24", "192.0.2.128/25", "192.0.3.0/24")), TUNNEL))
+    text = script(promise(document(network("a", "voice", "192.0.2.0/24", "192.0.2.128/25", "192.0.3.0/24")), HERE))
     assert "elements = { 192.0.2.0/23 }" in text
 
 
@@ -107,7 +111,7 @@ def test_networks_within_networks_make_no_set_that_the_kernel_refuses() -> None:
 def test_nobody_but_named_networks_and_providers_ever_reaches_sip_or_voice(made: Document) -> None:
     if any(fault.error_id == "network_too_wide" for fault in verify(made)):
         return
-    for opening in promise(made, TUNNEL).openings:
+    for opening in promise(made, HERE).openings:
         if opening.service in (Service.MEDIA, Service.SSH):
             assert opening.sources.networks
             assert not {"0.0.0.0/0", "::/0"} & set(opening.sources.networks) or opening.sources.interface == "voice-*"

@@ -58,6 +58,7 @@ from appliance.pbx.routing.model import (
     ToService,
 )
 from appliance.pbx.trunks.model import AddressAuth, Provider, RegisterAuth, Trunk, TrunkGroup
+from appliance.vpn.model import Branch, Concentrator, PublicAddress
 
 PEM = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n"
 SEALED = "sealed:v1:" + "A" * 40
@@ -162,6 +163,13 @@ def everything() -> list[Object]:
             site="hq",
             target=HttpsTarget(url="https://files.example.com/calls/", secret="line"),
         ),
+        Concentrator(
+            id="vpn",
+            name="VPN voce",
+            addresses=(PublicAddress(host="vpn.example.com"), PublicAddress(host="2001:db8::1", port=1200)),
+            pool6="fd00:1:2:3::/64",
+        ),
+        Branch(id="hq", site="hq", number=7, enabled=False),
         Network(
             id="phones",
             name="Telefoni",

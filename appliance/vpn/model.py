@@ -1,0 +1,59 @@
+"""The voice VPN: where branches find the centre, and which sites come in by it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final
+
+from pydantic import Field
+
+from appliance.core.fields import AnyOrder, Host, IpNetwork, Label, ListField, Port
+from appliance.core.model import Object, Part
+from appliance.organisation.model import SiteRef
+
+DAEMONS: Final = 16
+"""Daemons at most; the pool is cut into as many parts, used or not, so that more of them move no address."""
+PORTS: Final = 1194
+BRANCHES: Final = 4000
+"""Numbers that a branch may have."""
+
+
+class PublicAddress(Part):
+    """Where branches reach the centre from outside: of this machine, or of the router before it."""
+
+    host: Host
+    port: Port = Field(
+        PORTS, description="Of the first daemon; the router before it passes on as many as there are daemons"
+    )
+
+
+class Concentrator(Object):
+    """The centre's end of the voice VPN. There is one."""
+
+    kind: ClassVar[str] = "concentrator"
+    name: Label
+    enabled: bool = True
+    addresses: Annotated[tuple[PublicAddress, ...], ListField] = Field(
+        min_length=1, max_length=8, description="Tried in this order"
+    )
+    port: Port = Field(PORTS, description="UDP port of the first daemon here; each further one has the next")
+    pool: IpNetwork = Field(
+        "172.29.0.0/16", description="Addresses within the tunnels (IPv4, /16 at least); no site may have them"
+    )
+    pool6: IpNetwork | None = Field(
+        None, description="The same for IPv6 (/104 at least): needed when sites have IPv6 networks"
+    )
+    packets_per_second: Annotated[int, Field(ge=50, le=100_000)] = Field(
+        5000, description="Of the busiest branch, each way; one call has 50"
+    )
+
+
+class Branch(Object):
+    """A site that comes in by the voice VPN, with all networks that the site has."""
+
+    kind: ClassVar[str] = "branch"
+    site: SiteRef
+    number: Annotated[int, Field(ge=1, le=BRANCHES)] = Field(description="Gives its address within the tunnel")
+    enabled: bool = True
+    reaches: Annotated[tuple[SiteRef, ...], ListField, AnyOrder()] = Field(
+        (), max_length=500, description="Sites that it reaches through the centre, and they it"
+    )

@@ -1,0 +1,187 @@
+"""Document → configurations of the OpenVPN daemons, and what each of them gives a branch (pure).
+
+Every daemon serves the branches whose number falls to it. It knows a branch by the common name of its certificate; whoever
+has no file in its directory of clients is turned away, whatever the certificate says. All daemons together are routed, never
+bridged, and nothing is translated: a phone is known by its own address at both ends.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from appliance.core.document import Document
+from appliance.firewall.model import Network, NetworkZone
+from appliance.pbx.media.doors import is_any
+from appliance.pbx.media.model import Listener, Zone
+from appliance.vpn.addresses import (
+    PART6,
+    address_in,
+    branches,
+    concentrator,
+    daemons_for,
+    neighbours,
+    networks_of,
+    part4,
+    part6,
+)
+from appliance.vpn.model import Branch, Concentrator
+
+CIPHERS: Final = "AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM"
+"""AEAD only: it authenticates and encrypts in one, and is what the kernel's own implementation (DCO) knows."""
+MTU: Final = 1340
+"""Octets of a packet within the tunnel: with at most 72 around it, it fits LTE (1,428) and PPPoE (1,492) in one piece."""
+HAND_WINDOW_S: Final = 8
+"""A handshake takes a second; one that takes longer is begun anew."""
+PING_S: Final = 3
+DEAD_S: Final = 10
+"""A branch that hears nothing for so long connects anew; the centre forgets it after twice that."""
+REPLAY_S: Final = 2
+REPLAY_MAX: Final = 65536
+"""OpenVPN's own bound (``MAX_SEQ_BACKTRACK``)."""
+REPLAY_TIME_S: Final = 30
+FLOOR: Final = 100
+"""Connections begun in ten seconds that a daemon of few branches takes."""
+
+_Net = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Facts of this machine: cores that daemons may take, and lines that name its files."""
+
+    cores: int = 1
+    identity: Sequence[str] = ()
+    """Who the server is and whom it believes (:func:`appliance.vpn.pki.server_lines`)."""
+    local: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """By daemon: its user, its management socket, its directory of clients."""
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """One OpenVPN daemon. ``clients``: site → what its branch is given."""
+
+    index: int
+    port: int
+    interface: str
+    config: str
+    clients: Mapping[str, str]
+
+
+def daemons(document: Document, installation: Installation) -> tuple[Daemon, ...]:
+    """All daemons that the document wants; none without a concentrator in use."""
+    one = concentrator(document)
+    if one is None:
+        return ()
+    found = branches(document)
+    number = daemons_for(len(found), installation.cores)
+    near = neighbours(document)
+    centre = tuple(centre_networks(document, one))
+    made = []
+    for index in range(number):
+        mine = {site: branch for site, branch in found.items() if home(branch, number) == index}
+        routes = [network for site in mine for network in networks_of(document, site)]
+        lines = _server(one, index, len(mine), routes)
+        given = [*lines, *installation.identity, *installation.local.get(index, ())]
+        clients = {
+            site: _text(_client(document, one, branch, index, centre, sorted(b for a, b in near if a == site)))
+            for site, branch in mine.items()
+        }
+        made.append(Daemon(index, one.port + index, f"voice-{index}", _text(given), clients))
+    return tuple(made)
+
+
+def home(branch: Branch, number: int) -> int:
+    """The daemon that a branch belongs to, of so many."""
+    return (branch.number - 1) % number
+
+
+def centre_networks(document: Document, one: Concentrator) -> Iterator[_Net]:
+    """What branches reach at the centre: networks of phones, and the addresses of the listeners and of their voice."""
+    outside = {address.host for address in one.addresses}
+    found: dict[_Net, None] = {}
+    for network in sorted(document.all(Network).values(), key=lambda item: item.id):
+        if network.zone is NetworkZone.VOICE:
+            found |= dict.fromkeys(map(ipaddress.ip_network, network.networks))
+    for listener in sorted(document.all(Listener).values(), key=lambda item: item.id):
+        if listener.zone is not Zone.TRUNKS:
+            for text in (listener.address, listener.media_address):
+                if text is not None and not is_any(text) and text not in outside:
+                    found[ipaddress.ip_network(text)] = None
+    for net in found:
+        if not net.is_loopback and (net.version == 4 or one.pool6 is not None):
+            yield net
+
+
+def _server(one: Concentrator, index: int, clients: int, routes: Sequence[_Net]) -> Iterator[str]:
+    part = part4(one.pool, index)
+    yield f"# Made from {one.path()}; edits are lost."
+    yield from ("mode server", "tls-server", f"dev voice-{index}", "dev-type tun", "disable-dco")
+    yield from ("proto udp6", f"port {one.port + index}")  # IPv4 too
+    yield from ("topology subnet", f"ifconfig {part[1]} {part.netmask}")
+    yield from ('push "topology subnet"', f'push "route-gateway {part[1]}"')
+    if one.pool6 is not None:
+        part_6 = part6(one.pool6, index)
+        yield f"ifconfig-ipv6 {part_6[1]}/{PART6} {part_6[2]}"
+    yield from (_route("route", network) for network in routes)
+    yield from (f"data-ciphers {CIPHERS}", "tls-groups X25519:secp384r1:secp256r1")
+    yield from _both_ends(one)
+    yield from (f"keepalive {PING_S} {DEAD_S}", "ccd-exclusive")
+    yield from (f"max-clients {2 * clients + 10}", f"connect-freq-initial {max(FLOOR, 4 * clients)} 10")
+    yield from (f'push "tun-mtu {MTU}"', "status-version 3", "verb 3", "mute 20")
+
+
+def _both_ends(one: Concentrator) -> Iterator[str]:
+    """What both ends must have alike."""
+    window = min(REPLAY_MAX, one.packets_per_second * REPLAY_S)
+    yield from (f"tun-mtu {MTU}", f"mssfix {MTU} fixed", "passtos")
+    yield from (f"replay-window {window} {REPLAY_TIME_S}", f"hand-window {HAND_WINDOW_S}", "tls-timeout 1")
+    yield from ("persist-key", "persist-tun", "auth-nocache", "sndbuf 1048576", "rcvbuf 1048576")
+
+
+def _client(
+    document: Document, one: Concentrator, branch: Branch, index: int, centre: Sequence[_Net], near: Sequence[str]
+) -> Iterator[str]:
+    part = part4(one.pool, index)
+    yield f"# Made from {branch.path()}; edits are lost."
+    yield f"ifconfig-push {address_in(part, branch.number)} {part.netmask}"
+    if one.pool6 is not None:
+        part_6 = part6(one.pool6, index)
+        yield f"ifconfig-ipv6-push {address_in(part_6, branch.number)}/{PART6} {part_6[1]}"
+    own = tuple(networks_of(document, branch.site))
+    yield from (_route("iroute", network) for network in own)
+    there = [*centre, *(network for site in near for network in networks_of(document, site))]
+    for network in dict.fromkeys(there):
+        if network not in own:
+            yield f'push "{_route("route", network)}"'
+
+
+def _route(word: str, network: _Net) -> str:
+    if isinstance(network, ipaddress.IPv6Network):
+        return f"{word}-ipv6 {network}"
+    return f"{word} {network.network_address} {network.netmask}"
+
+
+def branch_lines(document: Document, site: str, cores: int) -> tuple[str, ...]:
+    """Configuration of a branch's end, but for its keys: its daemon at every address of the centre, then the other daemons.
+
+    Those are tried in case the number of daemons has changed since: each of them turns away who isn't its own.
+    Empty: no such branch is in use, or no concentrator.
+    """
+    one, found = concentrator(document), branches(document)
+    if one is None or site not in found:
+        return ()
+    number = daemons_for(len(found), cores)
+    first = home(found[site], number)
+    order = [first, *(index for index in range(number) if index != first)]
+    remotes = [f"remote {address.host} {address.port + index} udp" for index in order for address in one.addresses]
+    return (
+        "client", "dev-type tun", "nobind", *remotes, f"data-ciphers {CIPHERS}", *_both_ends(one),
+        "connect-retry 1 5", "resolv-retry 2", "explicit-exit-notify 1", "verb 3", "mute 20",
+    )  # fmt: skip
+
+
+def _text(lines: Sequence[str] | Iterator[str]) -> str:
+    return "\n".join(lines) + "\n"
