@@ -207,6 +207,7 @@ FORMS: Final = {
     r"^[^\x00-\x1f]{1,500}$": "path of a directory",
     r"^[A-Za-z0-9.-]+ *=[^\x00-\x1f\x7f]*[^\x00-\x20\x7f]$": "distinguished name such as ou=people,dc=example,dc=com",
     r"^[A-Za-z][A-Za-z0-9-]{0,62}$": "name of an attribute or class: letters, digits and hyphens",
+    r"^[A-Za-z][A-Za-z0-9_.-]{0,14}$": "name of a network interface such as eth0",
     r"^[!-~]{1,255}$": "1 to 255 letters, digits and signs without blanks",
     r"^[!-~]{1,200}$": "1 to 200 letters, digits and signs without blanks",
     r"^[!#-\[\]-~]{1,100}$": "a word without blanks and quotes",
