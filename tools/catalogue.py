@@ -22,6 +22,8 @@ from babel.messages.pofile import read_po, write_po
 from jinja2 import Environment
 from jinja2.ext import extract_from_ast
 
+from appliance.core.fields import FORMS
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCE: Final = ROOT / "appliance"
 LOCALE: Final = SOURCE / "locale"
@@ -53,14 +55,7 @@ LIBRARIES: Final = (
     "Try [blue]'{command_path} {help_option}'[/] for help.",
     # values of fields (appliance/commands/fields.py)
     "list of {1}", "list of {1}, at least {2}", "number {1}–{2}", "{1} id", "{1} or {2} id", "text", "true or false", "number",
-    "text like {1}", "a-z, 0-9 and inner hyphens, at most 40", "IP address", "network (CIDR)", "time zone", "2 to 10 digits", "number in E.164 form (+39…)",
-    "beginning of an E.164 number", "digits, * and #", "it or en", "country code of two letters (ISO 3166)", "e-mail address",
-    "URL that begins with https:// and holds no password", "time of day (hh:mm)", "user name", "path of a directory",
-    "type and key, as ssh-keyscan shows them: ssh-ed25519 AAAA…",
-    "distinguished name such as ou=people,dc=example,dc=com", "name of an attribute or class: letters, digits and hyphens",
-    "address that begins with https:// and has no ? or #", "certificates (PEM)",
-    "1 to 255 letters, digits and signs without blanks", "1 to 200 letters, digits and signs without blanks",
-    "a word without blanks and quotes", "name of a claim", "name of a group, as the provider sends it",
+    "text like {1}", "IP address", "network (CIDR)", "time zone", "certificates (PEM)",
     # pydantic
     "Input should be greater than or equal to {1}",
     "Input should be less than or equal to {1}", "String should have at least {1} character",
@@ -76,7 +71,7 @@ LIBRARIES: Final = (
 
 def messages() -> set[str]:
     """Every message id."""
-    found = {*LIBRARIES, *_of_kinds(), *_of_templates(), *_of_api()}
+    found = {*LIBRARIES, *FORMS.values(), *_of_kinds(), *_of_templates(), *_of_api()}
     for file in sorted(SOURCE.rglob("*.py")):
         found |= set(_of_source(ast.parse(file.read_text())))
     return {text for text in found if _readable(text)}
