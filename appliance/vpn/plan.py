@@ -27,7 +27,7 @@ from appliance.vpn.addresses import (
     part4,
     part6,
 )
-from appliance.vpn.model import Branch, Concentrator
+from appliance.vpn.model import BRANCHES, Branch, Concentrator
 
 CIPHERS: Final = "AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM"
 """AEAD only: it authenticates and encrypts in one, and is what the kernel's own implementation (DCO) knows."""
@@ -42,8 +42,11 @@ REPLAY_S: Final = 2
 REPLAY_MAX: Final = 65536
 """OpenVPN's own bound (``MAX_SEQ_BACKTRACK``)."""
 REPLAY_TIME_S: Final = 30
-FLOOR: Final = 100
-"""Connections begun in ten seconds that a daemon of few branches takes."""
+MAX_CLIENTS: Final = 2 * BRANCHES
+"""A branch that comes back may be counted twice until its former session is over."""
+OPENINGS: Final = 2000
+"""Sessions begun in ten seconds: five hundred branches that come back at once, each trying more than once. OpenVPN's own 100
+would take them a minute; what shields it from garbage is the key of each branch, not this."""
 
 _Net = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -61,13 +64,20 @@ class Installation:
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """One OpenVPN daemon. ``clients``: site → what its branch is given."""
+    """One OpenVPN daemon.
+
+    :param config: its configuration; what is in it beside the routes changes at a restart of the daemon only, so nothing in it
+        depends on a single branch: adding one disturbs no other.
+    :param clients: site → what its branch is given.
+    :param routes: networks that lie behind it, also in ``config`` so that a daemon needs nobody else when it starts.
+    """
 
     index: int
     port: int
     interface: str
     config: str
     clients: Mapping[str, str]
+    routes: tuple[str, ...] = ()
 
 
 def daemons(document: Document, installation: Installation) -> tuple[Daemon, ...]:
@@ -83,13 +93,14 @@ def daemons(document: Document, installation: Installation) -> tuple[Daemon, ...
     for index in range(number):
         mine = {site: branch for site, branch in found.items() if home(branch, number) == index}
         routes = [network for site in mine for network in networks_of(document, site)]
-        lines = _server(one, index, len(mine), routes)
-        given = [*lines, *installation.identity, *installation.local.get(index, ())]
+        lines = _server(one, index)
+        ways = [_route("route", network) for network in routes]
+        given = [*lines, *installation.identity, *installation.local.get(index, ()), *ways]
         clients = {
             site: _text(_client(document, one, branch, index, centre, sorted(b for a, b in near if a == site)))
             for site, branch in mine.items()
         }
-        made.append(Daemon(index, one.port + index, f"voice-{index}", _text(given), clients))
+        made.append(Daemon(index, one.port + index, f"voice-{index}", _text(given), clients, tuple(map(str, routes))))
     return tuple(made)
 
 
@@ -115,7 +126,12 @@ def centre_networks(document: Document, one: Concentrator) -> Iterator[_Net]:
             yield net
 
 
-def _server(one: Concentrator, index: int, clients: int, routes: Sequence[_Net]) -> Iterator[str]:
+def without_routes(config: str) -> str:
+    """What a daemon has to be restarted for."""
+    return _text([line for line in config.splitlines() if not line.startswith(("route ", "route-ipv6 "))])
+
+
+def _server(one: Concentrator, index: int) -> Iterator[str]:
     part = part4(one.pool, index)
     yield f"# Made from {one.path()}; edits are lost."
     yield from ("mode server", "tls-server", f"dev voice-{index}", "dev-type tun", "disable-dco")
@@ -125,11 +141,10 @@ def _server(one: Concentrator, index: int, clients: int, routes: Sequence[_Net])
     if one.pool6 is not None:
         part_6 = part6(one.pool6, index)
         yield f"ifconfig-ipv6 {part_6[1]}/{PART6} {part_6[2]}"
-    yield from (_route("route", network) for network in routes)
     yield from (f"data-ciphers {CIPHERS}", "tls-groups X25519:secp384r1:secp256r1")
     yield from _both_ends(one)
     yield from (f"keepalive {PING_S} {DEAD_S}", "ccd-exclusive")
-    yield from (f"max-clients {2 * clients + 10}", f"connect-freq-initial {max(FLOOR, 4 * clients)} 10")
+    yield from (f"max-clients {MAX_CLIENTS}", f"connect-freq-initial {OPENINGS} 10")
     yield from (f'push "tun-mtu {MTU}"', "status-version 3", "verb 3", "mute 20")
 
 
