@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from typing import Final
 
 from cryptography import x509
 
@@ -20,12 +21,16 @@ from appliance.vpn.pki.lifetimes import LIST, list_due
 from appliance.vpn.pki.registry import Issued
 from appliance.vpn.pki.vault import Intermediate, Vault, lists, signed_by
 
+DUE: Final = later("it is due for renewal")
+"""All else that is unsound has to be mended at once."""
 
-def wanted(vault: Vault, now: datetime) -> dict[int, dict[int, Entry]]:
+
+def wanted(vault: Vault) -> dict[int, dict[int, Entry]]:
     """Number of each intermediate in force → serial → entry. What expired is left out after the life of one more list
-    (RFC 5280 §3.3); what can't be told whose it was stands in all of them."""
+    (RFC 5280 §3.3); what can't be told whose it was stands in all of them. A clock that is far ahead shortens no list."""
+    now = vault.keeper.best()
     issued = vault.registry.issued()
-    found: dict[int, dict[int, Entry]] = {each.number: {} for each in _in_force(vault, now)}
+    found: dict[int, dict[int, Entry]] = {each.number: {} for each in _in_force(vault)}
     for serial, revoked in vault.registry.revoked().items():
         record = issued.get(serial)
         entry = Entry(int(serial, 16), revoked.when, revoked.reason)
@@ -41,7 +46,7 @@ def unsound(vault: Vault, now: datetime) -> str:
     root = vault.root_list()
     if root is not None and found.pop(root.issuer, None) != root:
         return later("the root's list is missing")
-    for number, entries in wanted(vault, now).items():
+    for number, entries in wanted(vault).items():
         issuer = vault.intermediates()[number].issuer.certificate
         one = found.pop(issuer.subject, None)
         if one is None or not signed_by(one, issuer):
@@ -49,7 +54,7 @@ def unsound(vault: Vault, now: datetime) -> str:
         if {each.serial_number for each in one} != entries.keys():
             return later("it doesn't say what is revoked")
         if not one.last_update_utc <= now < list_due(next_update(one)):
-            return later("it is due for renewal")
+            return DUE
     return ""
 
 
@@ -59,12 +64,12 @@ def write(vault: Vault, now: datetime) -> None:
     OpenVPN reads it again when its size or its time of change, in whole seconds, is another: so that grows each time.
     """
     former = {each.issuer: each for each in lists(files.content(vault.paths.crl) or b"")}
-    force = {each.number: each for each in _in_force(vault, now)}
+    force = {each.number: each for each in _in_force(vault)}
     made = [
         certificates.revocation_list(
             force[number].issuer, entries.values(), now, former.get(force[number].issuer.certificate.subject)
         )
-        for number, entries in wanted(vault, now).items()
+        for number, entries in wanted(vault).items()
     ]
     root = vault.root_list()
     content = b"".join(certificates.pem(each) for each in [*made, *([root] if root is not None else [])])
@@ -75,9 +80,9 @@ def write(vault: Vault, now: datetime) -> None:
         os.utime(vault.paths.crl, (int(before) + 1, int(before) + 1))
 
 
-def first_end(vault: Vault, now: datetime) -> datetime | None:
+def first_end(vault: Vault) -> datetime | None:
     """When OpenVPN will begin to refuse everybody because a list has expired; None: there is none to read."""
-    names = {each.issuer.certificate.subject for each in _in_force(vault, now)}
+    names = {each.issuer.certificate.subject for each in _in_force(vault)}
     ends = [next_update(each) for each in lists(files.content(vault.paths.crl) or b"") if each.issuer in names]
     return min(ends, default=None)
 
@@ -87,8 +92,9 @@ def next_update(found: x509.CertificateRevocationList) -> datetime:
     return found.next_update_utc or found.last_update_utc
 
 
-def _in_force(vault: Vault, now: datetime) -> list[Intermediate]:
-    """Those that haven't expired. The newest always: a clock that is far ahead must not empty the file."""
+def _in_force(vault: Vault) -> list[Intermediate]:
+    """Those that haven't expired, and the newest always."""
+    now = vault.keeper.best()
     found = list(vault.intermediates().values())
     return [each for each in found if now < each.ends or each is found[-1]]
 

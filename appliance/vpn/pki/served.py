@@ -15,6 +15,7 @@ from appliance.applier.files import fsync_directory
 from appliance.paths import VpnPaths
 from appliance.vpn.pki import certificates, files, lists, tls_crypt
 from appliance.vpn.pki.certificates import SERVER_NAME
+from appliance.vpn.pki.lifetimes import list_urgent
 from appliance.vpn.pki.lists import admitted
 from appliance.vpn.pki.vault import Vault
 
@@ -48,15 +49,20 @@ def publish(vault: Vault, now: datetime) -> None:
         if path.name not in passes:
             path.unlink(missing_ok=True)
     checkpoint("pki:shut-out")
-    if lists.unsound(vault, now):
-        vault.with_reserve("the list of revoked certificates", lambda: lists.write(vault, now))
+    if why := lists.unsound(vault, now):
+        ends = lists.first_end(vault)
+        if why == lists.DUE and ends is not None and now < list_urgent(ends):
+            lists.write(vault, now)
+        else:
+            vault.with_reserve("the list of revoked certificates", lambda: lists.write(vault, now))
     checkpoint("pki:listed")
     _same(paths.root_certificate, certificates.pem(vault.root()), 0o644)
     _same(paths.tls_crypt, vault.tls_crypt(), 0o600)
     _same(paths.admit, ADMIT.encode(), 0o644)
-    for name in passes:
-        (paths.admitted / name).touch(0o644)
-    fsync_directory(paths.admitted)
+    if missing := passes - {path.name for path in paths.admitted.iterdir()}:
+        for name in missing:
+            (paths.admitted / name).touch(0o644)
+        fsync_directory(paths.admitted)
     checkpoint("pki:published")
 
 

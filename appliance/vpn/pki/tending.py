@@ -156,7 +156,7 @@ def _damage(vault: Vault) -> Iterator[Fault]:
 
 def _lists(vault: Vault) -> Iterator[Fault]:
     now = vault.keeper.shown()
-    ends = lists.first_end(vault, now)
+    ends = lists.first_end(vault)
     if ends is None or ends <= now:
         yield Fault(
             "vpn/list", "the list of revoked certificates can't be read or has expired",

@@ -69,6 +69,7 @@ class Vault:
         self.paths = paths
         self._clock = clock
         self.registry = Registry(paths.ca)
+        self._read: dict[tuple[str, bytes], Intermediate] = {}
 
     @property
     def root_key_file(self) -> Path:
@@ -149,13 +150,10 @@ class Vault:
     def intermediates(self) -> dict[int, Intermediate]:
         """By number, oldest first. :raises CorruptError: ``authority_damaged`` or ``key_exposed``."""
         found = {}
-        directory = self.paths.ca / "intermediate"
-        for path in directory.glob("*.pem"):
+        for path in (self.paths.ca / "intermediate").glob("*.pem"):
             content = files.secret(path, f"the key of intermediate {path.stem}") or b""
-            key, shown = load_private(content), certificate(content)
-            if not path.stem.isdigit() or key is None or shown is None or not fits(key, shown):
-                raise damaged(f"the key of intermediate {path.stem}")
-            found[int(path.stem)] = Intermediate(int(path.stem), Issuer(shown, key))
+            one = self._read.get((path.stem, content)) or _intermediate(path.stem, content)
+            self._read[path.stem, content] = found[one.number] = one
         if not found or found.keys() != set(
             range(1, max(found) + 1)
         ):  # without its list, what it revoked would be let in
@@ -221,6 +219,13 @@ class Vault:
         except OSError:
             return False
         return True
+
+
+def _intermediate(name: str, content: bytes) -> Intermediate:
+    key, shown = load_private(content), certificate(content)
+    if not name.isdigit() or key is None or shown is None or not fits(key, shown):
+        raise damaged(f"the key of intermediate {name}")
+    return Intermediate(int(name), Issuer(shown, key))
 
 
 def damaged(what: str) -> CorruptError:
