@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -94,10 +95,13 @@ class Ground:
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    with pytest.MonkeyPatch.context() as patch, Network() as net:
+def ground() -> Iterator[Ground]:
+    """In a directory that OpenVPN gets into when it has given up root."""
+    place = tempfile.TemporaryDirectory(prefix="centralino-vpn-")
+    with place as work, pytest.MonkeyPatch.context() as patch, Network() as net:
+        Path(work).chmod(0o711)
         patch.setattr(timekeeping, "RELEASED", timekeeping.RELEASED - timedelta(days=1000))
-        yield Ground(net, tmp_path_factory.mktemp("pki"))
+        yield Ground(net, Path(work))
 
 
 def mixed(key: bytes, wrapped: bytes) -> bytes:
@@ -253,7 +257,7 @@ def test_killed_at_every_checkpoint(tmp_path: Path) -> None:
 def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     assert child("fill", str(tmp_path), before=("unshare", "--mount")) == {
         "enrol": "disk_full", "renew": "disk_full", "same": True,
-        "upkeep": ["disk_full", "list_stale", "root_not_exported"],
+        "upkeep": ["crl_stale", "disk_full", "root_not_exported"],
         "revoke": "done", "listed": True, "revoke without reserve": "disk_full",
         "revoke again": "done", "listed again": True, "healed": ["root_not_exported"], "reserve": True,
         "enrol again": "done",

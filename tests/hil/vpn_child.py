@@ -79,8 +79,8 @@ def _dies(name: str, action: Callable[[], object]) -> bool:
 
 
 def fill(directory: str) -> None:
-    """On a disk of one megabyte of its own: fill it, see what still goes, make room."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", directory], check=True)
+    """On a disk of three megabytes of its own: fill it, see what still goes, make room."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", directory], check=True)
     top = Path(directory)
     clock = SetClock()
     authority = Authority(VpnPaths(top / "vpn"), clock)

@@ -20,6 +20,7 @@ from typing import Final
 from appliance.access.clock import Clock, system_clock
 from appliance.applier.checkpoint import checkpoint
 from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedError
+from appliance.i18n import later
 from appliance.paths import VpnPaths
 from appliance.vpn.pki import certificates, files, tls_crypt
 from appliance.vpn.pki.certificates import PublicKey, Reason, Role
@@ -81,14 +82,14 @@ class Authority:
                     "the voice VPN has a certificate authority already", "another would shut every branch out",
                     error_id="exists",
                 )  # fmt: skip
-            with files.explained("the voice VPN's certificate authority"):
+            with files.explained(later("the voice VPN's certificate authority")):
                 make(self._vault)
         self.upkeep()
 
     def enrol(self, site: str, request: bytes) -> Granted:
         """Certificate for a site's edge from its CSR (PEM). It takes the place of all that the site had: they are revoked.
 
-        :raises InvalidError: ``bad_request``, ``bad_site``; :raises RefusedError: ``key_reused``, ``clock_wrong``, ``authority_expired``.
+        :raises InvalidError: ``bad_csr``, ``bad_site``; :raises RefusedError: ``key_reused``, ``clock_wrong``, ``authority_expired``.
         """
         if not _SITE.fullmatch(site):
             hint = "a-z, 0-9 and inner hyphens, at most 40"
@@ -107,7 +108,7 @@ class Authority:
         """Certificate from a CSR with a new key for a branch that came in with the certificate ``serial``. That one stays good
         until the new one was used: call :meth:`confirm` then.
 
-        :raises InvalidError: ``bad_request``; :raises NotFoundError: ``no_certificate``;
+        :raises InvalidError: ``bad_csr``; :raises NotFoundError: ``no_certificate``;
         :raises RefusedError: ``not_due``, ``renewed_already``, ``certificate_over``, ``key_reused``, ``clock_wrong``, ``authority_expired``.
         """
         key = public_key(request)
@@ -198,7 +199,7 @@ class Authority:
 
     def trust_clock(self) -> datetime:
         """Somebody says that the clock is right. :raises RefusedError: ``clock_wrong``: it can't be."""
-        with self._vault.lock(), files.explained("the time"):
+        with self._vault.lock(), files.explained(later("the time")):
             self._vault.required()
             return self._vault.keeper.trust()
 
@@ -227,10 +228,10 @@ class Authority:
 
     def _record(self, serial: str, reason: Reason, by: str | None) -> None:
         record = Revoked(serial, self._vault.keeper.best(), reason, by)
-        self._vault.with_reserve("the revocation", lambda: self._vault.registry.revoke(record))
+        self._vault.with_reserve(later("the revocation"), lambda: self._vault.registry.revoke(record))
 
     def _publish(self) -> None:
-        with files.explained("the list of revoked certificates"):
+        with files.explained(later("the list of revoked certificates")):
             publish(self._vault, self._vault.keeper.shown())
 
     def _known(self, serial: str) -> Issued:

@@ -107,8 +107,7 @@ def public_key(certificate: x509.Certificate) -> PublicKey:
     """Of a certificate of ours. :raises ValueError: it is of another kind."""
     key = certificate.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        msg = "no elliptic key"
-        raise ValueError(msg)
+        raise ValueError
     return key
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from appliance.applier.checkpoint import checkpoint
 from appliance.applier.files import fsync_directory
+from appliance.i18n import later
 from appliance.vpn.pki import certificates, files, lifetimes, tls_crypt
 from appliance.vpn.pki.certificates import Issuer, PublicKey, Role
 from appliance.vpn.pki.lifetimes import BACKDATED
@@ -71,7 +72,7 @@ def issue(
     made = certificates.leaf(signing.issuer, key, role, name, serial, begins, ends)
     record = Issued(role, site, generation, signing.number, replaces, made)
     checkpoint("pki:signed")
-    with files.explained("the record of a certificate"):
+    with files.explained(later("the record of a certificate")):
         vault.registry.add(record)
     checkpoint("pki:recorded")
     return record

@@ -1,8 +1,8 @@
 """Lists of revoked certificates (CRL): what OpenVPN's ``crl-verify`` reads.
 
 One file holds the list of every intermediate that hasn't expired, and the root's. OpenVPN checks the whole chain against
-them, but takes a list that is *missing* for no objection (``ssl_verify_openssl.c``), and one that has expired for an
-objection to everybody. So the file is complete or it is made again, and every list in it is renewed when a third of its
+them. A single list that is *missing* is no objection to it (``verify_callback`` in ``ssl_verify_openssl.c``); one that has
+expired, or a file without any, is an objection to everybody. So the file is complete or it is made again, and every list in it is renewed when a third of its
 time is gone.
 """
 

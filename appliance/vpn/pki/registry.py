@@ -8,6 +8,7 @@ local: a record that can't be read leaves all others, and can still be revoked b
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -164,7 +165,7 @@ def living(issued: Iterable[Issued], revoked: Iterable[str], now: datetime) -> l
 def _names(directory: Path) -> set[str]:
     """Not ``glob``, which takes a directory that it can't read for an empty one: nothing would be revoked, then."""
     try:
-        found = [path.name for path in directory.iterdir()]
+        found = os.listdir(directory)  # noqa: PTH208 (a quarter of the time, for thousands)
     except OSError as error:
         raise CorruptError(
             f"the records of the voice VPN's certificates can't be read: {error.strerror}",

@@ -27,7 +27,7 @@ _HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 def public_key(request: bytes) -> PublicKey:
     """The key of a request whose sender has the private one.
 
-    :raises InvalidError: ``bad_request``, naming what is wrong with it.
+    :raises InvalidError: ``bad_csr``, naming what is wrong with it.
     """
     if len(request) > MAX_BYTES:
         raise _refused(f"the request has {len(request)} bytes, and {MAX_BYTES} are allowed")
@@ -56,7 +56,7 @@ def _kind(key: object) -> str:
 
 
 def _refused(message: str) -> InvalidError:
-    return InvalidError([Fault("csr", message, _HINT, "bad_request")])
+    return InvalidError([Fault("csr", message, _HINT, "bad_csr")])
 
 
 def load_private(pem: bytes, passphrase: bytes | None = None) -> ec.EllipticCurvePrivateKey | None:

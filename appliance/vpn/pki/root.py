@@ -13,6 +13,7 @@ from typing import Final
 from appliance.applier.checkpoint import checkpoint
 from appliance.applier.files import fsync_directory
 from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedError
+from appliance.i18n import later
 from appliance.vpn.pki import certificates, files, lifetimes
 from appliance.vpn.pki.certificates import Entry, Issuer, PrivateKey, Reason, fingerprint
 from appliance.vpn.pki.lifetimes import BACKDATED
@@ -59,7 +60,7 @@ class Root:
 
         :raises InvalidError: ``bad_copy``.
         """
-        with self._vault.lock(), files.explained("the note about the root's copy"):
+        with self._vault.lock(), files.explained(later("the note about the root's copy")):
             key = self._opened(copy, passphrase)
             files.put(self._vault.exported_file, json.dumps({"key": fingerprint(key.public_key())}).encode())
 
@@ -68,7 +69,7 @@ class Root:
 
         :raises RefusedError: ``not_exported``.
         """
-        with self._vault.lock(), files.explained("the removal of the root's key"):
+        with self._vault.lock(), files.explained(later("the removal of the root's key")):
             self._vault.required()
             if not self.exported:
                 raise RefusedError(
@@ -80,7 +81,7 @@ class Root:
 
     def bring_back(self, copy: bytes, passphrase: str) -> None:
         """Put the key back. :raises InvalidError: ``bad_copy``."""
-        with self._vault.lock(), files.explained("the root's key"):
+        with self._vault.lock(), files.explained(later("the root's key")):
             key = self._opened(copy, passphrase)
             files.put(self._vault.root_key_file, certificates.key_pem(key))
 
@@ -89,7 +90,7 @@ class Root:
 
         :raises InvalidError: ``bad_copy``; :raises RefusedError: ``no_root_key``, ``clock_wrong``, ``authority_expired``.
         """
-        with self._vault.lock(), files.explained("the intermediate"):
+        with self._vault.lock(), files.explained(later("the intermediate")):
             number = renew_intermediate(self._vault, self._key(copy, passphrase))
             publish(self._vault, self._vault.keeper.shown())
             return number
@@ -102,7 +103,7 @@ class Root:
 
         :raises NotFoundError: ``no_intermediate``; else as :meth:`renew_intermediate`.
         """
-        with self._vault.lock(), files.explained("the revocation of the intermediate"):
+        with self._vault.lock(), files.explained(later("the revocation of the intermediate")):
             key, vault = self._key(copy, passphrase), self._vault
             known = vault.intermediates()
             if number not in known:

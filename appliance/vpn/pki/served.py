@@ -12,6 +12,7 @@ from typing import Final
 
 from appliance.applier.checkpoint import checkpoint
 from appliance.applier.files import fsync_directory
+from appliance.i18n import later
 from appliance.paths import VpnPaths
 from appliance.vpn.pki import certificates, files, lists, tls_crypt
 from appliance.vpn.pki.certificates import SERVER_NAME
@@ -54,7 +55,7 @@ def publish(vault: Vault, now: datetime) -> None:
         if why == lists.DUE and ends is not None and now < list_urgent(ends):
             lists.write(vault, now)
         else:
-            vault.with_reserve("the list of revoked certificates", lambda: lists.write(vault, now))
+            vault.with_reserve(later("the list of revoked certificates"), lambda: lists.write(vault, now))
     checkpoint("pki:listed")
     _same(paths.root_certificate, certificates.pem(vault.root()), 0o644)
     _same(paths.tls_crypt, vault.tls_crypt(), 0o600)

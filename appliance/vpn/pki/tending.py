@@ -13,6 +13,7 @@ from typing import Final
 
 from appliance.applier.checkpoint import checkpoint
 from appliance.core.errors import CentralinoError, Fault
+from appliance.i18n import later
 from appliance.vpn.pki import certificates, files, lists
 from appliance.vpn.pki.certificates import Role
 from appliance.vpn.pki.issuing import issue
@@ -51,7 +52,7 @@ def tend(vault: Vault) -> Tended:
 
 def _tried(vault: Vault, name: str, task: Callable[[Vault], bool], broken: list[Fault]) -> bool:
     try:
-        with files.explained("what OpenVPN reads"):
+        with files.explained(later("what OpenVPN reads")):
             return task(vault)
     except CentralinoError as error:
         broken.append(Fault(f"vpn/{name}", error.message, error.hint, error.error_id))
@@ -160,16 +161,16 @@ def _lists(vault: Vault) -> Iterator[Fault]:
     if ends is None or ends <= now:
         yield Fault(
             "vpn/list", "the list of revoked certificates can't be read or has expired",
-            "OpenVPN lets nobody in with an expired list, and revoked ones too without any: free some space on the disk",
-            "list_expired",
+            "OpenVPN lets nobody in with an expired list or without any: free some space on the disk",
+            "crl_expired",
         )  # fmt: skip
     elif list_urgent(ends) <= now:
         yield Fault(
             "vpn/list", f"the list of revoked certificates couldn't be renewed; from {ends:%Y-%m-%d} on nobody gets in",
-            _HINT, "list_expires",
+            _HINT, "crl_expires",
         )  # fmt: skip
     elif why := lists.unsound(vault, now):
-        yield Fault("vpn/list", f"the list of revoked certificates isn't up to date: {why}", _HINT, "list_stale")
+        yield Fault("vpn/list", f"the list of revoked certificates isn't up to date: {why}", _HINT, "crl_stale")
 
 
 def _authority(vault: Vault) -> Iterator[Fault]:

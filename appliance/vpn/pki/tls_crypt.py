@@ -85,8 +85,7 @@ def _halves(pem: bytes) -> tuple[bytes, bytes]:
     """Key of the cipher, key of the HMAC: the first 256 bits of each of its two keys of 512."""
     content = _content(_SERVER, pem)
     if len(content) != _SERVER_BYTES:
-        msg = "a tls-crypt-v2 server key has 128 bytes"
-        raise ValueError(msg)
+        raise ValueError
     return content[:32], content[64:96]
 
 
@@ -111,5 +110,4 @@ def _content(label: str, pem: bytes) -> bytes:
 
 
 def _no_key() -> bytes:
-    msg = "no tls-crypt-v2 key"
-    raise ValueError(msg)
+    raise ValueError

@@ -32,6 +32,7 @@ from cryptography import x509
 
 from appliance.access.clock import Clock
 from appliance.core.errors import CorruptError, NotFoundError, RefusedError, UnavailableError
+from appliance.i18n import later
 from appliance.paths import VpnPaths
 from appliance.vpn.pki import certificates, files
 from appliance.vpn.pki.certificates import Issuer, PrivateKey, fingerprint
@@ -39,8 +40,10 @@ from appliance.vpn.pki.lifetimes import BACKDATED
 from appliance.vpn.pki.registry import Registry
 from appliance.vpn.pki.requests import load_private
 from appliance.vpn.pki.timekeeping import Timekeeper
+from appliance.vpn.pki.tls_crypt import is_server_key
 
-RESERVE_BYTES: Final = 256 * 1024
+RESERVE_BYTES: Final = 1024 * 1024
+"""A list of 15,000 revoked certificates."""
 _RESTORE: Final = "restore the voice VPN's directory from a backup"
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _LIST: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
@@ -94,7 +97,7 @@ class Vault:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Nobody else, in this process or another, changes anything meanwhile."""
-        with files.explained("the voice VPN's lock"):
+        with files.explained(later("the voice VPN's lock")):
             self.paths.top.mkdir(mode=0o711, parents=True, exist_ok=True)
             descriptor = os.open(self.paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -125,17 +128,17 @@ class Vault:
         self.required()
         found = certificate(files.content(self.paths.ca / "root.crt") or b"")
         if found is None:
-            raise damaged("the root's certificate")
+            raise damaged(later("the root's certificate"))
         return found
 
     def root_key(self) -> PrivateKey | None:
         """None: it was removed. :raises CorruptError: ``authority_damaged`` or ``key_exposed``."""
-        found = files.secret(self.root_key_file, "the root's key")
+        found = files.secret(self.root_key_file, later("the root's key"))
         if found is None:
             return None
         key = load_private(found)
         if key is None or not fits(key, self.root()):
-            raise damaged("the root's key")
+            raise damaged(later("the root's key"))
         return key
 
     def root_list(self) -> x509.CertificateRevocationList | None:
@@ -151,13 +154,14 @@ class Vault:
         """By number, oldest first. :raises CorruptError: ``authority_damaged`` or ``key_exposed``."""
         found = {}
         for path in (self.paths.ca / "intermediate").glob("*.pem"):
-            content = files.secret(path, f"the key of intermediate {path.stem}") or b""
+            what = f"the key of intermediate {path.stem}"
+            content = files.secret(path, what) or b""
             one = self._read.get((path.stem, content)) or _intermediate(path.stem, content)
             self._read[path.stem, content] = found[one.number] = one
         if not found or found.keys() != set(
             range(1, max(found) + 1)
         ):  # without its list, what it revoked would be let in
-            raise damaged("an intermediate")
+            raise damaged(later("an intermediate"))
         return dict(sorted(found.items()))
 
     def revoked_intermediates(self) -> set[int]:
@@ -181,9 +185,9 @@ class Vault:
 
     def tls_crypt(self) -> bytes:
         """The server's key. :raises CorruptError: ``authority_damaged`` or ``key_exposed``."""
-        found = files.secret(self.paths.ca / "tls-crypt-v2.key", "the tls-crypt-v2 key")
-        if found is None:
-            raise damaged("the tls-crypt-v2 key")
+        found = files.secret(self.paths.ca / "tls-crypt-v2.key", later("the tls-crypt-v2 key"))
+        if found is None or not is_server_key(found):
+            raise damaged(later("the tls-crypt-v2 key"))
         return found
 
     def put_intermediate(self, number: int, issuer: Issuer, within: Path | None = None) -> None:
@@ -224,7 +228,8 @@ class Vault:
 def _intermediate(name: str, content: bytes) -> Intermediate:
     key, shown = load_private(content), certificate(content)
     if not name.isdigit() or key is None or shown is None or not fits(key, shown):
-        raise damaged(f"the key of intermediate {name}")
+        what = f"the key of intermediate {name}"
+        raise damaged(what)
     return Intermediate(int(name), Issuer(shown, key))
 
 

@@ -28,7 +28,7 @@ def inline(name: str, content: bytes) -> str:
 
 
 class Server:
-    """`lines`: who it is and whom it believes; the rest is what every server of the tests has."""
+    """`lines`: who it is and whom it believes; the rest is what every server of the tests has: it gives up root, too."""
 
     def __init__(self, host: Host, work: Path, lines: Sequence[str], port: int = PORT) -> None:
         self.host, self.port = host, port
@@ -37,7 +37,7 @@ class Server:
         own = [
             f"port {port}", "proto udp", "dev tun", "topology subnet", f"server 203.0.113.{0 if port == PORT else 128} 255.255.255.128",
             "data-ciphers AES-256-GCM", f"hand-window {HAND_WINDOW_S}", "connect-freq-initial 1000 1", "verb 3",
-            "duplicate-cn",
+            "duplicate-cn", "user nobody", "group nogroup", "persist-key", "persist-tun",
         ]  # fmt: skip
         config.write_text("\n".join([*own, *lines]) + "\n")
         config.chmod(0o600)

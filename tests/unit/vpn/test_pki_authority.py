@@ -200,7 +200,7 @@ def test_what_openvpn_reads_is_made_again(ground: Ground, damage: bytes | None) 
     gone = ground.authority.enrol("milan", csr()).ended[0]
     for path in [each for each in ground.paths.openvpn.rglob("*") if each.is_file()]:
         path.unlink() if damage is None else path.write_bytes(damage)
-    assert {"list_expired", "server_certificate"} <= ground.alarms()
+    assert {"crl_expired", "server_certificate"} <= ground.alarms()
     done = ground.again().upkeep()
     assert done.server_renewed
     assert {each.error_id for each in done.faults} == {"root_not_exported"}

@@ -74,7 +74,7 @@ def refusal(request: bytes) -> str:
     with pytest.raises(InvalidError) as caught:
         public_key(request)
     fault = caught.value.faults[0]
-    assert (fault.path, fault.error_id) == ("csr", "bad_request")
+    assert (fault.path, fault.error_id) == ("csr", "bad_csr")
     assert "P-256" in fault.hint
     return fault.message
 
@@ -145,7 +145,7 @@ def test_a_damaged_server_key_is_an_error() -> None:
         SERVER_KEY.replace(b"server", b"client"),
         SERVER_KEY[:60] + SERVER_KEY[120:],
     ):
-        with pytest.raises(ValueError, match="tls-crypt-v2"):
+        with pytest.raises(ValueError):
             tls_crypt.new_client_key(damaged, "milan.1")
 
 

@@ -71,9 +71,9 @@ def test_it_is_renewed_when_a_third_of_its_time_is_gone(ground: Ground) -> None:
 
 
 def test_it_is_told_when_it_could_not_be_renewed(ground: Ground) -> None:
-    for days, alarm in ((29, None), (31, "list_stale"), (60, "list_expires"), (90, "list_expired")):
+    for days, alarm in ((29, None), (31, "crl_stale"), (60, "crl_expires"), (90, "crl_expired")):
         ground.clock.now = START + days * DAY
-        found = {each for each in ground.alarms() if each.startswith("list_")}
+        found = {each for each in ground.alarms() if each.startswith("crl_")}
         assert found == ({alarm} if alarm else set()), days
 
 
@@ -108,9 +108,9 @@ def test_the_list_of_an_older_intermediate_stays_as_long_as_its_certificates(gro
 def test_a_list_by_somebody_else_is_none(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = Ground(tmp_path_factory.mktemp("other"))
     ground.paths.crl.write_bytes(other.paths.crl.read_bytes())
-    assert "list_expired" in ground.alarms()
+    assert "crl_expired" in ground.alarms()
     ground.authority.upkeep()
-    assert not {each for each in ground.alarms() if each.startswith("list_")}
+    assert not {each for each in ground.alarms() if each.startswith("crl_")}
 
 
 def test_a_file_from_the_future_does_not_drag_its_time_along(ground: Ground) -> None:
