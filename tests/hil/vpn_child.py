@@ -14,7 +14,7 @@ from pathlib import Path
 
 from appliance.core.errors import CentralinoError
 from appliance.paths import CHECKOUT, VpnPaths
-from appliance.vpn.pki import Authority
+from appliance.vpn.pki import Authority, issuing, vault
 from tests.unit.vpn.ground import DAY, PASSPHRASE, START, SetClock, csr
 
 
@@ -27,6 +27,7 @@ def checkpoints() -> list[str]:
 def kill(directory: str) -> None:
     """A child of ours is killed at every checkpoint of everything that has some; then the same goes through."""
     top = Path(directory)
+    issuing.RESERVE_BYTES = vault.RESERVE_BYTES = 100  # type: ignore[misc]
     paths, clock = VpnPaths(top / "vpn"), SetClock()
     Authority(paths, clock).create()
     copy = Authority(paths, clock).root.export(PASSPHRASE)

@@ -30,7 +30,7 @@ from appliance.vpn.pki.registry import Issued, Revoked, living
 from appliance.vpn.pki.requests import public_key
 from appliance.vpn.pki.root import Root
 from appliance.vpn.pki.served import publish
-from appliance.vpn.pki.tending import Tended, faults, tend
+from appliance.vpn.pki.tending import Tended, faults, served, tend
 from appliance.vpn.pki.vault import Vault
 
 AGAIN: Final = timedelta(hours=1)
@@ -182,6 +182,11 @@ class Authority:
         """The branch's certificate of a common name that OpenVPN tells, revoked or not."""
         return next((each for each in self.issued() if each.role is Role.BRANCH and each.name == name), None)
 
+    def server(self) -> Issued | None:
+        """The certificate that OpenVPN's server has from its next start on; None: there is none that is whole."""
+        with self._turn():
+            return served(self._vault)
+
     def upkeep(self) -> Tended:
         """Renew what is due, finish what was cut short, remember the time. Call it at start and every few minutes; it
         raises nothing about what it finds: :attr:`Tended.faults` tells.
@@ -194,8 +199,8 @@ class Authority:
 
     def faults(self) -> tuple[Fault, ...]:
         """What isn't well or soon won't be, and what to do: texts of alarms. Changes nothing."""
-        self._vault.required()
-        return faults(self._vault)
+        with self._turn():
+            return faults(self._vault)
 
     def trust_clock(self) -> datetime:
         """Somebody says that the clock is right. :raises RefusedError: ``clock_wrong``: it can't be."""

@@ -8,6 +8,7 @@ memory alone (``copy`` and ``passphrase`` of the other methods).
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import Final
 
 from appliance.applier.checkpoint import checkpoint
@@ -53,7 +54,7 @@ class Root:
             raise InvalidError([Fault("passphrase", message, hint, "weak_passphrase")])
         with self._vault.lock():
             key = self._key(None, "")
-            return certificates.key_pem(key, passphrase.encode()) + certificates.pem(self._vault.root())
+            return certificates.key_pem(key, _bytes(passphrase)) + certificates.pem(self._vault.root())
 
     def verify_copy(self, copy: bytes, passphrase: str) -> None:
         """Somebody shows that they can read their copy, brought back from where they keep it: noted.
@@ -135,7 +136,7 @@ class Root:
         return key
 
     def _opened(self, copy: bytes, passphrase: str) -> PrivateKey:
-        key = load_private(copy, passphrase.encode()) if passphrase else None
+        key = load_private(copy, _bytes(passphrase)) if passphrase else None
         if key is None:
             raise _bad_copy(
                 "the copy of the root's key can't be opened", "is the passphrase right, and the file whole?"
@@ -162,6 +163,11 @@ def renew_intermediate(vault: Vault, key: PrivateKey) -> int:
     vault.put_intermediate(number, Issuer(made, own))
     checkpoint("pki:intermediate-made")
     return number
+
+
+def _bytes(passphrase: str) -> bytes:
+    """The same on every keyboard: an accent may be typed as one character or as two."""
+    return unicodedata.normalize("NFC", passphrase).encode()
 
 
 def _bad_copy(message: str, hint: str) -> InvalidError:

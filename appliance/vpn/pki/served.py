@@ -37,7 +37,7 @@ def publish(vault: Vault, now: datetime) -> None:
     :raises OSError: what was written stays; call it again.
     """
     paths = vault.paths
-    for directory in (paths.openvpn, paths.admitted):
+    for directory in (paths.top, paths.openvpn, paths.admitted):
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         if directory.stat().st_mode & 0o777 != 0o711:
             directory.chmod(0o711)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -51,6 +52,18 @@ def test_keys_are_their_owners_alone(ground: Ground) -> None:
     key.chmod(0o640)
     with refused(CorruptError, "key_exposed"):
         ground.authority.enrol("rome", csr())
+
+
+def test_openvpns_user_gets_at_its_files_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        ground = Ground(tmp_path)
+    finally:
+        os.umask(before)
+    for directory in (ground.paths.top, ground.paths.openvpn, ground.paths.admitted):
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o711
+    for path in (ground.paths.crl, ground.paths.admit, ground.paths.root_certificate):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
 def test_a_branch_is_enrolled(ground: Ground) -> None:
@@ -192,6 +205,9 @@ def test_the_server_certificate_is_renewed_in_time(ground: Ground) -> None:
     assert ground.authority.upkeep().server_renewed
     assert not ground.authority.upkeep().server_renewed
     assert ground.paths.server.read_bytes() != first
+    shown = ground.authority.server()
+    assert shown is not None
+    assert shown.begins > server.begins
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage\n", None])

@@ -44,6 +44,11 @@ def test_it_is_removed_only_when_a_copy_was_shown_to_be_good(ground: Ground) -> 
     assert (ground.paths.ca / "root.key").stat().st_mode & 0o777 == 0o600
 
 
+def test_an_accent_may_be_typed_in_two_ways(ground: Ground) -> None:
+    copy = ground.authority.root.export("citt\u00e0 granito noce viola")
+    ground.authority.root.verify_copy(copy, "citta\u0300 granito noce viola")
+
+
 def test_copies_that_are_refused(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> None:
     root, other = ground.authority.root, Ground(tmp_path_factory.mktemp("other")).authority.root
     copy = root.export(PASSPHRASE)
