@@ -25,10 +25,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.access.clock import Clock
 from appliance.core.errors import CorruptError, NotFoundError, RefusedError, UnavailableError
@@ -44,6 +46,7 @@ from appliance.vpn.pki.tls_crypt import is_server_key
 
 RESERVE_BYTES: Final = 1024 * 1024
 """A list of 15,000 revoked certificates."""
+DER: Final = Encoding.DER
 _RESTORE: Final = "restore the voice VPN's directory from a backup"
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _LIST: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
@@ -246,10 +249,14 @@ def fits(key: PrivateKey, shown: x509.Certificate) -> bool:
 def certificate(content: bytes) -> x509.Certificate | None:
     """The first certificate of a PEM file, if there is one that can be read and has an elliptic key."""
     found = _CERTIFICATE.search(content)
+    return _certificate(found[0]) if found else None
+
+
+@lru_cache(maxsize=16)
+def _certificate(pem: bytes) -> x509.Certificate | None:
     try:
-        shown = x509.load_pem_x509_certificate(found[0] + b"\n") if found else None
-        if shown is not None:
-            certificates.public_key(shown)
+        shown = x509.load_pem_x509_certificate(pem + b"\n")
+        certificates.public_key(shown)
     except ValueError:
         return None
     return shown
@@ -257,20 +264,28 @@ def certificate(content: bytes) -> x509.Certificate | None:
 
 def lists(content: bytes) -> list[x509.CertificateRevocationList]:
     """The lists of revoked certificates in a PEM file, as far as they can be read."""
-    found = []
-    for one in _LIST.findall(content):
-        try:
-            read = x509.load_pem_x509_crl(one + b"\n")
-            certificates.list_number(read)
-        except ValueError:
-            continue
-        found.append(read)
+    return [found for found in map(_list, _LIST.findall(content)) if found is not None]
+
+
+@lru_cache(maxsize=16)
+def _list(pem: bytes) -> x509.CertificateRevocationList | None:
+    try:
+        found = x509.load_pem_x509_crl(pem + b"\n")
+        certificates.list_number(found)
+    except ValueError:
+        return None
     return found
 
 
 def signed_by(found: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     """Whether a list is this issuer's own."""
+    return _signed(found.public_bytes(DER), issuer.public_bytes(DER))
+
+
+@lru_cache(maxsize=16)
+def _signed(found: bytes, issuer: bytes) -> bool:
     try:
-        return found.is_signature_valid(certificates.public_key(issuer))
+        key = certificates.public_key(x509.load_der_x509_certificate(issuer))
+        return x509.load_der_x509_crl(found).is_signature_valid(key)
     except (ValueError, TypeError):
         return False
