@@ -91,6 +91,63 @@ class EnginePaths:
 
 
 @dataclass(frozen=True, slots=True)
+class VpnPaths:
+    """The voice VPN's directories: ``ca/`` is the truth, ``openvpn/`` is made from it (see :mod:`appliance.vpn.pki`)."""
+
+    top: Path
+
+    @property
+    def ca(self) -> Path:
+        """The certificate authority: keys, certificates, registry. Mode 0700."""
+        return self.top / "ca"
+
+    @property
+    def ca_draft(self) -> Path:
+        """An authority that is being made; it counts when it has been renamed to :attr:`ca`."""
+        return self.top / "ca.new"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever changes anything below :attr:`top`."""
+        return self.top / "lock"
+
+    @property
+    def openvpn(self) -> Path:
+        """What OpenVPN reads, and nothing else. Its user needs to get into it, not to list it: mode 0711."""
+        return self.top / "openvpn"
+
+    @property
+    def root_certificate(self) -> Path:
+        """What servers and branches trust."""
+        return self.openvpn / "root.crt"
+
+    @property
+    def server(self) -> Path:
+        """Key, certificate and intermediate of the server in one file, so that they always belong together; 0600."""
+        return self.openvpn / "server.pem"
+
+    @property
+    def crl(self) -> Path:
+        """Lists of revoked certificates: of every intermediate in force, and the root's; 0644."""
+        return self.openvpn / "crl.pem"
+
+    @property
+    def tls_crypt(self) -> Path:
+        """The server's tls-crypt-v2 key; 0600."""
+        return self.openvpn / "tls-crypt-v2.key"
+
+    @property
+    def admitted(self) -> Path:
+        """One empty file for each tls-crypt-v2 key that is let in, named like its metadata."""
+        return self.openvpn / "admitted"
+
+    @property
+    def admit(self) -> Path:
+        """The script that looks there."""
+        return self.openvpn / "admit.sh"
+
+
+@dataclass(frozen=True, slots=True)
 class Paths:
     """Every path of one installation, from its two tops."""
 
@@ -198,6 +255,10 @@ class Paths:
     @property
     def engine(self) -> EnginePaths:
         return EnginePaths(self.state / "engine")
+
+    @property
+    def vpn(self) -> VpnPaths:
+        return VpnPaths(self.state / "vpn")
 
     @property
     def engine_cache(self) -> Path:
