@@ -137,6 +137,7 @@ def _server(one: Concentrator, index: int) -> Iterator[str]:
     yield from ("mode server", "tls-server", f"dev voice-{index}", "dev-type tun", "disable-dco")
     yield from ("proto udp6", f"port {one.port + index}")  # IPv4 too
     yield from ("topology subnet", f"ifconfig {part[1]} {part.netmask}")
+    yield f"route-gateway {part[2]}"  # what is routed into the tunnel goes by its inner table, whatever address stands here
     yield from ('push "topology subnet"', f'push "route-gateway {part[1]}"')
     if one.pool6 is not None:
         part_6 = part6(one.pool6, index)
@@ -145,7 +146,7 @@ def _server(one: Concentrator, index: int) -> Iterator[str]:
     yield from _both_ends(one)
     yield from (f"keepalive {PING_S} {DEAD_S}", "ccd-exclusive")
     yield from (f"max-clients {MAX_CLIENTS}", f"connect-freq-initial {OPENINGS} 10")
-    yield from (f'push "tun-mtu {MTU}"', "status-version 3", "verb 3", "mute 20")
+    yield from ("status-version 3", "verb 3", "mute 20")
 
 
 def _both_ends(one: Concentrator) -> Iterator[str]:
