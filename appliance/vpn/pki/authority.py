@@ -102,7 +102,7 @@ class Authority:
                 found = issue(self._vault, key, Role.BRANCH, site, last + 1, None)
             elif found.site != site or not self._lives(found):
                 raise _reused(found)
-            return self._grant(found, [each for each in self._issued_to(site) if each.serial != found.serial])
+            return self._grant(found, [each for each in self._issued_to(site) if each.generation < found.generation])
 
     def renew(self, serial: str, request: bytes) -> Granted:
         """Certificate from a CSR with a new key for a branch that came in with the certificate ``serial``. That one stays good

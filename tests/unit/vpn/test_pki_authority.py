@@ -85,6 +85,15 @@ def test_a_lost_answer_is_given_again(ground: Ground) -> None:
     assert len(ground.authority.issued("milan")) == 1
 
 
+def test_an_enrolment_that_is_told_again_late_takes_no_renewal_away(ground: Ground) -> None:
+    request = csr()
+    old = ground.authority.enrol("milan", request).issued
+    ground.clock.now = old.due
+    new = ground.authority.renew(old.serial, csr()).issued
+    assert ground.authority.enrol("milan", request).ended == ()
+    assert ground.authority.living("milan") == [old, new]
+
+
 def test_a_cold_spare_takes_the_place_of_the_edge(ground: Ground) -> None:
     old = ground.authority.enrol("milan", csr())
     request = csr()

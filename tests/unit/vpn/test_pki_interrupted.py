@@ -40,6 +40,7 @@ class Trap:
         self.seen = 0
         self.at = 0
         self.full = False
+        self.hooked = False
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.top or (event not in CHANGES and event != "open"):
@@ -59,6 +60,9 @@ class Trap:
 
     @contextmanager
     def set(self, top: Path, at: int, *, full: bool) -> Any:
+        if not self.hooked:  # for the life of the process; does nothing outside of a `with`
+            self.hooked = True
+            sys.addaudithook(self)
         self.top, self.seen, self.at, self.full = str(top), 0, at, full
         try:
             yield
@@ -67,7 +71,6 @@ class Trap:
 
 
 TRAP = Trap()
-sys.addaudithook(TRAP)  # for the life of the process; does nothing outside of `set`
 
 SPARE, RENEWAL = (csr(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
 
