@@ -136,6 +136,25 @@ class VpnPaths:
         """The server's tls-crypt-v2 key; 0600."""
         return self.openvpn / "tls-crypt-v2.key"
 
+    def clients(self, interface: str) -> Path:
+        """What a daemon gives each branch, one file for each certificate's common name; who has none is turned away."""
+        return self.openvpn / "clients" / interface
+
+    @property
+    def temporary(self) -> Path:
+        """OpenVPN's own short-lived files; anybody may write, nobody read others'."""
+        return self.top / "tmp"
+
+    @property
+    def run(self) -> Path:
+        """PID files of the daemons."""
+        return self.top / "run"
+
+    @property
+    def log(self) -> Path:
+        """Logs of the daemons."""
+        return self.top / "log"
+
     @property
     def admitted(self) -> Path:
         """One empty file for each tls-crypt-v2 key that is let in, named like its metadata."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from appliance.pbx.context import TOKEN_LENGTH, Installation
 from appliance.pbx.media.plan import listeners, web_server
 from appliance.pbx.plan import desired
 from appliance.pbx.trunks.plan import unwritable
+from appliance.vpn import configured, layout
+from appliance.vpn.plan import daemons
 
 _TOKEN_MIN: Final = 8
 _ONE_AT_A_TIME: Final = threading.Lock()
@@ -55,11 +58,13 @@ class Desired:
             }
             if self._settings.firewall:
                 files[FIREWALL] = script(promise(document, self._machine()))
+            if self._settings.vpn:
+                files |= configured.files(daemons(document, layout.installation(self._paths.vpn)))
             return files
 
     def _machine(self) -> Machine:
         """What the firewall has to know of this installation."""
-        return Machine(portal=portal_port(), media=(RTP_FIRST, RTP_LAST))
+        return Machine(portal=portal_port(), cores=os.cpu_count() or 1, media=(RTP_FIRST, RTP_LAST))
 
     def secrets(self, document: Document) -> dict[str, str]:
         """Secret id → clear text, of those that have a value that can be opened."""

@@ -19,6 +19,7 @@ from appliance.core.plan import (
     Step,
     WriteFile,
 )
+from appliance.vpn.plan import without_routes
 
 Files = Mapping[str, ConfFile | str]
 """Every file of the engine's configuration by name: sections where a feature wrote it, or plain text."""
@@ -51,6 +52,9 @@ READ_AT_RELOAD: Final[Mapping[str, str]] = {"tables/hints.conf": "pbx_config.so"
 
 FIREWALL: Final = "host/firewall.nft"
 """The rules of this machine's firewall: in the generation, so that they go forward and back with everything else."""
+
+VPN: Final = "host/vpn/"
+"""Configurations of the voice VPN's daemons, which their keeper follows (:mod:`appliance.vpn.configured`)."""
 
 PJSIP: Final = "pjsip.conf"
 TRANSPORT: Final = "transport"
@@ -107,7 +111,9 @@ def build(old: Files, new: Files, changes: Iterable[Change] = ()) -> Plan:
         sections = list(_read_backs(name, was, now))
         if not sections and was is not None and now is not None and text_of(was) == text_of(now):
             continue
-        writes.append(WriteFile(name, None if now is None else text_of(now), _effect_of_file(name)))
+        content = None if now is None else text_of(now)
+        effect = _effect_of_tunnels(name, was, now) if name.startswith(VPN) else _effect_of_file(name)
+        writes.append(WriteFile(name, content, effect))
         readbacks.extend(sections)
     rules = [LoadRules(FIREWALL)] if isinstance(new.get(FIREWALL), str) and _writes(writes, FIREWALL) else []
     reloads = _reloads([step for step in writes if isinstance(step, WriteFile)], readbacks)
@@ -131,6 +137,13 @@ def _effect_of_file(name: str) -> Effect:
     if name.startswith(HOT) or name in MODULES or name == FIREWALL:
         return Effect.DROPS_CONNECTIONS if name == "http.conf" else Effect.LIVE
     return Effect.NEEDS_RESTART
+
+
+def _effect_of_tunnels(name: str, was: ConfFile | str | None, now: ConfFile | str | None) -> Effect:
+    """A daemon whose configuration changes is started anew, and its branches are back in seconds; routes and what single
+    branches are given disturb nobody."""
+    same = was is None or (now is not None and without_routes(text_of(was)) == without_routes(text_of(now)))
+    return Effect.LIVE if same or not name.endswith(".conf") else Effect.DROPS_CONNECTIONS
 
 
 def _effect_of_section(name: str, type: str, before: Section | None, after: Section | None) -> Effect:

@@ -4,6 +4,8 @@
     its TCP port on 127.0.0.1 (5038)
 ``CENTRALINO_ENGINE_NETNS``
     the network namespace (``ip netns``) that the engine runs in (none: ours)
+``CENTRALINO_FIREWALL``, ``CENTRALINO_VPN``
+    ``on``: firewall and tunnels of that namespace are the appliance's own, as in the image; else it leaves them alone
 """
 
 from __future__ import annotations
@@ -26,3 +28,13 @@ def ami_port() -> int:
 def engine_namespace() -> str | None:
     """Name of the engine's network namespace; None: it runs in ours."""
     return os.environ.get("CENTRALINO_ENGINE_NETNS") or None
+
+
+def has_firewall() -> bool:
+    """Whether the firewall is ours to set."""
+    return os.environ.get("CENTRALINO_FIREWALL") == "on"
+
+
+def has_vpn() -> bool:
+    """Whether the voice VPN's daemons run here."""
+    return os.environ.get("CENTRALINO_VPN") == "on"

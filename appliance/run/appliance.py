@@ -29,7 +29,7 @@ from appliance.core.document import Document
 from appliance.core.errors import CentralinoError, RefusedError
 from appliance.core.plan import Effect
 from appliance.engine.launch import EngineLauncher
-from appliance.engine.place import ami_port
+from appliance.engine.place import ami_port, has_vpn
 from appliance.engine.processes import Interrupted, end, interruptible, note, noted
 from appliance.engine.progress import Steps
 from appliance.engine.root import EngineRoot, ensure_root
@@ -45,6 +45,7 @@ from appliance.run.engine_service import STOP_S, EngineService, running_engine
 from appliance.run.provider import PROVIDER_AMI_PORT, provider_files
 from appliance.run.supervisor import Program, Supervisor
 from appliance.store import Store
+from appliance.vpn.keeper import vpn_keeper
 
 PASSWORD_BYTES: Final = 12
 """Entropy of a generated SIP password: 96 bits, 16 characters that can be typed."""
@@ -111,6 +112,9 @@ def _start(
             supervisor.start(_provider(paths, root, clear[PROVIDER_SECRET]))
         steps.step(_("Engine"))
         supervisor.start(EngineService("engine", launcher))
+        if has_vpn():
+            steps.step(_("Voice VPN"))
+            supervisor.start(_program(paths, "vpn"))
         steps.step(_("Call history"))
         supervisor.start(_program(paths, "history"))
         ensure_certificate(paths.gate, "portal", ("localhost", LOOPBACK, address or LOOPBACK))
@@ -316,11 +320,13 @@ def end_leftovers(paths: Paths) -> list[str]:
             _hub(paths),
             _notifications(paths),
             _program(paths, "history"),
+            _program(paths, "vpn"),
             _program(paths, "applier"),
         ):
             if program.leftover() is not None:
                 program.stop()
                 ended.append(program.name)
+        ended += vpn_keeper(paths).stop()
         for name, place in (("engine", paths.engine), ("provider", _provider_paths(paths))):
             pid = running_engine(place.control_socket)
             if pid is not None:

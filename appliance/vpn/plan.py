@@ -69,7 +69,6 @@ class Daemon:
     :param config: its configuration; what is in it beside the routes changes at a restart of the daemon only, so nothing in it
         depends on a single branch: adding one disturbs no other.
     :param clients: site → what its branch is given.
-    :param routes: networks that lie behind it, also in ``config`` so that a daemon needs nobody else when it starts.
     """
 
     index: int
@@ -77,7 +76,6 @@ class Daemon:
     interface: str
     config: str
     clients: Mapping[str, str]
-    routes: tuple[str, ...] = ()
 
 
 def daemons(document: Document, installation: Installation) -> tuple[Daemon, ...]:
@@ -100,7 +98,7 @@ def daemons(document: Document, installation: Installation) -> tuple[Daemon, ...
             site: _text(_client(document, one, branch, index, centre, sorted(b for a, b in near if a == site)))
             for site, branch in mine.items()
         }
-        made.append(Daemon(index, one.port + index, f"voice-{index}", _text(given), clients, tuple(map(str, routes))))
+        made.append(Daemon(index, one.port + index, interface_of(index), _text(given), clients))
     return tuple(made)
 
 
@@ -126,6 +124,23 @@ def centre_networks(document: Document, one: Concentrator) -> Iterator[_Net]:
             yield net
 
 
+def interface_of(index: int) -> str:
+    """Name of a daemon's interface."""
+    return f"voice-{index}"
+
+
+def routes_of(config: str) -> frozenset[str]:
+    """Networks that a daemon's configuration routes into its tunnel."""
+    found = set()
+    for line in config.splitlines():
+        words = line.split()
+        if words[:1] == ["route"]:
+            found.add(str(ipaddress.ip_network(f"{words[1]}/{words[2]}")))
+        elif words[:1] == ["route-ipv6"]:
+            found.add(words[1])
+    return frozenset(found)
+
+
 def without_routes(config: str) -> str:
     """What a daemon has to be restarted for."""
     return _text([line for line in config.splitlines() if not line.startswith(("route ", "route-ipv6 "))])
@@ -134,7 +149,7 @@ def without_routes(config: str) -> str:
 def _server(one: Concentrator, index: int) -> Iterator[str]:
     part = part4(one.pool, index)
     yield f"# Made from {one.path()}; edits are lost."
-    yield from ("mode server", "tls-server", f"dev voice-{index}", "dev-type tun", "disable-dco")
+    yield from ("mode server", "tls-server", f"dev {interface_of(index)}", "dev-type tun", "disable-dco")
     yield from ("proto udp6", f"port {one.port + index}")  # IPv4 too
     yield from ("topology subnet", f"ifconfig {part[1]} {part.netmask}")
     yield f"route-gateway {part[2]}"  # what is routed into the tunnel goes by its inner table, whatever address stands here

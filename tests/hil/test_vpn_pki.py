@@ -14,9 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from appliance.access.clock import Moment, system_clock
 from appliance.engine import runner
@@ -34,7 +31,7 @@ from appliance.vpn.pki import (
 )
 from appliance.vpn.pki.vault import Vault
 from tests.hil.agents.network import Network
-from tests.hil.agents.openvpn import INSIDE, PORT, UP, Client, Server, inline
+from tests.hil.agents.openvpn import INSIDE, PORT, UP, Client, Edge, Server, inline
 
 DAY_MS = 86_400_000
 
@@ -47,28 +44,6 @@ class Shifted:
     def __call__(self) -> Moment:
         now = system_clock()
         return Moment(now.wall + self.days * DAY_MS, now.uptime, now.boot)
-
-
-class Edge:
-    """A branch's side: its key stays here."""
-
-    def __init__(self) -> None:
-        self.key = ec.generate_private_key(ec.SECP384R1())
-        self.key_pem = self.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        self.csr = (
-            x509.CertificateSigningRequestBuilder()
-            .subject_name(x509.Name([]))
-            .sign(self.key, hashes.SHA256())
-            .public_bytes(serialization.Encoding.PEM)
-        )
-
-    def lines(self, granted: Granted, tls_crypt_key: bytes | None = None) -> list[str]:
-        return [
-            *client_lines(), inline("ca", granted.root), inline("cert", granted.chain), inline("key", self.key_pem),
-            inline("tls-crypt-v2", tls_crypt_key or granted.tls_crypt_key),
-        ]  # fmt: skip
 
 
 class Ground:

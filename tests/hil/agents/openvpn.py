@@ -13,6 +13,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from appliance.vpn.pki import Granted, client_lines
 from tests.hil.agents.network import Host
 from tests.hil.agents.process import AgentError, Child, eventually
 
@@ -25,6 +30,28 @@ INSIDE = "203.0.113.1"
 def inline(name: str, content: bytes) -> str:
     """A file within the configuration."""
     return f"<{name}>\n{content.decode().strip()}\n</{name}>"
+
+
+class Edge:
+    """A branch's side: its key stays here."""
+
+    def __init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP384R1())
+        self.key_pem = self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        self.csr = (
+            x509.CertificateSigningRequestBuilder()
+            .subject_name(x509.Name([]))
+            .sign(self.key, hashes.SHA256())
+            .public_bytes(serialization.Encoding.PEM)
+        )
+
+    def lines(self, granted: Granted, tls_crypt_key: bytes | None = None) -> list[str]:
+        return [
+            *client_lines(), inline("ca", granted.root), inline("cert", granted.chain), inline("key", self.key_pem),
+            inline("tls-crypt-v2", tls_crypt_key or granted.tls_crypt_key),
+        ]  # fmt: skip
 
 
 class Server:

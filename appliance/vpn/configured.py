@@ -1,0 +1,56 @@
+"""What a generation says of the voice VPN's daemons: written by the applier, read by the keeper.
+
+``host/vpn/voice-0.conf`` is a daemon's whole configuration, ``host/vpn/voice-0/SITE`` what it gives a branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from appliance.core.errors import UnavailableError
+from appliance.vpn.plan import Daemon
+
+FOLDER: Final = "host/vpn/"
+"""Within a generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """One daemon's configuration, and its clients' by site."""
+
+    config: str
+    clients: Mapping[str, str]
+
+
+def files(daemons: Iterable[Daemon]) -> dict[str, str]:
+    """Files of a generation, by name."""
+    found = {}
+    for daemon in daemons:
+        found[f"{FOLDER}{daemon.interface}.conf"] = daemon.config
+        found |= {f"{FOLDER}{daemon.interface}/{site}": text for site, text in daemon.clients.items()}
+    return found
+
+
+def configured(generation: Path) -> dict[str, Configured]:
+    """By interface, of a generation (or the link to the one in force).
+
+    :raises UnavailableError: it can't be read: what runs had better go on.
+    """
+    top = generation.resolve()  # one generation, even if the link moves meanwhile
+    if not top.is_dir():
+        raise UnavailableError("there is no configuration yet", "start the applier", error_id="no_configuration")
+    try:
+        return {path.stem: _configured(path) for path in sorted((top / FOLDER).glob("*.conf"))}
+    except OSError as error:
+        raise UnavailableError(
+            f"the configuration can't be read: {error.strerror}", "it is tried again", error_id="no_configuration"
+        ) from error
+
+
+def _configured(path: Path) -> Configured:
+    folder = path.with_suffix("")
+    clients = sorted(folder.iterdir()) if folder.is_dir() else []
+    return Configured(path.read_text(), {client.name: client.read_text() for client in clients})

@@ -1,0 +1,246 @@
+"""Keeps the OpenVPN daemons of the voice VPN as the configuration in force wants them.
+
+What happens when…
+
+* a daemon dies: it is started again, after 1 s, 2 s, 4 s … at most 30 s; a minute of good life resets the wait;
+* the keeper dies: daemons go on, with all tunnels; the next keeper takes them over (its PID files name them for good);
+* a branch is added, changed or removed: what it is given lies ready for its next connection, and its routes are set; no other
+  tunnel notices;
+* anything else of a daemon's configuration changes: that daemon is started anew, and its branches are back in seconds;
+* a certificate is revoked or renewed: whom a daemon lets in follows within a second;
+* the disk is full: what stood stays, and it is tried again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from appliance.core.errors import CentralinoError, UnavailableError
+from appliance.engine.logs import bound_ours
+from appliance.engine.place import engine_namespace
+from appliance.engine.processes import end, held_together, note, noted
+from appliance.engine.runner import run
+from appliance.paths import Paths, VpnPaths
+from appliance.vpn.configured import Configured, configured
+from appliance.vpn.pki import Authority
+from appliance.vpn.pki.files import put
+from appliance.vpn.plan import routes_of, without_routes
+
+_log = logging.getLogger("centralino.vpn")
+
+BACKOFF_MAX_S: Final = 30.0
+GOOD_LIFE_S: Final = 60.0
+STOP_S: Final = 5.0
+UPKEEP_S: Final = 300.0
+"""Seconds between two looks at what certificates and lists need."""
+IP_S: Final = 20.0
+
+
+@dataclass
+class _Kept:
+    """One daemon while it is wanted."""
+
+    started: float = 0.0
+    backoff_s: float = 1.0
+    restart_at: float | None = None
+    child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+
+class Keeper:
+    """See this module. ``configuration``: the generation in force; ``network_namespace``: where the tunnels are, None: ours."""
+
+    def __init__(
+        self, paths: VpnPaths, configuration: Path, authority: Authority, network_namespace: str | None = None
+    ) -> None:
+        self._paths, self._configuration = paths, configuration
+        self._authority, self._namespace = authority, network_namespace
+        self._kept: dict[str, _Kept] = {}
+        self._upkeep_at = 0.0
+        self.faults: tuple[str, ...] = ()
+        """What can't be done now, in words; tried again at each round."""
+
+    def tend(self) -> None:
+        """One round: do what is due. What fails is in :attr:`faults`, and holds nothing else up."""
+        found: list[str] = []
+        with _telling(found):
+            wanted = configured(self._configuration)
+            with _telling(found):
+                self._tend_authority(bool(wanted))
+            for interface in sorted(self._running() - wanted.keys()):
+                _log.info("%s: no longer wanted", interface)
+                self._stop(interface)
+                shutil.rmtree(self._paths.clients(interface), ignore_errors=True)
+            for interface, each in wanted.items():
+                with _telling(found):
+                    self._tend(interface, each)
+        for told in found:
+            if told not in self.faults:
+                _log.error("%s", told)
+        self.faults = tuple(found)
+
+    def stop(self) -> list[str]:
+        """End every daemon: the appliance is being stopped. Those that ran."""
+        ended = [interface for interface in sorted(self._running()) if self.pid(interface) is not None]
+        for interface in sorted(self._running()):
+            self._stop(interface)
+        return ended
+
+    def pid(self, interface: str) -> int | None:
+        """Process id of a daemon; None: it doesn't run."""
+        return noted(self._pid_file(interface))
+
+    # Certificates
+
+    def _tend_authority(self, wanted: bool) -> None:
+        if not wanted or time.monotonic() < self._upkeep_at:
+            return
+        if not self._authority.exists:
+            self._authority.create()
+        self._upkeep_at = time.monotonic() + UPKEEP_S
+        for fault in self._authority.upkeep().faults:
+            _log.warning("%s %s (%s)", fault.path, fault.message, fault.hint)
+
+    # One daemon
+
+    def _tend(self, interface: str, wanted: Configured) -> None:
+        kept = self._kept.setdefault(interface, _Kept())
+        self._let_in(interface, wanted.clients)
+        pid, file = self.pid(interface), self._config_file(interface)
+        standing = _text(file)
+        if pid is None:
+            self._revive(interface, wanted, kept)
+        elif without_routes(standing) != without_routes(wanted.config):
+            _log.info("%s: started anew, its configuration has changed", interface)
+            self._stop(interface)
+            self._start(interface, wanted, self._kept.setdefault(interface, _Kept()))
+        else:
+            if standing != wanted.config:
+                self._reroute(interface, standing, wanted.config)
+                put(file, wanted.config.encode())
+            bound_ours(self._log_file(interface))
+            if kept.child is not None:
+                kept.child.poll()
+
+    def _let_in(self, interface: str, clients: Mapping[str, str]) -> None:
+        """One file for each certificate that lives: a branch that renews has two for a while."""
+        directory = self._paths.clients(interface)
+        directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+        directory.chmod(0o711)
+        sites = {each.name: each.site for each in self._authority.living() if each.site in clients}
+        for path in directory.iterdir():
+            if path.name not in sites:
+                path.unlink(missing_ok=True)
+        for name, site in sites.items():
+            path = directory / name
+            if _text(path) != clients[site]:
+                put(path, clients[site].encode(), 0o644)
+
+    def _revive(self, interface: str, wanted: Configured, kept: _Kept) -> None:
+        now = time.monotonic()
+        if kept.started and kept.restart_at is None:
+            if kept.child is not None:
+                kept.child.poll()
+            if now - kept.started > GOOD_LIFE_S:
+                kept.backoff_s = 1.0
+            _log.error("%s: OpenVPN died; starting it again in %g s", interface, kept.backoff_s)
+            kept.restart_at = now + kept.backoff_s
+            kept.backoff_s = min(2 * kept.backoff_s, BACKOFF_MAX_S)
+        if kept.restart_at is None or now >= kept.restart_at:
+            self._start(interface, wanted, kept)
+
+    def _start(self, interface: str, wanted: Configured, kept: _Kept) -> None:
+        put(self._config_file(interface), wanted.config.encode())
+        for directory in (self._paths.run, self._paths.log):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._paths.temporary.mkdir(exist_ok=True)
+        self._paths.temporary.chmod(0o1777)
+        self._require_way_in()
+        inside = ["ip", "netns", "exec", self._namespace] if self._namespace else []
+        argv = [*inside, "openvpn", "--config", str(self._config_file(interface))]
+        if shutil.which(argv[0]) is None or shutil.which("openvpn") is None:
+            raise UnavailableError("openvpn is not installed", "apt install openvpn", error_id="program_missing")
+        kept.restart_at, kept.started = None, time.monotonic()
+        with held_together(), self._log_file(interface).open("ab") as log:
+            kept.child = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+            note(self._pid_file(interface), kept.child.pid)
+
+    def _require_way_in(self) -> None:
+        """OpenVPN gives up root, and then still looks at every connection into lists and directories of clients."""
+        for directory in self._paths.top.resolve().parents:
+            if not directory.stat().st_mode & stat.S_IXOTH:
+                raise UnavailableError(
+                    f"OpenVPN's user can't get into {directory}: every branch would be turned away",
+                    f"chmod o+x {directory}, or keep the appliance's state elsewhere: CENTRALINO_STATE",
+                    error_id="vpn_state_closed",
+                )
+
+    def _stop(self, interface: str) -> None:
+        pid, kept = self.pid(interface), self._kept.pop(interface, None)
+        if pid is not None:
+            end(pid, STOP_S)
+        if kept is not None and kept.child is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                kept.child.wait(STOP_S)
+        self._pid_file(interface).unlink(missing_ok=True)
+
+    def _reroute(self, interface: str, before: str, after: str) -> None:
+        old, new = routes_of(before), routes_of(after)
+        inside = ["-n", self._namespace] if self._namespace else []
+        for verb, networks in (("replace", new - old), ("delete", old - new)):
+            for network in sorted(networks):
+                family = ["-6"] if ":" in network else []
+                # What is deleted may be gone already: the kernel's word on it doesn't matter.
+                run(
+                    ["ip", *inside, *family, "route", verb, network, "dev", interface],
+                    timeout_s=IP_S,
+                    check=verb == "replace",
+                )
+        _log.info("%s: routes changed, %d new, %d gone", interface, len(new - old), len(old - new))
+
+    def _running(self) -> set[str]:
+        """Interfaces of daemons that run, whoever started them, and of those that are to be started again."""
+        files = self._paths.run.glob("*.pid") if self._paths.run.is_dir() else ()
+        return {file.stem for file in files} | self._kept.keys()
+
+    def _pid_file(self, interface: str) -> Path:
+        return self._paths.run / f"{interface}.pid"
+
+    def _log_file(self, interface: str) -> Path:
+        return self._paths.log / f"{interface}.log"
+
+    def _config_file(self, interface: str) -> Path:
+        return self._paths.openvpn / f"{interface}.conf"
+
+
+def vpn_keeper(paths: Paths) -> Keeper:
+    """The keeper of an installation."""
+    return Keeper(paths.vpn, paths.engine.current, Authority(paths.vpn), engine_namespace())
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+@contextlib.contextmanager
+def _telling(found: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except CentralinoError as error:
+        found.append(f"{error.message} ({error.hint})" if error.hint else error.message)
+    except OSError as error:
+        found.append(f"{error.filename or os.fspath('')}: {error.strerror}")

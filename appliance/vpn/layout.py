@@ -1,0 +1,40 @@
+"""Where this machine's daemons find their files: the lines of their configuration that name paths and users."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from typing import Final
+
+from appliance.paths import VpnPaths
+from appliance.vpn.model import DAEMONS
+from appliance.vpn.pki import server_lines
+from appliance.vpn.plan import Installation, interface_of
+
+USER: Final = "centralino-vpn"
+"""Daemons run as this user where there is one (in the image), else as nobody."""
+
+
+def installation(paths: VpnPaths, cores: int | None = None) -> Installation:
+    """Facts of this machine for the plan. ``cores``: None: as many as it has."""
+    user = USER if _exists(USER) else "nobody"
+    group = grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
+    local = {
+        index: (
+            f'client-config-dir "{paths.clients(interface_of(index))}"',
+            f'tmp-dir "{paths.temporary}"',
+            f"user {user}",
+            f"group {group}",
+        )
+        for index in range(DAEMONS)
+    }
+    return Installation(cores or os.cpu_count() or 1, server_lines(paths), local)
+
+
+def _exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True

@@ -1,0 +1,180 @@
+"""The keeper of the voice VPN's daemons, with real OpenVPN: what changes reaches its branch, and no other notices."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.core.document import Document
+from appliance.paths import VpnPaths
+from appliance.vpn import configured
+from appliance.vpn.keeper import Keeper
+from appliance.vpn.layout import installation
+from appliance.vpn.pki import Authority, client_lines
+from appliance.vpn.plan import branch_lines, daemons
+from tests.hil.agents.network import Host, Network, require_root
+from tests.hil.agents.openvpn import UP, Edge
+from tests.hil.agents.process import Child, eventually
+from tests.hil.system import objects
+
+Row = tuple[str, dict[str, Any]]
+TURIN, ROME, BARI = "10.3.0.0/24", "10.4.0.0/24", "10.5.0.0/24"
+
+
+@dataclass
+class Ground:
+    """A centre whose configuration the test writes, and branches that come in from one other host."""
+
+    centre: Host
+    internet: Host
+    work: Path
+    authority: Authority
+    keeper: Keeper
+    generations: int = 0
+    branches: dict[str, Child] = field(default_factory=dict)
+    former: list[Keeper] = field(default_factory=list)
+
+    @property
+    def generation(self) -> Path:
+        return self.work / "current"
+
+    def document(self, *sites: str, **concentrator: Any) -> Document:
+        networks = {"torino": TURIN, "roma": ROME, "bari": BARI}
+        rows: list[Row] = [("company", {"id": "demo", "name": "Demo Srl"})]
+        if "off" not in concentrator:
+            address = {"host": self.centre.address}
+            rows.append(("concentrator", {"id": "vpn", "name": "VPN", "addresses": [address], **concentrator}))
+        for number, site in enumerate(networks, 1):
+            if site in sites:
+                rows.append(("site", {"id": site, "name": site, "company": "demo", "networks": [networks[site]]}))
+                rows.append(("branch", {"id": site, "site": site, "number": number}))
+        return Document.of(objects(rows))
+
+    def commit(self, document: Document) -> None:
+        """Put another generation in force, as the applier does, and have the keeper look once."""
+        self.generations += 1
+        fresh = self.work / f"gen-{self.generations:06d}"
+        fresh.mkdir()
+        for name, text in configured.files(daemons(document, installation(self.keeper_paths, 1))).items():
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / name).write_text(text)
+        link = self.work / "current.new"
+        link.symlink_to(fresh)
+        link.rename(self.generation)
+        self.keeper.tend()
+        assert self.keeper.faults == ()
+
+    @property
+    def keeper_paths(self) -> VpnPaths:
+        return self.authority.paths
+
+    def connect(self, document: Document, site: str) -> Child:
+        """A branch enrols and comes in."""
+        edge, config = Edge(), self.work / f"{site}.conf"
+        lines = [*branch_lines(document, site, 1), *client_lines(), *edge.lines(self.authority.enrol(site, edge.csr))]
+        self.keeper.tend()
+        config.touch(0o600)
+        config.write_text("\n".join([f"dev {site}", "route-noexec", *lines]) + "\n")
+        child = self.internet.start(["openvpn", "--config", str(config)], self.work / f"{site}.log")
+        self.branches[site] = child
+        eventually(lambda: child.text().count(UP) == 1, f"{site} is in", 15)
+        return child
+
+    def routes(self) -> str:
+        return self.centre.run(["ip", "route", "show", "dev", "voice-0"]).stdout
+
+
+@pytest.fixture
+def ground() -> Iterator[Ground]:
+    require_root()
+    with tempfile.TemporaryDirectory(prefix="centralino-vpn-") as folder, Network() as net:
+        work = Path(folder)  # pytest's own are closed to OpenVPN's user
+        work.chmod(0o711)
+        centre, internet = net.host("centre"), net.host("internet")
+        authority = Authority(VpnPaths(work / "vpn"))
+        keeper = Keeper(authority.paths, work / "current", authority, centre.namespace)
+        made = Ground(centre, internet, work, authority, keeper)
+        try:
+            yield made
+        finally:
+            for keeper in (made.keeper, *made.former):
+                keeper.stop()
+            for child in made.branches.values():
+                child.stop()
+
+
+def test_branches_come_and_go_and_no_other_tunnel_notices(ground: Ground) -> None:
+    one = ground.document("torino")
+    ground.commit(one)
+    torino, pid = ground.connect(one, "torino"), ground.keeper.pid("voice-0")
+    assert pid is not None
+    both = ground.document("torino", "roma")
+    ground.commit(both)
+    ground.connect(both, "roma")
+    assert "10.3.0.0/24" in ground.routes()
+    assert "10.4.0.0/24" in ground.routes()
+    # Another keeper, as after a kill of this one, takes the daemon over.
+    ground.former.append(ground.keeper)
+    ground.keeper = Keeper(ground.authority.paths, ground.generation, ground.authority, ground.centre.namespace)
+    ground.commit(ground.document("torino"))
+    assert "10.4.0.0/24" not in ground.routes()
+    clients = [path.name for path in ground.authority.paths.clients("voice-0").iterdir()]
+    assert [name.split(".")[0] for name in clients] == ["torino"]
+    assert ground.keeper.pid("voice-0") == pid
+    assert torino.text().count(UP) == 1, "its tunnel was never down"
+    # A revoked branch has nothing there any more, so it is turned away whatever OpenVPN thinks of its certificate.
+    ground.authority.revoke_site("torino")
+    ground.keeper.tend()
+    assert list(ground.authority.paths.clients("voice-0").iterdir()) == []
+
+
+def test_a_killed_daemon_comes_back_and_a_changed_one_is_started_anew(ground: Ground) -> None:
+    document = ground.document("torino")
+    ground.commit(document)
+    first = ground.keeper.pid("voice-0")
+    assert first is not None
+    log = ground.authority.paths.log / "voice-0.log"
+    eventually(lambda: UP in log.read_text(), "the daemon is up")
+    os.kill(first, signal.SIGKILL)
+
+    def back() -> bool:
+        ground.keeper.tend()
+        return ground.keeper.pid("voice-0") not in (None, first)
+
+    eventually(back, "it is back", 10)
+    second = ground.keeper.pid("voice-0")
+    eventually(lambda: log.read_text().count(UP) == 2, "it is up")
+    assert "10.3.0.0/24" in ground.routes()  # by its own configuration
+    ground.commit(ground.document("torino", packets_per_second=9000))
+    third = ground.keeper.pid("voice-0")
+    assert third not in (None, second)
+    eventually(lambda: log.read_text().count(UP) == 3, "it is up")
+    ground.commit(ground.document("torino", off=True))
+    assert ground.keeper.pid("voice-0") is None
+    assert ground.centre.run(["ip", "link", "show", "voice-0"], check=False).returncode
+
+
+def test_what_can_not_be_read_or_written_leaves_the_daemon_alone(ground: Ground) -> None:
+    ground.commit(ground.document("torino"))
+    pid = ground.keeper.pid("voice-0")
+    ground.generation.unlink()
+    ground.keeper.tend()
+    assert ground.keeper.faults == ("there is no configuration yet (start the applier)",)
+    assert ground.keeper.pid("voice-0") == pid
+    shutil.rmtree(ground.work / "gen-000001")
+    ground.commit(ground.document("torino"))
+    assert ground.keeper.pid("voice-0") == pid
+    # Where OpenVPN's user can't get in, it isn't even started: it would turn every branch away.
+    ground.keeper.stop()
+    ground.work.chmod(0o700)
+    ground.keeper.tend()
+    assert ground.keeper.pid("voice-0") is None
+    assert "OpenVPN's user can't get into" in ground.keeper.faults[0]
