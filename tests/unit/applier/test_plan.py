@@ -8,7 +8,7 @@ from appliance.applier import plan as plans
 from appliance.applier.plan import RUNTIME, Files, build, checkpoints
 from appliance.core.asterisk import ConfFile, Section, dialplan, table
 from appliance.core.document import Change, Document
-from appliance.core.plan import CollectState, Effect, ReadBack, ReloadModule, RestartEngine, WriteFile
+from appliance.core.plan import CollectState, Effect, LoadRules, ReadBack, ReloadModule, RestartEngine, WriteFile
 from appliance.organisation.model import Secret
 from appliance.pbx.context import Installation
 from appliance.pbx.extensions.model import Extension
@@ -163,3 +163,29 @@ def test_every_family_of_runtime_values_that_the_dialplan_uses_is_collected() ->
     assert used >= {"dnd", "forward", "lock", "round-robin"}
     of_calls = {"redirect"}  # gone with its call
     assert used - of_calls == {family for families in RUNTIME.values() for family in families}
+
+
+def test_a_branch_s_routes_disturb_nobody_and_a_daemon_that_changes_drops_its_tunnels() -> None:
+    name, client = "host/vpn/voice-0.conf", "host/vpn/voice-0/torino"
+    old: Files = {name: "port 1194\nroute 10.3.0.0 255.255.255.0\n", client: "iroute 10.3.0.0 255.255.255.0\n"}
+
+    def effect(new: Files) -> Effect:
+        plan = build(old, new)
+        assert {type(step) for step in plan.steps} == {WriteFile}  # its keeper follows the files by itself
+        return plan.effect
+
+    assert (
+        effect({**old, name: "port 1194\nroute 10.4.0.0 255.255.255.0\n", client: "iroute 10.4.0.0\n"}) is Effect.LIVE
+    )
+    assert effect({**old, name: "port 1195\nroute 10.3.0.0 255.255.255.0\n"}) is Effect.DROPS_CONNECTIONS
+    assert effect({}) is Effect.DROPS_CONNECTIONS
+    assert build({}, old).effect is Effect.LIVE
+
+
+def test_the_firewall_s_rules_are_loaded_when_they_change_and_only_then() -> None:
+    old: Files = {"host/firewall.nft": "one"}
+    assert build(old, old).steps == ()
+    plan = build(old, {"host/firewall.nft": "two"})
+    assert plan.steps == (WriteFile("host/firewall.nft", "two"), LoadRules("host/firewall.nft"))
+    assert checkpoints(plan)[:4] == ("journalled", "wrote host/firewall.nft", "generation complete", "switched")
+    assert "loaded the firewall's rules" in checkpoints(plan)
