@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PURE_NAMES = {
     "model.py", "plan.py", "verify.py", "context.py", "feature.py", "forms.py", "submission.py", "labels.py",
     "seen_calls.py", "calls_form.py", "ladder.py", "charts.py", "entries.py", "writing.py", "changed.py", "cells.py",
-    "permission_words.py", "promise.py", "rules.py",
+    "permission_words.py", "promise.py", "rules.py", "openvpn_messages.py", "openvpn_status.py", "branches.py",
 }  # fmt: skip
 IMPURE = {
     "asyncio", "glob", "http", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "shutil",
