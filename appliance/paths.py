@@ -147,8 +147,12 @@ class VpnPaths:
 
     @property
     def run(self) -> Path:
-        """PID files of the daemons."""
+        """PID files and management sockets of the daemons; mode 0700."""
         return self.top / "run"
+
+    def management(self, interface: str) -> Path:
+        """A daemon's management socket. Anybody may write to it, so nobody else may enter its directory."""
+        return self.run / f"{interface}.sock"
 
     @property
     def log(self) -> Path:
@@ -274,6 +278,11 @@ class Paths:
     @property
     def engine(self) -> EnginePaths:
         return EnginePaths(self.state / "engine")
+
+    @property
+    def vpn_socket(self) -> Path:
+        """Where the voice VPN's process tells how it stands (:mod:`appliance.vpn.service`)."""
+        return self.run / "vpn.sock"
 
     @property
     def vpn(self) -> VpnPaths:

@@ -5,29 +5,29 @@ Killed otherwise, it leaves them running for the next one. Environment: see :mod
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import sys
-import time
-from typing import Final
 
-from appliance.engine.processes import Interrupted, interruptible
+from appliance.applier.server import group_id
+from appliance.core.errors import CentralinoError
 from appliance.paths import Paths
 from appliance.vpn.keeper import vpn_keeper
+from appliance.vpn.service import Service
 
-ROUND_S: Final = 0.5
+_log = logging.getLogger("centralino.vpn")
 
 
 def main() -> int:
-    """Exit code 0."""
+    """Exit code 0, or 1 with one line why not."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    keeper = vpn_keeper(Paths.default())
-    with interruptible():
-        try:
-            while True:
-                keeper.tend()
-                time.sleep(ROUND_S)
-        except Interrupted:
-            keeper.stop()
+    paths = Paths.default()
+    try:
+        asyncio.run(Service(vpn_keeper(paths), paths, group_id() if os.geteuid() == 0 else None).run())
+    except CentralinoError as error:
+        _log.error("%s (%s)", error, error.hint)
+        return 1
     return 0
 
 

@@ -32,7 +32,7 @@ from appliance.engine.processes import end, held_together, note, noted
 from appliance.engine.runner import run
 from appliance.paths import Paths, VpnPaths
 from appliance.vpn.configured import Configured, configured
-from appliance.vpn.pki import Authority
+from appliance.vpn.pki import Authority, Issued
 from appliance.vpn.pki.files import put
 from appliance.vpn.plan import routes_of, without_routes
 
@@ -68,6 +68,12 @@ class Keeper:
         self._upkeep_at = 0.0
         self.faults: tuple[str, ...] = ()
         """What can't be done now, in words; tried again at each round."""
+        self.sites: dict[str, str] = {}
+        """Branches of the configuration, by site: the interface that they come in by."""
+        self.living: dict[str, Issued] = {}
+        """Certificates that are let in, by common name."""
+        self.changed: set[tuple[str, str]] = set()
+        """Interface and common name of sessions that go by what is no longer so; whoever has cut one off takes it out."""
 
     def tend(self) -> None:
         """One round: do what is due. What fails is in :attr:`faults`, and holds nothing else up."""
@@ -83,6 +89,8 @@ class Keeper:
             for interface, each in wanted.items():
                 with _telling(found):
                     self._tend(interface, each)
+            self.sites = {site: interface for interface, each in wanted.items() for site in each.clients}
+            self.living = {name: each for name, each in self.living.items() if each.site in self.sites}
         for told in found:
             if told not in self.faults:
                 _log.error("%s", told)
@@ -94,6 +102,15 @@ class Keeper:
         for interface in sorted(self._running()):
             self._stop(interface)
         return ended
+
+    @property
+    def interfaces(self) -> list[str]:
+        """Of daemons that are wanted."""
+        return sorted(self._kept)
+
+    def management(self, interface: str) -> Path:
+        """A daemon's management socket."""
+        return self._paths.management(interface)
 
     def pid(self, interface: str) -> int | None:
         """Process id of a daemon; None: it doesn't run."""
@@ -136,14 +153,18 @@ class Keeper:
         directory = self._paths.clients(interface)
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         directory.chmod(0o711)
-        sites = {each.name: each.site for each in self._authority.living() if each.site in clients}
-        for path in directory.iterdir():
-            if path.name not in sites:
-                path.unlink(missing_ok=True)
-        for name, site in sites.items():
+        living = {each.name: each for each in self._authority.living() if each.site in clients}
+        there = {path.name for path in directory.iterdir()}
+        for name in there - living.keys():
+            self.changed.add((interface, name))
+            (directory / name).unlink(missing_ok=True)
+        for name, each in living.items():
             path = directory / name
-            if _text(path) != clients[site]:
-                put(path, clients[site].encode(), 0o644)
+            if _text(path) != clients[each.site]:
+                put(path, clients[each.site].encode(), 0o644)
+                if name in there:
+                    self.changed.add((interface, name))
+        self.living = {name: each for name, each in self.living.items() if each.site not in clients} | living
 
     def _revive(self, interface: str, wanted: Configured, kept: _Kept) -> None:
         now = time.monotonic()
@@ -160,8 +181,9 @@ class Keeper:
 
     def _start(self, interface: str, wanted: Configured, kept: _Kept) -> None:
         put(self._config_file(interface), wanted.config.encode())
-        for directory in (self._paths.run, self._paths.log):
-            directory.mkdir(parents=True, exist_ok=True)
+        self._paths.log.mkdir(parents=True, exist_ok=True)
+        self._paths.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._paths.run.chmod(0o700)
         self._paths.temporary.mkdir(exist_ok=True)
         self._paths.temporary.chmod(0o1777)
         self._require_way_in()

@@ -7,6 +7,7 @@ import os
 import pwd
 from typing import Final
 
+from appliance.engine.openvpn_management import management_lines
 from appliance.paths import VpnPaths
 from appliance.vpn.model import DAEMONS
 from appliance.vpn.pki import server_lines
@@ -17,7 +18,10 @@ USER: Final = "centralino-vpn"
 
 
 def installation(paths: VpnPaths, cores: int | None = None) -> Installation:
-    """Facts of this machine for the plan. ``cores``: None: as many as it has."""
+    """Facts of this machine for the plan. ``cores``: None: as many as it has.
+
+    :raises InvalidError: ``vpn_management_socket``: the state directory lies too deep for a Unix socket in it.
+    """
     user = USER if _exists(USER) else "nobody"
     group = grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
     local = {
@@ -26,10 +30,17 @@ def installation(paths: VpnPaths, cores: int | None = None) -> Installation:
             f'tmp-dir "{paths.temporary}"',
             f"user {user}",
             f"group {group}",
+            *management_lines(paths.management(interface_of(index)), *_us()),
         )
         for index in range(DAEMONS)
     }
     return Installation(cores or os.cpu_count() or 1, server_lines(paths), local)
+
+
+def _us() -> tuple[str, str]:
+    """User and group that the keeper runs as, like whoever plans: only they may ask the daemons."""
+    user = pwd.getpwuid(os.geteuid())
+    return user.pw_name, grp.getgrgid(user.pw_gid).gr_name
 
 
 def _exists(user: str) -> bool:

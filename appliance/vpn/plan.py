@@ -161,7 +161,7 @@ def _server(one: Concentrator, index: int) -> Iterator[str]:
     yield from _both_ends(one)
     yield from (f"keepalive {PING_S} {DEAD_S}", "ccd-exclusive")
     yield from (f"max-clients {MAX_CLIENTS}", f"connect-freq-initial {OPENINGS} 10")
-    yield from ("status-version 3", "verb 3", "mute 20")
+    yield from ("status-version 3", "verb 2", "mute 20")
 
 
 def _both_ends(one: Concentrator) -> Iterator[str]:

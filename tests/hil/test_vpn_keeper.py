@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +17,7 @@ from typing import Any
 import pytest
 
 from appliance.core.document import Document
-from appliance.paths import VpnPaths
+from appliance.paths import Paths
 from appliance.vpn import configured
 from appliance.vpn.keeper import Keeper
 from appliance.vpn.layout import installation
@@ -43,8 +46,12 @@ class Ground:
     former: list[Keeper] = field(default_factory=list)
 
     @property
+    def paths(self) -> Paths:
+        return Paths(self.work, self.work)
+
+    @property
     def generation(self) -> Path:
-        return self.work / "current"
+        return self.paths.engine.current
 
     def document(self, *sites: str, **concentrator: Any) -> Document:
         networks = {"torino": TURIN, "roma": ROME, "bari": BARI}
@@ -61,20 +68,16 @@ class Ground:
     def commit(self, document: Document) -> None:
         """Put another generation in force, as the applier does, and have the keeper look once."""
         self.generations += 1
-        fresh = self.work / f"gen-{self.generations:06d}"
-        fresh.mkdir()
-        for name, text in configured.files(daemons(document, installation(self.keeper_paths, 1))).items():
+        fresh = self.paths.engine.config / f"gen-{self.generations:06d}"
+        fresh.mkdir(parents=True)
+        for name, text in configured.files(daemons(document, installation(self.paths.vpn, 1))).items():
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             (fresh / name).write_text(text)
-        link = self.work / "current.new"
+        link = self.generation.with_name("current.new")
         link.symlink_to(fresh)
         link.rename(self.generation)
         self.keeper.tend()
         assert self.keeper.faults == ()
-
-    @property
-    def keeper_paths(self) -> VpnPaths:
-        return self.authority.paths
 
     def connect(self, document: Document, site: str) -> Child:
         """A branch enrols and comes in."""
@@ -99,8 +102,9 @@ def ground() -> Iterator[Ground]:
         work = Path(folder)  # pytest's own are closed to OpenVPN's user
         work.chmod(0o711)
         centre, internet = net.host("centre"), net.host("internet")
-        authority = Authority(VpnPaths(work / "vpn"))
-        keeper = Keeper(authority.paths, work / "current", authority, centre.namespace)
+        paths = Paths(work, work)
+        authority = Authority(paths.vpn)
+        keeper = Keeper(paths.vpn, paths.engine.current, authority, centre.namespace)
         made = Ground(centre, internet, work, authority, keeper)
         try:
             yield made
@@ -169,7 +173,7 @@ def test_what_can_not_be_read_or_written_leaves_the_daemon_alone(ground: Ground)
     ground.keeper.tend()
     assert ground.keeper.faults == ("there is no configuration yet (start the applier)",)
     assert ground.keeper.pid("voice-0") == pid
-    shutil.rmtree(ground.work / "gen-000001")
+    shutil.rmtree(ground.paths.engine.config / "gen-000001")
     ground.commit(ground.document("torino"))
     assert ground.keeper.pid("voice-0") == pid
     # Where OpenVPN's user can't get in, it isn't even started: it would turn every branch away.
@@ -178,3 +182,62 @@ def test_what_can_not_be_read_or_written_leaves_the_daemon_alone(ground: Ground)
     ground.keeper.tend()
     assert ground.keeper.pid("voice-0") is None
     assert "OpenVPN's user can't get into" in ground.keeper.faults[0]
+
+
+def test_the_process_tells_who_is_in_and_cuts_off_who_is_revoked(ground: Ground) -> None:
+    document = ground.document("torino", "roma")
+    ground.commit(document)
+    ground.keeper.stop()
+    env = {**os.environ, "CENTRALINO_STATE": str(ground.work), "CENTRALINO_ENGINE_NETNS": ground.centre.namespace}
+    with Child([sys.executable, "-m", "appliance.vpn"], ground.work / "vpn.log", env=env) as process:
+        eventually(lambda: "voice-0" in status(env)[0], "it tells of its daemon", 15)
+        torino = ground.connect(document, "torino")
+        eventually(lambda: branches(env)["torino"]["connected"], "torino is shown", 10)
+        shown = branches(env)
+        assert shown["torino"]["address"] == ground.internet.address
+        assert shown["torino"]["inside"] == ["172.29.0.2"]
+        assert shown["torino"]["version"].startswith("2.6")
+        assert shown["torino"]["certificate_ends"] > "2027"
+        assert shown["roma"] == {"site": "roma", "interface": "voice-0", "connected": False}
+        text = command_line(env, "vpn", "status")
+        assert "172.29.0.2" in text
+        assert "not connected" in text
+        pid = ground.keeper.pid("voice-0")
+        assert "Revoked: torino." in command_line(env, "vpn", "revoke", "torino")
+        eventually(lambda: not branches(env)["torino"]["connected"], "torino is cut off", 10)
+        eventually(lambda: "Restart pause" in torino.text(), "torino was told", 5)
+        assert ground.keeper.pid("voice-0") == pid
+        eventually(lambda: torino.text().count("UDPv4 link remote") >= 2, "it tries again", 5)
+        assert torino.text().count(UP) == 1
+        process.signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert ground.keeper.pid("voice-0") is None
+
+
+def status(env: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
+    """Interfaces of daemons that are up, and everything told."""
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance.cli", "vpn", "status", "--json"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        return [], {}
+    found = json.loads(done.stdout)
+    return [each["interface"] for each in found["daemons"] if each["standing"] == "up"], found
+
+
+def branches(env: dict[str, str]) -> dict[str, Any]:
+    return {each["site"]: each for each in status(env)[1].get("branches", [])}
+
+
+def command_line(env: dict[str, str], *words: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "appliance.cli", *words],
+        env={**env, "LANG": "C.UTF-8", "COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout

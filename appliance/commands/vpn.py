@@ -1,0 +1,93 @@
+"""``centralino vpn``: which branches are in, and shutting one out."""
+
+from __future__ import annotations
+
+import json as plain_json
+import socket
+from typing import Annotated, Any, Final
+
+import typer
+
+from appliance.commands.common import Json, out, print_json, print_table
+from appliance.commands.completion import ids_of
+from appliance.commands.notifications import when
+from appliance.core.errors import UnavailableError
+from appliance.engine.unix import connect
+from appliance.i18n import _
+from appliance.paths import Paths
+
+ASK_S: Final = 5.0
+Site = Annotated[str, typer.Argument(metavar="SITE", autocompletion=ids_of("site"))]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb to the command."""
+    sub = typer.Typer(help=_("The voice VPN: which branches are in"), no_args_is_help=True)
+    sub.command("status", help=_("Every branch: connected since when, from where, how much passes"))(status)
+    sub.command("revoke", help=_("Revoke a branch's certificates: it is cut off and can't come in again"))(revoke)
+    app.add_typer(sub, name="vpn", rich_help_panel=_("The running system"))
+
+
+def told() -> dict[str, Any]:
+    """What the voice VPN's process says. :raises UnavailableError: ``vpn_not_running``."""
+    said = b""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(ASK_S)
+            connect(connection, Paths.default().vpn_socket)
+            while chunk := connection.recv(65536):
+                said += chunk
+        return dict(plain_json.loads(said))
+    except (OSError, ValueError) as error:
+        raise UnavailableError(
+            "the voice VPN isn't running here",
+            "it runs where CENTRALINO_VPN=on: centralino status",
+            error_id="vpn_not_running",
+        ) from error
+
+
+def status(json: Json = False) -> None:
+    """Branches, and what isn't well."""
+    found = told()
+    if json:
+        print_json(found)
+        return
+    for fault in (*found["faults"], *(each["alarm"] for each in found["daemons"] if each["alarm"])):
+        out.print(f"[red]{fault}[/]")
+    columns = (
+        _("site"), _("since"), _("address"), _("within the tunnel"), _("from it"), _("to it"), "OpenVPN", _("certificate until"),
+    )  # fmt: skip
+    empty = _("No branch is in use. Add one: centralino branch add ID site=SITE number=1")
+    print_table(_("Branches"), columns, map(_row, found["branches"]), empty=empty)
+
+
+def _row(branch: dict[str, Any]) -> list[str]:
+    if not branch["connected"]:
+        return [branch["site"], _("not connected"), "–", "–", "–", "–", "–", "–"]
+    return [
+        branch["site"],
+        when(1000 * branch["since"]),
+        branch["address"],
+        ", ".join(branch["inside"]) or "–",
+        _rate(branch["received_rate"]),
+        _rate(branch["sent_rate"]),
+        branch["version"] or "–",
+        (branch["certificate_ends"] or "–")[:10],
+    ]
+
+
+def _rate(bits: float | None) -> str:
+    return "–" if bits is None else f"{bits / 1000:.0f} kbit/s"
+
+
+def revoke(site: Site) -> None:
+    """All certificates of a site. The VPN's process cuts its connections within a second."""
+    from appliance.vpn.pki import Authority
+
+    ended = Authority(Paths.default().vpn).revoke_site(site)
+    if ended:
+        out.print(_("Revoked: {names}. The branch is let in again when it is enrolled anew.").format(
+            names=", ".join(each.name for each in ended)
+        ))  # fmt: skip
+    else:
+        out.print(_("Nothing to revoke: {site} has no certificate that is good.").format(site=site))
