@@ -1,5 +1,5 @@
-"""``centralino doctor``: looks at host, processes, engine, DNS independence, clock, disk, keys, ports, history,
-notifications, sign-in, hub and single sign-on, and says how to mend each."""
+"""``centralino doctor``: looks at host, processes, engine, DNS independence, clock, disk, keys, ports, firewall,
+voice VPN, history, notifications, sign-in, hub and single sign-on, and says how to mend each."""
 
 from __future__ import annotations
 
@@ -65,6 +65,8 @@ def examine(paths: Paths, document: Document | None) -> Iterator[Finding]:
         "disk": lambda: disk(paths.state),
         "keys": lambda: keys(paths, document),
         "ports": lambda: ports(paths, document),
+        "firewall": lambda: firewall(paths),
+        "voice VPN": lambda: voice_vpn(paths),
         "history": lambda: history(paths),
         "notifications": lambda: notifications(paths),
         "sign-in": lambda: sign_in(paths, document),
@@ -316,6 +318,50 @@ def ports(paths: Paths, document: Document | None) -> Iterator[Finding]:
 
 def _covers(bound: str, wanted: str) -> bool:
     return bound == wanted or bound in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
+
+
+def firewall(paths: Paths) -> Iterator[Finding]:
+    """The kernel has the rules of the configuration in force. Nothing to say where the firewall isn't ours."""
+    from appliance.applier.plan import FIREWALL
+    from appliance.engine.place import engine_namespace, has_firewall
+    from appliance.firewall.kernel import Kernel
+    from appliance.firewall.rules import digest_in
+
+    if not has_firewall():
+        return
+    loaded = Kernel(engine_namespace()).digest()
+    if loaded is None:
+        yield Finding(
+            "firewall", Grade.FAULT, _("no rules are loaded: everything is open"), _("start the applier: it loads them")
+        )
+    elif loaded != digest_in((paths.engine.current / FIREWALL).read_text()):
+        yield Finding("firewall", Grade.FAULT, _("other rules are loaded than the configuration's"),
+                      _("wait ten seconds, the applier loads them again; its log says why not"))  # fmt: skip
+    else:
+        yield Finding("firewall", Grade.OK, _("the rules of the configuration are loaded"))
+
+
+def voice_vpn(paths: Paths) -> Iterator[Finding]:
+    """Its daemons answer, and every branch is in. Nothing to say where it doesn't run here."""
+    from appliance.commands.vpn import told
+    from appliance.engine.place import has_vpn
+
+    if not has_vpn():
+        return
+    found = told(paths)
+    faults = [*found["faults"], *(each["alarm"] for each in found["daemons"] if each["alarm"])]
+    for fault in faults:
+        yield Finding("voice VPN", Grade.FAULT, fault, str(paths.vpn.log))
+    out = [each["site"] for each in found["branches"] if not each["connected"]]
+    if out:
+        yield Finding(
+            "voice VPN",
+            Grade.WARNING,
+            _("not connected: {sites}").format(sites=", ".join(out)),
+            "centralino vpn status",
+        )
+    elif not faults:
+        yield Finding("voice VPN", Grade.OK, _("{count} branches are in").format(count=len(found["branches"])))
 
 
 def history(paths: Paths) -> Iterator[Finding]:

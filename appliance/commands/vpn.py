@@ -28,13 +28,13 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(sub, name="vpn", rich_help_panel=_("The running system"))
 
 
-def told() -> dict[str, Any]:
+def told(paths: Paths) -> dict[str, Any]:
     """What the voice VPN's process says. :raises UnavailableError: ``vpn_not_running``."""
     said = b""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(ASK_S)
-            connect(connection, Paths.default().vpn_socket)
+            connect(connection, paths.vpn_socket)
             while chunk := connection.recv(65536):
                 said += chunk
         return dict(plain_json.loads(said))
@@ -48,7 +48,7 @@ def told() -> dict[str, Any]:
 
 def status(json: Json = False) -> None:
     """Branches, and what isn't well."""
-    found = told()
+    found = told(Paths.default())
     if json:
         print_json(found)
         return

@@ -21,6 +21,7 @@ from appliance.applier.options import Options
 from appliance.applier.plan import FIREWALL, Files
 from appliance.applier.service import Service
 from appliance.applier.upkeep import Upkeep
+from appliance.commands.doctor import Finding, Grade, firewall
 from appliance.core.document import Document
 from appliance.core.errors import ApplyError
 from appliance.core.model import Object
@@ -166,8 +167,18 @@ def test_rules_that_somebody_took_away_come_back(machine: Machine, how: str) -> 
         other = (machine.paths.engine.current / FIREWALL).read_text().replace("dport 22", "dport 23")
         machine.kernel.load(other.replace(f"digest-{digest_in(other)}", "digest-" + "0" * 32))
     assert not machine.in_force()
+    assert [each.grade for each in examined(machine)] == [Grade.FAULT]
     Upkeep(machine.service).tend()
     assert machine.in_force()
+    assert [each.grade for each in examined(machine)] == [Grade.OK]
+
+
+def examined(machine: Machine) -> list[Finding]:
+    """What the doctor finds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CENTRALINO_FIREWALL", "on")
+        patch.setenv("CENTRALINO_ENGINE_NETNS", machine.pbx.namespace)
+        return list(firewall(machine.paths))
 
 
 @pytest.mark.parametrize("moment", ["switched", "loaded the firewall's rules", "promoted"])

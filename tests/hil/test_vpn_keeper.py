@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from appliance.commands.doctor import voice_vpn
 from appliance.core.document import Document
 from appliance.paths import Paths
 from appliance.vpn import configured
@@ -202,6 +203,7 @@ def test_the_process_tells_who_is_in_and_cuts_off_who_is_revoked(ground: Ground)
         text = command_line(env, "vpn", "status")
         assert "172.29.0.2" in text
         assert "not connected" in text
+        assert looked_at(ground, env) == [("warning", "not connected: roma")]
         pid = ground.keeper.pid("voice-0")
         assert "Revoked: torino." in command_line(env, "vpn", "revoke", "torino")
         eventually(lambda: not branches(env)["torino"]["connected"], "torino is cut off", 10)
@@ -212,6 +214,16 @@ def test_the_process_tells_who_is_in_and_cuts_off_who_is_revoked(ground: Ground)
         process.signal(signal.SIGTERM)
         assert process.wait(10) == 0
     assert ground.keeper.pid("voice-0") is None
+
+
+def looked_at(ground: Ground, env: dict[str, str]) -> list[tuple[str, str]]:
+    """What the doctor finds, where the VPN is said to run here and where not."""
+    assert list(voice_vpn(ground.paths)) == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CENTRALINO_VPN", "on")
+        return [
+            (each.grade.value, each.message) for each in voice_vpn(Paths(Path(env["CENTRALINO_STATE"]), ground.work))
+        ]
 
 
 def status(env: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
