@@ -214,6 +214,11 @@ class Paths:
         return self.store / "access.db"
 
     @property
+    def bans_db(self) -> Path:
+        """Who is kept out, and how often they were."""
+        return self.store / "bans.db"
+
+    @property
     def token_keys(self) -> Path:
         """Keys that sign short-lived tokens; mode 0600."""
         return self.console / "tokens.json"

@@ -1,0 +1,19 @@
+"""The gate against intruders: who is kept out, for how long, and why.
+
+::
+
+    attempts ─► Judge.take ─► decisions ─► Kernel.apply   sets of nftables, with time-outs
+                (pure)             └─────► Keeper.keep    SQLite: bans and strikes survive a restart
+
+First the kernel, then the store: a full disk must not keep a door open.
+
+:mod:`.model`     attempts, bans, decisions (pure)
+:mod:`.rules`     what weighs how much, and how long a ban lasts (pure)
+:mod:`.policy`    who is never touched, who is ours, who is always kept out (pure)
+:mod:`.timeline`  running time, which no clock that is set can move (pure)
+:mod:`.keys`      addresses and networks as the numbers they are counted by (pure)
+:mod:`.sources`   what is remembered of each source, in bounded memory (pure)
+:mod:`.judge`     the judge (pure); :mod:`.standing` bans and strikes that it has imposed (pure)
+:mod:`.sets`      the same as sets of nftables (pure); :mod:`.kernel` puts it there
+:mod:`.keeper`    keeps it over a restart
+"""
