@@ -165,13 +165,12 @@ def size_of(thing: object, seen: set[int]) -> int:
     if id(thing) in seen or isinstance(thing, type | Rules):
         return 0
     seen.add(id(thing))
-    held = list(thing.items()) if isinstance(thing, dict) else list(thing) if isinstance(thing, list | tuple) else []
-    held += [
-        getattr(thing, name)
-        for one in type(thing).__mro__
-        for name in getattr(one, "__slots__", ())
-        if name[0] != "_" or name in {"_young", "_old"}
-    ]
+    held: list[object] = []
+    if isinstance(thing, dict):
+        held = [*thing, *thing.values()]
+    elif isinstance(thing, list | tuple):
+        held = list(thing)
+    held += [getattr(thing, name) for one in type(thing).__mro__ for name in getattr(one, "__slots__", ())]
     held += list(getattr(thing, "__dict__", {}).values())
     return sys.getsizeof(thing) + sum(size_of(one, seen) for one in held)
 
