@@ -20,6 +20,7 @@ from appliance.firewall.bans.model import Decision, Network
 
 _GONE: Final = "No such file or directory"
 _THERE: Final = "File exists"
+_ERROR: Final = "Error: "
 
 
 class Kernel:
@@ -95,7 +96,9 @@ class Kernel:
         completed = self._run(script)
         if completed.exit_code == 0:
             return
-        raise self._missing() if _GONE in completed.output else self._refused(completed)
+        gone = completed.output.count(_GONE)
+        # what was refused for another reason can't be deleted later in the same transaction either
+        raise self._missing() if gone and gone == completed.output.count(_ERROR) else self._refused(completed)
 
     def _run(self, script: str) -> Completed:
         try:
@@ -115,7 +118,7 @@ class Kernel:
 
     @staticmethod
     def _refused(completed: Completed) -> ApplyError:
-        first = next((line for line in completed.output.splitlines() if "rror" in line), "no reason given")
+        first = next((line for line in completed.output.splitlines() if _ERROR in line), "no reason given")
         return ApplyError(
             f"the kernel didn't take the bans: {first[:200]}",
             "they are tried again; see the journal",

@@ -1,0 +1,336 @@
+"""Bans in a real kernel: what is banned doesn't arrive, and does again when its time is over."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from appliance.access.clock import Moment, system_clock
+from appliance.core.errors import ApplyError, UnavailableError
+from appliance.firewall.bans.gate import Gate
+from appliance.firewall.bans.judge import Judge, Wanted
+from appliance.firewall.bans.keeper import Keeper
+from appliance.firewall.bans.kernel import Kernel
+from appliance.firewall.bans.model import Action, Ban, Decision, Network, Reason
+from appliance.firewall.bans.policy import Policy
+from appliance.firewall.bans.sets import BANNED, QUARANTINED, declarations
+from appliance.store.bans import open_bans
+from tests.hil.agents.network import Host
+from tests.hil.agents.network import Network as Hosts
+from tests.hil.agents.process import eventually
+from tests.unit.firewall.attempts import attempt, networks, policy, scan
+
+RULES = "\n".join(
+    [
+        "table inet centralino {",
+        declarations(),
+        "chain input {",
+        "type filter hook input priority 0; policy accept;",
+        *(f"{one.match} drop" for one in BANNED),
+        *(f"{one.match} udp dport 5060 drop" for one in QUARANTINED),
+        "}",
+        "}\n",
+    ]
+)
+RELOAD = f"table inet centralino\ndelete table inet centralino\n{RULES}"
+MINUTE = 60_000
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Hosts]:
+    with Hosts() as hosts:
+        hosts.host("appliance")
+        for name in ("one", "two", "three"):
+            hosts.host(name)
+        yield hosts
+
+
+@pytest.fixture
+def kernel(net: Hosts) -> Kernel:
+    nft(net, RELOAD)
+    return Kernel(net.hosts["appliance"].argv(["nft"]))
+
+
+def nft(net: Hosts, script: str) -> None:
+    file = net.work / "script.nft"
+    file.write_text(script)
+    net.hosts["appliance"].run(["nft", "-f", str(file)])
+
+
+def heard(net: Hosts, *names: str, port: int = 5060, v6: bool = False) -> list[str]:
+    """Which of these hosts the appliance hears, when each says its name by UDP, from IPv4 or IPv6."""
+    appliance = net.hosts["appliance"]
+    family, address = (socket.AF_INET6, appliance.address6) if v6 else (socket.AF_INET, appliance.address)
+    with appliance.socket(family) as inbox:
+        inbox.bind((address, port))
+        inbox.settimeout(0.15)
+        for name in names:
+            with net.hosts[name].socket(family) as outbox:
+                outbox.sendto(name.encode(), (address, port))
+        found = []
+        try:
+            while True:
+                found.append(inbox.recv(100).decode())
+        except TimeoutError:
+            return found
+
+
+def ban(network: str, lasts: int = 10 * MINUTE, *, quarantine: bool = False) -> Ban:
+    [found] = networks(network)
+    return Ban(found, 0, lasts, 0, Reason.GUESSING, "guesses", quarantine=quarantine)
+
+
+def decisions(*bans: Ban, action: Action = Action.BAN) -> list[Decision]:
+    return [Decision(action, one) for one in bans]
+
+
+def wanted(*bans: Ban, black: tuple[Network, ...] = ()) -> Wanted:
+    return Wanted(0, bans, black)
+
+
+def address(host: Host, length: int) -> str:
+    return str(ipaddress.ip_network((host.address if length <= 32 else host.address6, length), strict=False))
+
+
+def test_what_is_banned_does_not_arrive(net: Hosts, kernel: Kernel) -> None:
+    one, two = net.hosts["one"], net.hosts["two"]
+    assert heard(net, "one", "two") == ["one", "two"]
+    kernel.apply(decisions(ban(f"{one.address}/32")), 0)
+    assert heard(net, "one", "two") == ["two"]
+    kernel.apply(decisions(ban(address(two, 24))), 0)  # around the other
+    assert heard(net, "one", "two", "three") == []
+    kernel.apply(decisions(ban(address(two, 24)), action=Action.LIFT), 0)
+    assert heard(net, "one", "two") == ["two"]
+    assert heard(net, "one", "two", v6=True) == ["one", "two"]
+    kernel.apply(decisions(ban(f"{one.address}/32"), action=Action.LIFT), 0)
+    kernel.apply(decisions(ban(address(one, 64))), 0)
+    assert heard(net, "one", "two", v6=True) == []
+    assert heard(net, "one", "two") == ["one", "two"]
+    kernel.sync(wanted(ban(address(one, 56))))
+    assert heard(net, "one", "two", v6=True) == []
+
+
+def test_a_quarantined_host_reaches_all_but_the_telephone(net: Hosts, kernel: Kernel) -> None:
+    one = net.hosts["one"]
+    hosts = [ban(f"{one.address}/32", quarantine=True), ban(f"{one.address6}/128", quarantine=True)]
+    kernel.apply(decisions(*hosts, action=Action.QUARANTINE), 0)
+    for v6 in (False, True):
+        assert heard(net, "one", "two", v6=v6) == ["two"]
+        assert heard(net, "one", "two", port=443, v6=v6) == ["one", "two"]
+
+
+def test_a_ban_runs_out_in_the_kernel(net: Hosts, kernel: Kernel) -> None:
+    one = ban(f"{net.hosts['one'].address}/32", 700)
+    began = time.monotonic()
+    kernel.apply(decisions(one), 0)
+    assert heard(net, "one", "two") == ["two"]
+    eventually(lambda: heard(net, "one"), "it is heard again")
+    assert 0.65 <= time.monotonic() - began < 10
+    kernel.apply(decisions(one, action=Action.LIFT), 0)  # it is gone: no harm
+
+
+def test_a_ban_can_be_made_longer_and_shorter(net: Hosts, kernel: Kernel) -> None:
+    one = ban("198.51.100.1/32")
+    [network] = networks("198.51.100.1")
+    for lasts in (10, 100, 1):
+        kernel.apply(decisions(replace(one, until=lasts * MINUTE)), 0)
+        assert lasts * 60 - 10 <= kernel.read()["banned4"][network] <= lasts * 60
+    kernel.apply(decisions(one, replace(one, until=MINUTE), one, one, action=Action.BAN), 0)
+    assert 590 <= kernel.read()["banned4"][network] <= 600
+    kernel.apply([*decisions(one, action=Action.LIFT), *decisions(one)], 0)
+    assert network in kernel.read()["banned4"]
+    kernel.apply([*decisions(one), *decisions(one, action=Action.LIFT), *decisions(one, action=Action.SPARE)], 0)
+    assert kernel.read()["banned4"] == {}
+    kernel.apply(decisions(replace(one, until=0)), 0)
+    assert kernel.read()["banned4"] == {}
+
+
+def test_sync_is_the_same_whatever_was_there(net: Hosts, kernel: Kernel) -> None:
+    bans = [ban("198.51.100.0/24"), ban("198.51.100.7/32"), ban("2001:db8::/64"), ban("2001:db8::/56")]
+    black = networks("203.0.113.0/25", "203.0.113.128/26", "2001:db8:9::/48", "192.0.2.250")
+    assert not kernel.intact()
+    kernel.sync(wanted(ban("192.0.2.99/32")))
+    for _ in range(2):
+        kernel.sync(wanted(*bans, black=black))
+        assert kernel.intact()
+        held = kernel.read()
+        assert {name: set(found) for name, found in held.items() if found} == {
+            "banned4": set(networks("198.51.100.7")),
+            "banned4_wide": set(networks("198.51.100.0/24")),
+            "banned6": set(networks("2001:db8::/64")),
+            "banned6_wide": set(networks("2001:db8::/56")),
+            "black4": set(networks("203.0.113.0/25", "203.0.113.128/26", "192.0.2.250")),
+            "black6": set(networks("2001:db8:9::/48")),
+        }
+    assert held["banned4"][networks("198.51.100.7")[0]] >= 590
+
+
+def test_the_black_list_is_shut_out_for_ever(net: Hosts, kernel: Kernel) -> None:
+    black = policy(black=address(net.hosts["one"], 30)).shut.all
+    kernel.sync(wanted(black=black))
+    assert heard(net, "one", "three") == [
+        name for name in ("one", "three") if ipaddress.ip_address(net.hosts[name].address) not in black[0]
+    ]
+    assert "one" not in heard(net, "one")
+
+
+@pytest.mark.parametrize("name", [one.name for one in (*BANNED, *QUARANTINED)])
+def test_an_emptied_set_is_noticed(net: Hosts, kernel: Kernel, name: str) -> None:
+    kernel.sync(wanted(ban("198.51.100.7/32")))
+    assert kernel.intact()
+    nft(net, f"flush set inet centralino {name}")
+    assert not kernel.intact()
+    assert not kernel.intact()  # looking mends nothing
+
+
+def test_without_a_rule_set_it_says_so(net: Hosts, kernel: Kernel) -> None:
+    for script in ("delete table inet centralino", "add table inet centralino"):
+        nft(net, script)
+        for ask in (
+            lambda: kernel.sync(wanted()),
+            lambda: kernel.apply(decisions(ban("198.51.100.7/32")), 0),
+            kernel.intact,
+            kernel.read,
+        ):
+            with pytest.raises(UnavailableError) as caught:
+                ask()
+            assert caught.value.error_id == "ban_sets_missing"
+
+
+def test_refused_is_refused_as_a_whole(net: Hosts, kernel: Kernel) -> None:
+    nft(net, RELOAD.replace("flags timeout; }", "flags timeout; size 3; }"))
+    kernel.sync(wanted(ban("198.51.100.1/32")))
+    many = [ban(f"198.51.100.{n}/32") for n in range(2, 8)]
+    with pytest.raises(ApplyError) as caught:
+        kernel.apply([*decisions(ban("192.0.2.0/24")), *decisions(*many)], 0)
+    assert caught.value.error_id == "bans_refused"
+    held = kernel.read()
+    assert (set(held["banned4"]), held["banned4_wide"]) == (set(networks("198.51.100.1")), {})
+
+
+def test_ten_thousand_bans_at_once(net: Hosts, kernel: Kernel) -> None:
+    first = int(ipaddress.ip_address("198.18.0.0"))
+    many = [ban(f"{ipaddress.ip_address(first + 2 * n)}/32") for n in range(10_000)]
+    kernel.apply(decisions(*many), 0)
+    assert len(kernel.read()["banned4"]) == 10_000
+    kernel.apply(decisions(*many), 0)
+    kernel.apply(decisions(*many, action=Action.LIFT), 0)
+    assert kernel.read()["banned4"] == {}
+
+
+class Appliance:
+    """A gate with a real kernel and database, over restarts."""
+
+    def __init__(self, kernel: Kernel, file: Path, policy: Policy) -> None:
+        self.kernel, self.file, self.policy = kernel, file, policy
+        self.wall = 0
+        self.start()
+
+    def clock(self) -> Moment:
+        now = system_clock()
+        return replace(now, wall=now.wall + self.wall)
+
+    def start(self) -> None:
+        self.database = open_bans(f"sqlite:///{self.file}")
+        self.gate = Gate(Judge(self.policy), self.kernel, Keeper(self.database), self.clock)
+        self.gate.start()
+
+    def stop(self) -> None:
+        self.database.close()
+
+    def attack(self, source: str) -> list[Decision]:
+        return self.gate.take(scan(self.gate.now(), source))
+
+
+@pytest.fixture
+def appliance(kernel: Kernel, tmp_path: Path) -> Iterator[Appliance]:
+    found = Appliance(kernel, tmp_path / "bans.db", policy(black="198.51.100.128/25"))
+    yield found
+    found.stop()
+
+
+def test_from_attempts_to_silence_and_over_a_restart(net: Hosts, appliance: Appliance) -> None:
+    source = net.hosts["one"].address
+    assert [one.action for one in appliance.attack(source)] == [Action.BAN]
+    assert heard(net, "one", "two") == ["two"]
+    left = appliance.kernel.read()["banned4"][networks(source)[0]]
+    appliance.stop()
+    nft(net, RELOAD)  # the machine was started again
+    assert heard(net, "one", "two") == ["one", "two"]
+    appliance.wall = 10 * 365 * 86_400_000
+    appliance.start()
+    assert heard(net, "one", "two") == ["two"]
+    assert left - 15 <= appliance.kernel.read()["banned4"][networks(source)[0]] <= left
+    assert set(appliance.kernel.read()["black4"]) == set(networks("198.51.100.128/25"))
+    appliance.gate.lift(networks(source)[0])
+    assert heard(net, "one", "two") == ["one", "two"]
+    appliance.stop()
+    appliance.start()
+    assert heard(net, "one", "two") == ["one", "two"]
+    assert appliance.gate.judge.standing.strikes.get(int(ipaddress.ip_address(source))) is None
+
+
+def test_bans_come_back_after_the_rule_set_was_loaded_anew_or_was_away(net: Hosts, appliance: Appliance) -> None:
+    source, other = net.hosts["one"].address, net.hosts["two"].address
+    appliance.attack(source)
+    nft(net, RELOAD)
+    appliance.gate.tick()
+    assert heard(net, "one", "two") == ["two"]
+    nft(net, "delete table inet centralino")
+    appliance.gate.tick()
+    assert appliance.gate.troubles["kernel"].error_id == "ban_sets_missing"
+    assert appliance.attack(other)
+    nft(net, RULES)
+    appliance.gate.tick()
+    assert appliance.gate.troubles == {}
+    assert heard(net, "one", "two", "three") == ["three"]
+
+
+def test_while_the_database_is_away_bans_go_into_the_kernel(net: Hosts, appliance: Appliance) -> None:
+    appliance.attack("198.51.100.1")
+    with appliance.database.write() as connection:
+        connection.execute(text("ALTER TABLE ban RENAME TO elsewhere"))
+    appliance.attack(net.hosts["one"].address)
+    assert heard(net, "one", "two") == ["two"]
+    assert set(appliance.gate.troubles) == {"database"}
+    with appliance.database.write() as connection:
+        connection.execute(text("ALTER TABLE elsewhere RENAME TO ban"))
+    appliance.gate.tick()
+    assert appliance.gate.troubles == {}
+    kept = Keeper(appliance.database).load(system_clock())
+    assert {str(one.network) for one in kept.bans} == {"198.51.100.1/32", f"{net.hosts['one'].address}/32"}
+
+
+def test_what_cannot_be_read_at_the_start_is_not_written_over(net: Hosts, appliance: Appliance) -> None:
+    appliance.attack("198.51.100.1")
+    with appliance.database.write() as connection:
+        connection.execute(text("ALTER TABLE strikes RENAME TO elsewhere"))
+    appliance.stop()
+    appliance.start()
+    assert set(appliance.gate.troubles) == {"database"}
+    appliance.attack(net.hosts["one"].address)
+    appliance.gate.tick()
+    assert set(appliance.gate.troubles) == {"database"}
+    with appliance.database.write() as connection:
+        connection.execute(text("ALTER TABLE elsewhere RENAME TO strikes"))
+    appliance.gate.tick()
+    appliance.gate.tick()
+    assert appliance.gate.troubles == {}
+    both = {"198.51.100.1/32", f"{net.hosts['one'].address}/32"}
+    assert {str(one) for one in appliance.kernel.read()["banned4"]} == both
+    assert {str(one.network) for one in Keeper(appliance.database).load(system_clock()).bans} == both
+
+
+def test_another_policy_at_once(net: Hosts, appliance: Appliance) -> None:
+    source = net.hosts["one"].address
+    appliance.attack(source)
+    appliance.gate.adopt(policy(protected=source, black=net.hosts["two"].address))
+    assert heard(net, "one", "two", "three") == ["one", "three"]
+    assert appliance.gate.take([attempt(appliance.gate.now(), net.hosts["two"].address)]) == []
