@@ -70,7 +70,7 @@ def heard(net: Hosts, *names: str, port: int = 5060, v6: bool = False) -> list[s
     family, address = (socket.AF_INET6, appliance.address6) if v6 else (socket.AF_INET, appliance.address)
     with appliance.socket(family) as inbox:
         inbox.bind((address, port))
-        inbox.settimeout(0.15)
+        inbox.settimeout(0.1)
         for name in names:
             with net.hosts[name].socket(family) as outbox:
                 outbox.sendto(name.encode(), (address, port))
@@ -127,19 +127,19 @@ def test_a_quarantined_host_reaches_all_but_the_telephone(net: Hosts, kernel: Ke
 
 
 def test_a_ban_runs_out_in_the_kernel(net: Hosts, kernel: Kernel) -> None:
-    one = ban(f"{net.hosts['one'].address}/32", 700)
+    one = ban(f"{net.hosts['one'].address}/32", 500)
     began = time.monotonic()
     kernel.apply(decisions(one), 0)
     assert heard(net, "one", "two") == ["two"]
     eventually(lambda: heard(net, "one"), "it is heard again")
-    assert 0.65 <= time.monotonic() - began < 10
+    assert 0.45 <= time.monotonic() - began < 10
     kernel.apply(decisions(one, action=Action.LIFT), 0)  # it is gone: no harm
 
 
 def test_a_ban_can_be_made_longer_and_shorter(net: Hosts, kernel: Kernel) -> None:
     one = ban("198.51.100.1/32")
     [network] = networks("198.51.100.1")
-    for lasts in (10, 100, 1):
+    for lasts in (10, 100, 1, 7 * 24 * 60):
         kernel.apply(decisions(replace(one, until=lasts * MINUTE)), 0)
         assert lasts * 60 - 10 <= kernel.read()["banned4"][network] <= lasts * 60
     kernel.apply(decisions(one, replace(one, until=MINUTE), one, one, action=Action.BAN), 0)

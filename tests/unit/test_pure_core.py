@@ -13,6 +13,7 @@ PURE_NAMES = {
     "seen_calls.py", "calls_form.py", "ladder.py", "charts.py", "entries.py", "writing.py", "changed.py", "cells.py",
     "permission_words.py", "promise.py", "rules.py", "openvpn_messages.py", "openvpn_status.py", "branches.py",
 }  # fmt: skip
+PURE_BANS = {"judge", "keys", "policy", "rules", "sets", "sources", "standing", "timeline"}
 IMPURE = {
     "asyncio", "glob", "http", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "shutil",
     "signal", "socket", "socketserver", "ssl", "sqlite3", "sqlalchemy", "subprocess", "sys", "tempfile", "threading",
@@ -24,6 +25,7 @@ CLOCKS = {("datetime", "now"), ("datetime", "today"), ("datetime", "utcnow"), ("
 def pure_files() -> list[Path]:
     files = [*(ROOT / "appliance/core").rglob("*.py")]
     files += [*(ROOT / "appliance/pbx/flow").rglob("*.py")]
+    files += [ROOT / "appliance/firewall/bans" / f"{name}.py" for name in PURE_BANS]
     files += [path for path in (ROOT / "appliance").rglob("*.py") if path.name in PURE_NAMES]
     return sorted(set(files))
 

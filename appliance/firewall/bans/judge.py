@@ -198,7 +198,7 @@ class Judge:
         standing = [found for found in map(self.standing.get, members) if found is not None]
         until = max(strikes.until, *(found.until for found in standing))
         self.standing.strikes.put(wider, Strikes(strikes.count, strikes.since, until))
-        words = f"{len(members)} addresses of it were banned lately; the last time: {ban.words}"
+        words = _words(Reason.MOVING, len(members))
         whole = Ban(
             network, self.now, until, ban.wall, Reason.MOVING, words, strikes.count,
             sum(found.attempts for found in standing), ban.evidence,
@@ -216,16 +216,18 @@ class Judge:
         )  # fmt: skip
 
     def _why(self, source: Source) -> tuple[Reason, str]:
-        attempts, accounts = source.attempts, source.accounts()
+        accounts = source.accounts()
         if source.signs & Sign.ATTACK_TOOL.value:
-            return Reason.ATTACK_TOOL, f"a tool for attacks: {attempts} attempts"
-        if source.all_dropped():
-            return Reason.PROBING, f"{attempts} packets to where nothing is"
-        if accounts >= self.rules.many:
-            return Reason.MANY_ACCOUNTS, f"{attempts} attempts at {accounts} or more different accounts"
-        if source.signs & Sign.FOREIGN_METHOD.value:
-            return Reason.FOREIGN_METHODS, f"{attempts} attempts, among them requests that nobody here makes"
-        return Reason.GUESSING, f"{attempts} attempts at the same account, or a few"
+            reason = Reason.ATTACK_TOOL
+        elif source.all_dropped():
+            reason = Reason.PROBING
+        elif accounts >= self.rules.many:
+            reason = Reason.MANY_ACCOUNTS
+        elif source.signs & Sign.FOREIGN_METHOD.value:
+            reason = Reason.FOREIGN_METHODS
+        else:
+            reason = Reason.GUESSING
+        return reason, _words(reason, source.attempts, accounts)
 
     def _spare(self, key: int, source: Source, attempt: Attempt) -> list[Decision]:
         """Tell of it now and then, and begin to count anew."""
@@ -262,6 +264,23 @@ class Judge:
         if self.now - self._forgiven[0][1] > LATE:
             self._forgiven = [one for one in self._forgiven if self.now - one[1] <= LATE]
         return any(attempt.when <= when and attempt.source in network for network, when in self._forgiven)
+
+
+def _words(reason: Reason, count: int, accounts: int = 0) -> str:
+    """Why, for people; in English, to be translated."""
+    match reason:
+        case Reason.ATTACK_TOOL:
+            return f"used a tool for attacks; attempts: {count}"
+        case Reason.PROBING:
+            return f"tried doors that are none; packets: {count}"
+        case Reason.MANY_ACCOUNTS:
+            return f"tried many accounts ({accounts} or more); attempts: {count}"
+        case Reason.FOREIGN_METHODS:
+            return f"sent requests that no phone or page of ours sends; attempts: {count}"
+        case Reason.GUESSING:
+            return f"guessed at an account; attempts: {count}"
+        case Reason.MOVING:
+            return f"an attack moves about in it; addresses banned lately: {count}"
 
 
 def _order(attempt: Attempt) -> tuple[Any, ...]:

@@ -167,11 +167,3 @@ class Decision:
 
     action: Action
     ban: Ban
-
-
-def span(ms: int) -> str:
-    """A time for people, in English: ``10 min``."""
-    for unit, name in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min")):
-        if ms >= unit and ms % unit == 0:
-            return f"{ms // unit} {name}"
-    return f"{ms / 1000:g} s"

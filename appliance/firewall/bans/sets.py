@@ -22,6 +22,8 @@ FAMILY: Final = "inet"
 TABLE: Final = "centralino"
 _AT_ONCE: Final = 500
 """Elements in one command: nft answers an error with the whole command."""
+_SHORTEST_MS: Final = 100
+"""The kernel counts in jiffies of up to 10 ms, and a time-out of none means for ever: better not to come near it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ def marks(table: str = TABLE, verb: str = "add") -> list[str]:
 
 
 def _element(ban: Ban, now: int) -> str:
-    return f"{ban.network.network_address} timeout {ban.until - now}ms"
+    seconds, ms = divmod(max(_SHORTEST_MS, ban.until - now), 1000)
+    return f"{ban.network.network_address} timeout {seconds}s{ms}ms"  # nft takes no number of more than eight digits
 
 
 def _commands(verb: str, table: str, name: str, elements: Sequence[str]) -> Iterator[str]:
