@@ -4,7 +4,7 @@ Every ban has one of six lengths of prefix, so there is one *hash* set for each,
 interval sets: they refuse an element that overlaps another; with ``auto-merge`` nft 1.0.6 gives the merged range the time-out of one
 of its parts (192.0.2.0/24 for 20 minutes and 192.0.3.0/24 for two seconds became 192.0.2.0/23 for two seconds); and it reads a whole
 interval set before it adds to it (0.3 s beside 50,000 elements, where a hash set takes 5 ms). The black list is an interval
-set, without time-outs and already merged.
+set, without time-outs and already merged; it should be short, for nft 1.0.6 reads all interval sets before it adds to any set.
 
 Each set holds one address more, from which no packet can come: while it is there, nobody has emptied the set.
 """

@@ -185,6 +185,22 @@ def test_nobody_buys_brief_bans_by_nonsense_in_his_own_name() -> None:
     assert not found[0].brief
 
 
+def test_nobody_adds_to_what_another_has_certainly_done() -> None:
+    judge = Judge()
+    judge.take([attempt(0)])  # a typo of somebody's own
+    [ban] = bans(judge.take([attempt(SECOND + n, proven=False) for n in range(40)]))
+    assert ban.brief
+
+
+def test_what_a_source_tried_takes_little_room_and_keeps_its_points() -> None:
+    judge = Judge(rules=Rules(limit=10_000))
+    judge.take(scan(0, accounts=200))
+    source = judge.sources.get(int(ipaddress.ip_address(STRANGER)))
+    assert source is not None
+    assert len(source.tried) <= 256
+    assert 2190 < source.points()[0] <= 2200
+
+
 def test_a_flood_of_invented_senders_makes_nobody_forgotten() -> None:
     judge = Judge(rules=Rules(sources=200))
     judge.take(scan(0, accounts=9))
@@ -299,6 +315,14 @@ def test_a_host_of_ours_is_quarantined_alone(inside: str, host: str) -> None:
     assert hit(found, Action.QUARANTINE) == [f"{address + n}/{address.max_prefixlen}" for n in range(5)]
     assert all(decision.ban.quarantine for decision in found)
     assert hit(found) == []
+
+
+def test_a_prefix_that_overlaps_a_network_of_ours_is_never_banned() -> None:
+    judge, found = Judge(policy(inside="203.0.113.128/25 2001:db8:1:0:8000::/65")), []
+    for n in (1, 2, 3, 4):
+        found += judge.take(scan(n * MINUTE, f"203.0.113.{n}"))
+    assert hit(found) == [f"203.0.113.{n}/32" for n in (1, 2, 3, 4)]
+    assert hit(judge.take(scan(HOUR, "2001:db8:1::66")), Action.SPARE) == ["2001:db8:1::/64"]
 
 
 def test_what_is_protected_inside_is_not_quarantined() -> None:

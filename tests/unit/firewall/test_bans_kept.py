@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, text, update
 
@@ -128,6 +128,7 @@ def test_a_machine_that_is_started_again_and_again_bans_nobody_for_ever(machine:
     assert keeper.load(machine.moment).bans == ()
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["pass", "clock", "reboot", "keep"]), st.integers(0, 40 * DAY), st.booleans()),
