@@ -280,6 +280,35 @@ def test_unproven_attempts_make_nothing_wider() -> None:
     assert {ban.network.prefixlen for ban in bans(found)} == {32}
 
 
+def test_a_thief_with_one_good_password_is_nobody_of_ours() -> None:
+    judge, found = Judge(), []
+    found += judge.take([*scan(0, "203.0.113.1", accounts=9), success(SECOND, "203.0.113.1", "999")])
+    found += judge.take([attempt(2 * SECOND, "203.0.113.1", "400")])
+    for n in (2, 3):
+        found += judge.take(scan(n * MINUTE, f"203.0.113.{n}"))
+    assert hit(found)[-1] == "203.0.113.0/24"
+
+
+def test_unproven_attempts_bring_no_wide_ban_back() -> None:
+    judge = Judge()
+    for n in (1, 2, 3):
+        judge.take(scan(n * MINUTE, f"203.0.113.{n}"))
+    assert hit(judge.take([tool(HOUR, "203.0.113.50")])) == ["203.0.113.50/32"]
+    assert hit(judge.take(scan(2 * HOUR, "203.0.113.51"))) == ["203.0.113.51/32", "203.0.113.0/24"]
+
+
+def test_what_is_told_at_once_in_any_order_is_judged_alike() -> None:
+    one, other = Judge(), Judge()
+    given = [
+        *(attempt(0, account=str(300 + n)) for n in range(9)),
+        success(0, account="300"),
+        attempt(0, account="400"),
+    ]
+    assert hit(one.take(given)) == [f"{STRANGER}/32"]
+    other.take(reversed(given))
+    assert one.wanted(0) == other.wanted(0)
+
+
 def test_protected_networks_are_spared_and_told_of_now_and_then() -> None:
     judge = Judge(policy(protected="203.0.113.0/28"))
     [spared] = judge.take(scan(0))

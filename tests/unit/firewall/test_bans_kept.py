@@ -180,6 +180,13 @@ def test_without_the_time_that_was_kept_bans_have_their_whole_length(
     assert left(machine, keeper.load(machine.moment)) == [60]
 
 
+def test_time_that_was_kept_wrongly_makes_no_ban_longer(machine: Machine, keeper: Keeper, database: Database) -> None:
+    kept_ban(machine, keeper)
+    with database.write() as connection:
+        connection.execute(update(tables.running).values(running=-(10**12)))
+    assert left(machine, keeper.load(machine.moment)) == [60]
+
+
 def test_a_row_that_cannot_be_read_costs_itself_alone(machine: Machine, keeper: Keeper, database: Database) -> None:
     judge, timeline = Judge(), keeper.load(machine.moment).timeline
     decisions = [one for n in range(6) for one in judge.take(scan(n * SECOND, f"198.51.{n}.1"))]
