@@ -17,6 +17,7 @@ from typing import Final
 
 from appliance.firewall.bans.judge import Judge
 from appliance.firewall.bans.model import Attempt, Outcome, Service, Sign
+from appliance.firewall.bans.policy import Policy
 from bench.processes import cpu_seconds, rss_mb
 
 BATCH: Final = 1000
@@ -63,9 +64,16 @@ def batch(chance: random.Random, now: int) -> list[Attempt]:
     return made
 
 
+def policy() -> Policy:
+    """That of a company with 500 branches."""
+    outer = tuple(ipaddress.ip_network(0xC6120000 + 7 * n) for n in range(500))
+    sites = tuple(ipaddress.ip_network((0x0A000000 + 512 * n, 24)) for n in range(500))
+    return Policy(protected=outer, inside=sites)
+
+
 def main() -> None:
     kind, attempts, rate, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-    chance, judge, naive = random.Random(1), Judge(), Naive()
+    chance, judge, naive = random.Random(1), Judge(policy()), Naive()
     take: Take = judge.take if kind == "ours" else naive.take
     empty, pid = rss_mb(os.getpid()), os.getpid()
     now, spent, longest = 0, 0.0, 0.0

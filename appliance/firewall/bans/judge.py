@@ -153,13 +153,13 @@ class Judge:
         return good is not None and self.now - good <= within
 
     def _sentence(self, key: int, source: Source, attempt: Attempt, *, brief: bool, ours: bool) -> list[Decision]:
+        if brief and self.standing.full(brief=True):
+            self.unheard += 1
+            return []
         network = keys.network(key)
         allowed = self.policy.may_quarantine(network) if ours else self.policy.may_ban(network)
         if not allowed:
             return self._spare(key, source, attempt)
-        if brief and self.standing.full(brief=True):
-            self.unheard += 1
-            return []
         first = brief and self._was_good(key, self.rules.good_lately)
         strikes = self.standing.strike(key, self.now, brief=brief, first=first)
         ban = self._ban(network, source, attempt, strikes, key, quarantine=ours, brief=brief)

@@ -7,6 +7,7 @@ black list.
 from __future__ import annotations
 
 import ipaddress
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -24,9 +25,9 @@ NEVER: Final[tuple[Network, ...]] = tuple(
 
 
 class Networks:
-    """Some networks, and whether an address is in one of them: one look for each length of prefix."""
+    """Some networks, and whether an address is in one of them: one look for each length of prefix, however many there are."""
 
-    __slots__ = ("_lengths", "all")
+    __slots__ = ("_lengths", "_starts", "all")
 
     def __init__(self, networks: Iterable[Network]) -> None:
         self.all: Final = tuple(
@@ -43,13 +44,22 @@ class Networks:
             for version in (4, 6)
         }
 
+        self._starts: Final = {
+            version: sorted(int(network.network_address) for network in self.all if network.version == version)
+            for version in (4, 6)
+        }
+
     def __contains__(self, address: Address) -> bool:
         number = int(address)
         return any(number >> shift in found for shift, found in self._lengths[address.version])
 
     def overlap(self, network: Network) -> bool:
         """Whether any address of ``network`` is in one of them."""
-        return any(network.overlaps(mine) for mine in self.all if mine.version == network.version)
+        if network.network_address in self:
+            return True
+        starts, first = self._starts[network.version], int(network.network_address)
+        after = bisect_left(starts, first)  # the first that begins in it, or behind it
+        return after < len(starts) and starts[after] <= int(network.broadcast_address)
 
 
 @dataclass(frozen=True, slots=True)

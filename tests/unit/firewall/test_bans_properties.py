@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from appliance.firewall.bans import keys
 from appliance.firewall.bans.judge import Judge
 from appliance.firewall.bans.model import Action, Attempt, Outcome, Service, Sign
+from appliance.firewall.bans.policy import Networks
 from appliance.firewall.bans.rules import Rules
 from appliance.firewall.bans.sets import changed, filled, set_of
 from appliance.firewall.bans.sources import Recent
@@ -125,6 +126,20 @@ def test_what_is_lifted_is_lifted(given: list[list[Attempt]], text: str) -> None
     late = [one for batch in given for one in batch if one.source.version == network.version and one.source in network]
     assert judge.take(late) == []
     assert changed(lifted, judge.now).count("timeout") == len(lifted)
+
+
+nets = st.builds(
+    lambda number, length: ipaddress.ip_network((0xCB007100 + number, length), strict=False),
+    st.integers(0, 511), st.integers(20, 32),
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(st.lists(nets, max_size=6), nets)
+def test_networks_that_overlap(some: list[ipaddress.IPv4Network], other: ipaddress.IPv4Network) -> None:
+    assert Networks(some).overlap(other) == any(one.overlaps(other) for one in some)
+    assert (other.network_address in Networks(some)) == any(other.network_address in one for one in some)
+    assert not Networks(some).overlap(ipaddress.ip_network("::/0"))
 
 
 @settings(deadline=None)
