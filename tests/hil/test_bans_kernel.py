@@ -261,11 +261,13 @@ def test_from_attempts_to_silence_and_over_a_restart(net: Hosts, appliance: Appl
     assert [one.action for one in appliance.attack(source)] == [Action.BAN]
     assert heard(net, "one", "two") == ["two"]
     left = appliance.kernel.read()["banned4"][networks(source)[0]]
+    before = appliance.gate.now()
     appliance.stop()
     nft(net, RELOAD)  # the machine was started again
     assert heard(net, "one", "two") == ["one", "two"]
     appliance.wall = 10 * 365 * 86_400_000
     appliance.start()
+    assert before <= appliance.gate.now() < before + 15 * 1000  # running time goes on
     assert heard(net, "one", "two") == ["two"]
     assert left - 15 <= appliance.kernel.read()["banned4"][networks(source)[0]] <= left
     assert set(appliance.kernel.read()["black4"]) == set(networks("198.51.100.128/25"))
@@ -312,12 +314,15 @@ def test_what_cannot_be_read_at_the_start_is_not_written_over(net: Hosts, applia
     appliance.attack("198.51.100.1")
     with appliance.database.write() as connection:
         connection.execute(text("ALTER TABLE strikes RENAME TO elsewhere"))
+        connection.execute(text("UPDATE running SET running = running + 1000000000"))  # it has run for days before
+        connection.execute(text("UPDATE ban SET since = since + 1000000000, until = until + 1000000000"))
     appliance.stop()
     appliance.start()
     assert set(appliance.gate.troubles) == {"database"}
     appliance.attack(net.hosts["one"].address)
     appliance.gate.tick()
     assert set(appliance.gate.troubles) == {"database"}
+    assert len(appliance.kernel.read()["banned4"]) == 2  # the kernel's own are left alone meanwhile
     with appliance.database.write() as connection:
         connection.execute(text("ALTER TABLE elsewhere RENAME TO strikes"))
     appliance.gate.tick()
@@ -325,6 +330,7 @@ def test_what_cannot_be_read_at_the_start_is_not_written_over(net: Hosts, applia
     assert appliance.gate.troubles == {}
     both = {"198.51.100.1/32", f"{net.hosts['one'].address}/32"}
     assert {str(one) for one in appliance.kernel.read()["banned4"]} == both
+    assert all(580 <= seconds <= 600 for seconds in appliance.kernel.read()["banned4"].values())
     assert {str(one.network) for one in Keeper(appliance.database).load(system_clock()).bans} == both
 
 

@@ -46,6 +46,8 @@ class Gate:
     def start(self) -> list[Decision]:
         """Take over what was kept and fill the kernel's sets. Call once, before the first attempt."""
         decisions = self._load()
+        if not self._loaded:  # what the kernel still holds is better than nothing
+            self._try("kernel", self._look)
         self.tick()
         return decisions
 
@@ -74,7 +76,7 @@ class Gate:
         """See to it that kernel and database hold what they should."""
         if not self._behind["kernel"]:
             self._try("kernel", self._look)
-        if self._behind["kernel"] or self.now() - self._synced >= _WHOLE_EVERY:
+        if self._behind["kernel"] or (self._loaded and self.now() - self._synced >= _WHOLE_EVERY):
             self._sync()
         if not self._loaded:
             self._load()
@@ -101,9 +103,8 @@ class Gate:
             if len(self.judge.standing) == 0 and self.judge.now == 0:
                 self._timeline = kept.timeline
             now = self.now(moment)
-            shift = now - kept.timeline.at(
-                moment
-            )  # judged already, by a time of its own: what was kept is told by that
+            # With attempts judged already, by a time that began anew: what was kept is told by that one.
+            shift = now - kept.timeline.at(moment)
             bans = [replace(ban, since=ban.since + shift, until=ban.until + shift) for ban in kept.bans]
             strikes = [(net, Strikes(one.count, one.since + shift, one.until + shift)) for net, one in kept.strikes]
             decisions.extend(self.judge.restore(bans, strikes, now))
