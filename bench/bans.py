@@ -80,14 +80,11 @@ def digested(kind: str, attempts: int, seconds: float, say: Say) -> dict[str, An
 def banned(appliance: Host, stranger: Host, folder: Path, bans: int, rounds: int, say: Say) -> dict[str, Any]:
     """How soon a stranger's packets stop arriving."""
     rules = Rules(bans=bans + 10_000)
-    script = f"table inet {sets.TABLE} {{\n{sets.declarations()}\nchain input {{\ntype filter hook input priority 0;\n"
-    script += "".join(f"{one.match} drop\n" for one in sets.BANNED) + "}\n}\n"
-    nft(appliance, script)
     database = open_bans(f"sqlite:///{folder}/bans.db")
     try:
         judge = Judge(rules=rules)
         judge.restore(some_bans(bans), [], 1)
-        gate = Gate(judge, Kernel(appliance.argv(["nft"])), Keeper(database, rules), system_clock)
+        gate = Gate(judge, Kernel(network_namespace=appliance.namespace), Keeper(database, rules), system_clock)
         began = time.monotonic()
         gate.start()
         filled = time.monotonic() - began

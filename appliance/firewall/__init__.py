@@ -2,4 +2,5 @@
 
 ``model``: networks and address lists of the document. ``promise``: document → who may reach what (pure), which rules, screens
 and tests are made from. ``rules``: that promise as one nftables script (pure). ``kernel``: loads it and asks what is loaded.
+``bans``: who is kept out after failed attempts; a table of its own, ``inet centralino-bans``.
 """

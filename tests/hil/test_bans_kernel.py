@@ -18,28 +18,21 @@ from appliance.firewall.bans.gate import Gate
 from appliance.firewall.bans.judge import Judge, Wanted
 from appliance.firewall.bans.keeper import Keeper
 from appliance.firewall.bans.kernel import Kernel
-from appliance.firewall.bans.model import Action, Ban, Decision, Network, Reason
+from appliance.firewall.bans.model import Action, Ban, Decision, Reason
 from appliance.firewall.bans.policy import Policy
-from appliance.firewall.bans.sets import BANNED, QUARANTINED, declarations
+from appliance.firewall.bans.sets import SETS, Doors
 from appliance.store.bans import open_bans
 from tests.hil.agents.network import Host
 from tests.hil.agents.network import Network as Hosts
 from tests.hil.agents.process import eventually
-from tests.unit.firewall.attempts import attempt, networks, policy, scan
+from tests.unit.firewall.attempts import networks, policy, scan
 
-RULES = "\n".join(
-    [
-        "table inet centralino {",
-        declarations(),
-        "chain input {",
-        "type filter hook input priority 0; policy accept;",
-        *(f"{one.match} drop" for one in BANNED),
-        *(f"{one.match} udp dport 5060 drop" for one in QUARANTINED),
-        "}",
-        "}\n",
-    ]
+DOORS = Doors(
+    tunnels=(1194, 1195),
+    sip=(("tcp", (5061, 5061)), ("udp", (5060, 5060))),
+    media=((10000, 10099),),
+    emergency=("112", "0+39112"),
 )
-RELOAD = f"table inet centralino\ndelete table inet centralino\n{RULES}"
 MINUTE = 60_000
 
 
@@ -54,8 +47,10 @@ def net() -> Iterator[Hosts]:
 
 @pytest.fixture
 def kernel(net: Hosts) -> Kernel:
-    nft(net, RELOAD)
-    return Kernel(net.hosts["appliance"].argv(["nft"]))
+    found = Kernel(DOORS, net.hosts["appliance"].namespace)
+    found.unload()
+    found.sync(wanted())
+    return found
 
 
 def nft(net: Hosts, script: str) -> None:
@@ -64,22 +59,27 @@ def nft(net: Hosts, script: str) -> None:
     net.hosts["appliance"].run(["nft", "-f", str(file)])
 
 
-def heard(net: Hosts, *names: str, port: int = 5060, v6: bool = False) -> list[str]:
-    """Which of these hosts the appliance hears, when each says its name by UDP, from IPv4 or IPv6."""
+def arrived(net: Hosts, sent: list[tuple[str, str]], port: int, v6: bool) -> list[str]:
+    """What the appliance hears of what hosts send it by UDP: name of the host, text."""
     appliance = net.hosts["appliance"]
     family, address = (socket.AF_INET6, appliance.address6) if v6 else (socket.AF_INET, appliance.address)
     with appliance.socket(family) as inbox:
         inbox.bind((address, port))
         inbox.settimeout(0.1)
-        for name in names:
+        for name, says in sent:
             with net.hosts[name].socket(family) as outbox:
-                outbox.sendto(name.encode(), (address, port))
+                outbox.sendto(says.encode(), (address, port))
         found = []
         try:
             while True:
                 found.append(inbox.recv(100).decode())
         except TimeoutError:
             return found
+
+
+def heard(net: Hosts, *names: str, port: int = 5060, v6: bool = False) -> list[str]:
+    """Which of these hosts the appliance hears, when each says its name."""
+    return arrived(net, [(name, name) for name in names], port, v6)
 
 
 def ban(network: str, lasts: int = 10 * MINUTE, *, quarantine: bool = False) -> Ban:
@@ -91,8 +91,8 @@ def decisions(*bans: Ban, action: Action = Action.BAN) -> list[Decision]:
     return [Decision(action, one) for one in bans]
 
 
-def wanted(*bans: Ban, black: tuple[Network, ...] = ()) -> Wanted:
-    return Wanted(0, bans, black)
+def wanted(*bans: Ban) -> Wanted:
+    return Wanted(0, bans)
 
 
 def address(host: Host, length: int) -> str:
@@ -117,13 +117,61 @@ def test_what_is_banned_does_not_arrive(net: Hosts, kernel: Kernel) -> None:
     assert heard(net, "one", "two", v6=True) == []
 
 
-def test_a_quarantined_host_reaches_all_but_the_telephone(net: Hosts, kernel: Kernel) -> None:
+def test_no_ban_closes_the_port_of_a_tunnel(net: Hosts, kernel: Kernel) -> None:
+    kernel.sync(wanted(ban(f"{net.hosts['one'].address}/32"), ban(address(net.hosts["one"], 64))))
+    for v6 in (False, True):
+        for port in (1194, 1195):
+            assert heard(net, "one", "two", port=port, v6=v6) == ["one", "two"]
+        assert heard(net, "one", port=1196, v6=v6) == []
+    assert kernel.counters() == {"banned": 2, "quarantined": 0}
+
+
+def test_a_quarantined_host_can_call_for_help_and_nothing_else(net: Hosts, kernel: Kernel) -> None:
     one = net.hosts["one"]
     hosts = [ban(f"{one.address}/32", quarantine=True), ban(f"{one.address6}/128", quarantine=True)]
     kernel.apply(decisions(*hosts, action=Action.QUARANTINE), 0)
+    ours = [
+        "INVITE sip:112@pbx SIP/2.0",
+        "INVITE sip:0+39112@pbx SIP/2.0",
+        "ACK sip:112@pbx",
+        "BYE sip:x",
+        "CANCEL sip:112@x",
+        "SIP/2.0 200 OK",
+    ]
+    nobodys = [
+        "REGISTER sip:pbx SIP/2.0",
+        "INVITE sip:201@pbx SIP/2.0",
+        "INVITE sip:1120@pbx",
+        "INVITE sip:0112@pbx",
+        "OPTIONS sip:112@pbx",
+        "INVITE",
+        "",
+    ]
     for v6 in (False, True):
-        assert heard(net, "one", "two", v6=v6) == ["two"]
-        assert heard(net, "one", "two", port=443, v6=v6) == ["one", "two"]
+        assert arrived(net, [("one", says) for says in (*ours, *nobodys)], 5060, v6) == ours
+        assert heard(net, "one", "two", port=10000, v6=v6) == ["one", "two"]
+        for port in (443, 161):
+            assert arrived(net, [("one", ours[0]), ("two", "else")], port, v6) == ["else"]
+
+
+def test_a_quarantined_host_has_tcp_for_one_call_but_not_for_a_scan(net: Hosts, kernel: Kernel) -> None:
+    one, appliance = net.hosts["one"], net.hosts["appliance"]
+    kernel.apply(decisions(ban(f"{one.address}/32", quarantine=True), action=Action.QUARANTINE), 0)
+
+    def connects(port: int) -> bool:
+        try:
+            with one.connect(appliance.address, port, 0.2):
+                return True
+        except TimeoutError:
+            return False
+
+    with appliance.socket(kind=socket.SOCK_STREAM) as sip, appliance.socket(kind=socket.SOCK_STREAM) as portal:
+        for listener, port in ((sip, 5061), (portal, 8443)):
+            listener.bind((appliance.address, port))
+            listener.listen(100)
+        assert not connects(8443)
+        assert connects(5061)
+        assert next(n for n in range(60) if not connects(5061)) > 8
 
 
 def test_a_ban_runs_out_in_the_kernel(net: Hosts, kernel: Kernel) -> None:
@@ -154,11 +202,10 @@ def test_a_ban_can_be_made_longer_and_shorter(net: Hosts, kernel: Kernel) -> Non
 
 def test_sync_is_the_same_whatever_was_there(net: Hosts, kernel: Kernel) -> None:
     bans = [ban("198.51.100.0/24"), ban("198.51.100.7/32"), ban("2001:db8::/64"), ban("2001:db8::/56")]
-    black = networks("203.0.113.0/25", "203.0.113.128/26", "2001:db8:9::/48", "192.0.2.250")
-    assert not kernel.intact()
     kernel.sync(wanted(ban("192.0.2.99/32")))
+    rules = net.hosts["appliance"].run(["nft", "list", "chain", "inet", "centralino-bans", "bans"]).stdout
     for _ in range(2):
-        kernel.sync(wanted(*bans, black=black))
+        kernel.sync(wanted(*bans))
         assert kernel.intact()
         held = kernel.read()
         assert {name: set(found) for name, found in held.items() if found} == {
@@ -166,47 +213,44 @@ def test_sync_is_the_same_whatever_was_there(net: Hosts, kernel: Kernel) -> None
             "banned4_wide": set(networks("198.51.100.0/24")),
             "banned6": set(networks("2001:db8::/64")),
             "banned6_wide": set(networks("2001:db8::/56")),
-            "black4": set(networks("203.0.113.0/25", "203.0.113.128/26", "192.0.2.250")),
-            "black6": set(networks("2001:db8:9::/48")),
         }
     assert held["banned4"][networks("198.51.100.7")[0]] >= 590
+    assert net.hosts["appliance"].run(["nft", "list", "chain", "inet", "centralino-bans", "bans"]).stdout == rules
 
 
-def test_the_black_list_is_shut_out_for_ever(net: Hosts, kernel: Kernel) -> None:
-    black = policy(black=address(net.hosts["one"], 30)).shut.all
-    kernel.sync(wanted(black=black))
-    assert heard(net, "one", "three") == [
-        name for name in ("one", "three") if ipaddress.ip_address(net.hosts[name].address) not in black[0]
-    ]
-    assert "one" not in heard(net, "one")
-
-
-@pytest.mark.parametrize("name", [one.name for one in (*BANNED, *QUARANTINED)])
-def test_an_emptied_set_is_noticed(net: Hosts, kernel: Kernel, name: str) -> None:
-    kernel.sync(wanted(ban("198.51.100.7/32")))
+def test_a_table_of_another_release_is_replaced(net: Hosts, kernel: Kernel) -> None:
+    kernel.unload()
+    nft(net, "table inet centralino-bans { set banned4 { type ipv4_addr; flags interval; }; chain old { }; }")
+    kernel.sync(wanted(ban(f"{net.hosts['one'].address}/32")))
     assert kernel.intact()
-    nft(net, f"flush set inet centralino {name}")
+    assert heard(net, "one", "two") == ["two"]
+
+
+@pytest.mark.parametrize("name", [one.name for one in SETS])
+def test_an_emptied_set_is_noticed(net: Hosts, kernel: Kernel, name: str) -> None:
+    assert kernel.intact()
+    nft(net, f"flush set inet centralino-bans {name}")
     assert not kernel.intact()
     assert not kernel.intact()  # looking mends nothing
 
 
-def test_without_a_rule_set_it_says_so(net: Hosts, kernel: Kernel) -> None:
-    for script in ("delete table inet centralino", "add table inet centralino"):
+def test_without_a_table_it_says_so(net: Hosts, kernel: Kernel) -> None:
+    for script in ("delete table inet centralino-bans", "add table inet centralino-bans"):
         nft(net, script)
-        for ask in (
-            lambda: kernel.sync(wanted()),
-            lambda: kernel.apply(decisions(ban("198.51.100.7/32")), 0),
-            kernel.intact,
-            kernel.read,
-        ):
-            with pytest.raises(UnavailableError) as caught:
-                ask()
-            assert caught.value.error_id == "ban_sets_missing"
+        with pytest.raises(UnavailableError) as caught:
+            kernel.apply(decisions(ban("198.51.100.7/32")), 0)
+        assert caught.value.error_id == "ban_sets_missing"
+        assert not kernel.intact()
+        assert kernel.read() == kernel.counters() == {}
+    kernel.sync(wanted())
+    assert kernel.intact()
 
 
 def test_refused_is_refused_as_a_whole(net: Hosts, kernel: Kernel) -> None:
-    nft(net, RELOAD.replace("flags timeout; }", "flags timeout; size 3; }"))
-    kernel.sync(wanted(ban("198.51.100.1/32")))
+    kernel.unload()
+    few = "\n".join(f"set {one.name} {{ type ipv{one.version}_addr; flags timeout; size 3; }}" for one in SETS)
+    nft(net, f"table inet centralino-bans {{\n{few}\n}}\n")
+    kernel.apply(decisions(ban("198.51.100.1/32")), 0)
     many = [ban(f"198.51.100.{n}/32") for n in range(2, 8)]
     with pytest.raises(ApplyError) as caught:
         kernel.apply([*decisions(ban("192.0.2.0/24")), *decisions(*many)], 0)
@@ -251,7 +295,7 @@ class Appliance:
 
 @pytest.fixture
 def appliance(kernel: Kernel, tmp_path: Path) -> Iterator[Appliance]:
-    found = Appliance(kernel, tmp_path / "bans.db", policy(black="198.51.100.128/25"))
+    found = Appliance(kernel, tmp_path / "bans.db", Policy())
     yield found
     found.stop()
 
@@ -263,14 +307,13 @@ def test_from_attempts_to_silence_and_over_a_restart(net: Hosts, appliance: Appl
     left = appliance.kernel.read()["banned4"][networks(source)[0]]
     before = appliance.gate.now()
     appliance.stop()
-    nft(net, RELOAD)  # the machine was started again
+    appliance.kernel.unload()  # the machine was started again
     assert heard(net, "one", "two") == ["one", "two"]
     appliance.wall = 10 * 365 * 86_400_000
     appliance.start()
     assert before <= appliance.gate.now() < before + 15 * 1000  # running time goes on
     assert heard(net, "one", "two") == ["two"]
     assert left - 15 <= appliance.kernel.read()["banned4"][networks(source)[0]] <= left
-    assert set(appliance.kernel.read()["black4"]) == set(networks("198.51.100.128/25"))
     appliance.gate.lift(networks(source)[0])
     assert heard(net, "one", "two") == ["one", "two"]
     appliance.stop()
@@ -279,17 +322,15 @@ def test_from_attempts_to_silence_and_over_a_restart(net: Hosts, appliance: Appl
     assert appliance.gate.judge.standing.strikes.get(int(ipaddress.ip_address(source))) is None
 
 
-def test_bans_come_back_after_the_rule_set_was_loaded_anew_or_was_away(net: Hosts, appliance: Appliance) -> None:
+def test_bans_come_back_after_somebody_took_them_away(net: Hosts, appliance: Appliance) -> None:
     source, other = net.hosts["one"].address, net.hosts["two"].address
     appliance.attack(source)
-    nft(net, RELOAD)
+    nft(net, "flush ruleset")
     appliance.gate.tick()
     assert heard(net, "one", "two") == ["two"]
-    nft(net, "delete table inet centralino")
-    appliance.gate.tick()
-    assert appliance.gate.troubles["kernel"].error_id == "ban_sets_missing"
+    nft(net, "delete table inet centralino-bans")
     assert appliance.attack(other)
-    nft(net, RULES)
+    assert appliance.gate.troubles["kernel"].error_id == "ban_sets_missing"
     appliance.gate.tick()
     assert appliance.gate.troubles == {}
     assert heard(net, "one", "two", "three") == ["three"]
@@ -335,8 +376,9 @@ def test_what_cannot_be_read_at_the_start_is_not_written_over(net: Hosts, applia
 
 
 def test_another_policy_at_once(net: Hosts, appliance: Appliance) -> None:
-    source = net.hosts["one"].address
-    appliance.attack(source)
-    appliance.gate.adopt(policy(protected=source, black=net.hosts["two"].address))
+    appliance.attack(net.hosts["one"].address)
+    appliance.attack(net.hosts["two"].address)
+    appliance.gate.adopt(policy(protected=net.hosts["one"].address), Doors(tunnels=(1196,)))
     assert heard(net, "one", "two", "three") == ["one", "three"]
-    assert appliance.gate.take([attempt(appliance.gate.now(), net.hosts["two"].address)]) == []
+    assert heard(net, "two", port=1196) == ["two"]
+    assert heard(net, "two", port=1194) == []

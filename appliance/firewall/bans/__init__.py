@@ -2,7 +2,7 @@
 
 ::
 
-    attempts ─► Judge.take ─► decisions ─► Kernel.apply   sets of nftables, with time-outs
+    attempts ─► Judge.take ─► decisions ─► Kernel.apply   a table of nftables, with time-outs
                 (pure)             └─────► Keeper.keep    SQLite: bans and strikes survive a restart
 
 First the kernel, then the store: a full disk must not keep a door open.
@@ -14,6 +14,7 @@ First the kernel, then the store: a full disk must not keep a door open.
 :mod:`.keys`      addresses and networks as the numbers they are counted by (pure)
 :mod:`.sources`   what is remembered of each source, in bounded memory (pure)
 :mod:`.judge`     the judge (pure); :mod:`.standing` bans and strikes that it has imposed (pure)
-:mod:`.sets`      the same as sets of nftables (pure); :mod:`.kernel` puts it there
-:mod:`.keeper`    keeps it over a restart
+:mod:`.sets`      the same as commands for nftables (pure); :mod:`.kernel` puts it there
+:mod:`.keeper`    keeps it over a restart; :mod:`.gate` has all of it in one hand
+:mod:`.plan`      document → policy, and what stays open (pure)
 """

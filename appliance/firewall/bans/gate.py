@@ -19,6 +19,7 @@ from appliance.firewall.bans.keeper import Keeper
 from appliance.firewall.bans.kernel import Kernel
 from appliance.firewall.bans.model import Attempt, Decision, Network, Strikes
 from appliance.firewall.bans.policy import Policy
+from appliance.firewall.bans.sets import Doors
 from appliance.firewall.bans.timeline import Timeline
 
 _log = logging.getLogger("centralino.bans")
@@ -66,9 +67,10 @@ class Gate:
             self._try("database", lambda: self._keeper.forgive(network))
         return decisions
 
-    def adopt(self, policy: Policy) -> list[Decision]:
-        """Judge by another policy; the black list may be another too."""
+    def adopt(self, policy: Policy, doors: Doors) -> list[Decision]:
+        """Judge by another policy, and leave other doors open."""
         decisions = self._carry_out(self.judge.adopt(policy))
+        self._kernel.doors = doors
         self._sync()
         return decisions
 

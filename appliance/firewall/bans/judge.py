@@ -46,7 +46,6 @@ class Wanted:
 
     now: int
     bans: tuple[Ban, ...]
-    black: tuple[Network, ...]
 
 
 class Judge:
@@ -87,7 +86,7 @@ class Judge:
         """What should be in the kernel now."""
         self.now = max(self.now, now)
         self.standing.expire(self.now)
-        return Wanted(self.now, tuple(self.standing), self.policy.shut.all)
+        return Wanted(self.now, tuple(self.standing))
 
     def lift(self, network: Network, now: int) -> list[Decision]:
         """Lift, by hand, every ban that hits any of ``network``, and forgive all of it: attempts, strikes, and what is still

@@ -1,7 +1,6 @@
 """Which networks are never touched, which are ours, which are always kept out.
 
-Of a network that stands in several, the first counts: protected, inside, black. So nobody can shut out the administrator by a
-black list.
+Of a network that stands in several, the first counts: protected, inside, black.
 """
 
 from __future__ import annotations
@@ -66,10 +65,10 @@ class Networks:
 class Policy:
     """What the document says, made ready.
 
-    :param protected: never banned, and no prefix that overlaps them: the white list, management networks, outer addresses of
-        tunnels and sites, providers, servers for names and time.
-    :param inside: the VPN and voice networks: a host that misbehaves is quarantined alone.
-    :param black: always kept out.
+    :param protected: never banned or quarantined, and no prefix that overlaps them: lists that allow, management networks, outer
+        addresses of tunnels, providers, servers for names and time.
+    :param inside: sites and voice networks: a host that misbehaves is quarantined alone, and no prefix that overlaps them is banned.
+    :param black: always kept out, by the document's rules; not judged.
     """
 
     protected: tuple[Network, ...] = ()

@@ -359,16 +359,16 @@ def test_what_is_protected_inside_is_not_quarantined() -> None:
     assert hit(judge.take(scan(0, "10.1.2.3")), Action.SPARE) == ["10.1.2.3/32"]
 
 
-def test_the_black_list_is_always_wanted_but_for_what_is_protected() -> None:
-    judge = Judge(
-        policy(
-            protected="198.51.100.0/25", inside="198.51.100.128/26", black="198.51.100.0/24 203.0.113.7 2001:db8::/32"
-        )
+def test_the_black_list_is_not_judged_but_for_what_is_protected_or_ours() -> None:
+    """The rules of the document keep it out; what still comes from there was on its way."""
+    rules = policy(
+        protected="198.51.100.0/25", inside="198.51.100.128/26", black="198.51.100.0/24 203.0.113.7 2001:db8::/32"
     )
-    assert judge.take(scan(0, accounts=100)) == []
-    wanted = judge.wanted(HOUR)
-    assert wanted.bans == ()
-    assert sorted(map(str, wanted.black)) == ["198.51.100.192/26", "2001:db8::/32", "203.0.113.7/32"]
+    assert sorted(map(str, rules.shut.all)) == ["198.51.100.192/26", "2001:db8::/32", "203.0.113.7/32"]
+    judge = Judge(rules)
+    assert judge.take([*scan(0), *scan(0, "198.51.100.200"), *scan(0, "2001:db8::1")]) == []
+    assert hit(judge.take(scan(0, "198.51.100.130")), Action.QUARANTINE) == ["198.51.100.130/32"]
+    assert hit(judge.take(scan(0, "198.51.100.1")), Action.SPARE) == ["198.51.100.1/32"]
 
 
 def test_lifting_forgives() -> None:

@@ -15,7 +15,7 @@ from appliance.firewall.bans.judge import Judge
 from appliance.firewall.bans.model import Action, Attempt, Outcome, Service, Sign
 from appliance.firewall.bans.policy import Networks
 from appliance.firewall.bans.rules import Rules
-from appliance.firewall.bans.sets import changed, filled, set_of
+from appliance.firewall.bans.sets import Doors, changed, filled, set_of
 from appliance.firewall.bans.sources import Recent
 from tests.unit.firewall.attempts import DAY, HOUR, MINUTE, attempt, ban_of, policy, scan
 
@@ -70,9 +70,9 @@ def test_protected_networks_are_never_touched(given: list[list[Attempt]]) -> Non
             set_of(ban)
             assert keys.network(keys.of(ban.network)) == ban.network
     wanted = judge.wanted(judge.now)
-    assert not any(POLICY.never.overlap(network) or POLICY.ours.overlap(network) for network in wanted.black)
+    assert not any(POLICY.never.overlap(network) or POLICY.ours.overlap(network) for network in POLICY.shut.all)
     assert len({ban.network for ban in wanted.bans}) == len(wanted.bans)
-    assert filled(wanted).count("timeout") == len(wanted.bans)
+    assert filled(wanted, Doors()).count("ms") == sum(ban.until > wanted.now for ban in wanted.bans)
 
 
 @settings(max_examples=100, deadline=None)
