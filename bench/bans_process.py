@@ -79,11 +79,10 @@ def main() -> None:
     now, spent, longest = 0, 0.0, 0.0
     for _ in range(attempts // BATCH):
         given = batch(chance, now)
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         take(given)
-        took = time.perf_counter() - began
-        spent += took
-        longest = max(longest, took)
+        spent += time.perf_counter() - began
+        longest = max(longest, time.process_time() - used)  # Python's own pauses, not those of the machine
         now += 100
     full = rss_mb(pid)
     pause = BATCH / rate
@@ -97,7 +96,7 @@ def main() -> None:
         json.dumps(
             {
                 "attempts_per_second": round(attempts / spent),
-                "longest_batch_ms": round(1000 * longest, 1),
+                "longest_batch_cpu_ms": round(1000 * longest, 1),
                 "core_share": round((cpu_seconds(pid) - before) / passed, 3),
                 "rate": round(batches * BATCH / passed),
                 "mb": round(full - empty, 1),

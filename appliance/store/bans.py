@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text
 
 from appliance.paths import Paths
-from appliance.store.database import Database
+from appliance.store.database import Database, Patience
 
 metadata: Final = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"})
 
@@ -62,11 +62,20 @@ running: Final = Table(
 SCRIPTS: Final = Path(__file__).parent / "migrations" / "bans"
 
 
-def open_bans(url: str | None = None, paths: Paths | None = None) -> Database:
-    """The database of bans, its tables made or brought up to date.
+QUICK: Final = Patience(turn=2)
+"""Whoever judges doesn't wait for a database: what it doesn't take now it is given later."""
+
+
+def open_bans(
+    url: str | None = None, paths: Paths | None = None, *, upgrade: bool = True, patience: Patience = QUICK
+) -> Database:
+    """The database of bans.
 
     :param url: ``sqlite:///…`` or ``postgresql://…``; by default ``CENTRALINO_BANS_URL``, else the file in the state directory.
+    :param upgrade: make the tables, or bring them up to date; else UnavailableError if they aren't (for those who only read).
     """
     paths = paths or Paths.default()
     url = url or os.environ.get("CENTRALINO_BANS_URL") or f"sqlite:///{paths.bans_db}"
-    return Database(url, version_table=VERSION_TABLE, version=TABLES_VERSION, scripts=SCRIPTS)
+    return Database(
+        url, version_table=VERSION_TABLE, version=TABLES_VERSION, scripts=SCRIPTS, upgrade=upgrade, patience=patience
+    )

@@ -23,7 +23,7 @@ from appliance.firewall.bans.model import Action, Ban
 from appliance.firewall.bans.timeline import Timeline
 from appliance.store import bans as tables
 from appliance.store.bans import open_bans
-from appliance.store.database import Database
+from appliance.store.database import Database, Patience
 from tests.unit.firewall.attempts import DAY, HOUR, MINUTE, SECOND, WALL, attempt, ban_of, networks, scan, tool
 
 YEARS = 3650 * DAY
@@ -280,6 +280,22 @@ def test_the_migrations_make_the_tables_that_the_code_has(database: Database) ->
         context = MigrationContext.configure(connection, opts={"version_table": tables.VERSION_TABLE})
         assert context.get_current_revision() == tables.TABLES_VERSION
         assert compare_metadata(context, tables.metadata) == []
+
+
+def test_who_only_reads_makes_no_tables(machine: Machine) -> None:
+    with pytest.raises(UnavailableError) as caught:
+        open_bans(f"sqlite:///{machine.path}", upgrade=False)
+    assert caught.value.error_id == "database_missing"
+
+
+def test_a_locked_database_is_waited_for_briefly(machine: Machine, keeper: Keeper, database: Database) -> None:
+    ban, timeline = kept_ban(machine, keeper)
+    other = open_bans(f"sqlite:///{machine.path}", patience=Patience(turn=0.05))
+    with database.write(), pytest.raises(UnavailableError) as caught:
+        Keeper(other).keep([], machine.moment, timeline)
+    other.close()
+    assert caught.value.error_id == "database_busy"
+    assert keeper.load(machine.moment).bans == (ban,)
 
 
 def test_nobody_else_may_read_who_is_kept_out(database: Database, machine: Machine) -> None:
