@@ -14,7 +14,6 @@ from typing import Final, Literal
 
 from appliance.core.document import Document
 from appliance.firewall.model import AddressList, ListAction, Network, NetworkZone
-from appliance.organisation.model import Site
 from appliance.pbx.media.model import Listener, Transport, Zone
 from appliance.pbx.trunks.listeners import listener_for
 from appliance.pbx.trunks.model import Provider, Trunk
@@ -139,25 +138,6 @@ def _neighbours(document: Document) -> Iterator[tuple[str, str]]:
     for site, other in neighbours(document):
         for one in networks_of(document, site):
             yield from ((str(one), str(net)) for net in networks_of(document, other) if net.version == one.version)
-
-
-def never_banned(document: Document) -> tuple[str, ...]:
-    """Networks that no ban may touch: sites, management, and what lists allow."""
-    sites = (network for site in document.all(Site).values() for network in site.networks)
-    management = (
-        network
-        for each in document.all(Network).values()
-        if each.zone is NetworkZone.MANAGEMENT
-        for network in each.networks
-        if not _is_everything(network)
-    )
-    allowed = (
-        network
-        for each in document.all(AddressList).values()
-        if each.action is ListAction.ALLOW
-        for network in each.networks
-    )
-    return tuple(sorted({*sites, *management, *allowed}))
 
 
 def _phones(sources: Sources, listeners: Iterable[Listener], machine: Machine) -> Iterator[Opening]:

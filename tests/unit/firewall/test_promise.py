@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 
 from appliance.core.document import Document, parse
-from appliance.firewall.promise import Machine, Promise, Service, never_banned, promise
+from appliance.firewall.promise import Machine, Promise, Service, promise
 from appliance.firewall.rules import digest_in, script
 from appliance.firewall.verify import verify
 from appliance.kinds import KINDS
@@ -84,13 +84,6 @@ def test_a_provider_known_by_name_is_let_in_when_the_name_is_known() -> None:
     known = Machine(names={"sip.provider.example": ("198.51.100.5", "2001:db8:2::5")})
     line = next(each.sources for each in promise(found, known).openings if each.sources.name == "trunk-line")
     assert (line.of(4), line.of(6)) == (("198.51.100.5/32",), ("2001:db8:2::5/128",))
-
-
-def test_no_ban_may_touch_our_own() -> None:
-    made = document(
-        network("a", "management", "192.0.2.8/29"), network("w", "clients", "0.0.0.0/0"), listed("ok", "allow", "203.0.113.9/32")
-    )  # fmt: skip
-    assert never_banned(made) == ("10.3.0.0/24", "192.0.2.8/29", "2001:db8:3::/64", "203.0.113.9/32")
 
 
 def test_equal_promises_are_equal_scripts_and_others_are_told_apart() -> None:
