@@ -39,10 +39,12 @@ class Ground:
     kernel: Kernel
     promised: Promise
 
-    def scanned(self, host: Host, lan: str, version: int) -> set[Door]:
-        """What came in of a knock at every port."""
+    def scanned(self, host: Host, lan: str, version: int, expected: set[Door]) -> set[Door]:
+        """What came in of a knock at every port; on a busy machine the wire itself may lose some: there it knocks once more."""
         source, target = host.legs[lan][version == 6], self.pbx.legs[lan][version == 6]
         knock(host, source, target)
+        for _protocol, port in sorted(expected - self.arrivals.of(source)):
+            knock(host, source, target, range(port, port + 1))
         return self.arrivals.of(source)
 
 
@@ -102,7 +104,6 @@ def promised(ground: Ground, source: str, lan: str) -> set[Door]:
 def test_every_port_scanned_from_each_zone(ground: Ground, who: str, version: int) -> None:
     lan = {"provider": "provider", "outside": "branch"}.get(who, "voice")
     host: Host = getattr(ground, who)
-    found = ground.scanned(host, lan, version)
     everybody = {TUNNEL, ("tcp", 8443)} | ({("tcp", 8089)} if version == 4 else set())
     expected = (
         everybody
@@ -113,6 +114,7 @@ def test_every_port_scanned_from_each_zone(ground: Ground, who: str, version: in
             "provider": {("udp", 5080), *MEDIA} if version == 4 else set(),
         }[who]
     )
+    found = ground.scanned(host, lan, version, expected)
     assert found == expected
     assert found == promised(ground, host.legs[lan][version == 6], lan)
 
