@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shutil
 import stat
 import subprocess
@@ -265,4 +264,4 @@ def _telling(found: list[str]) -> Iterator[None]:
     except CentralinoError as error:
         found.append(f"{error.message} ({error.hint})" if error.hint else error.message)
     except OSError as error:
-        found.append(f"{error.filename or os.fspath('')}: {error.strerror}")
+        found.append(f"{error.filename}: {error.strerror}" if error.filename else str(error))

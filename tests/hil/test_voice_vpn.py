@@ -9,18 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from appliance.firewall.kernel import Kernel
 from appliance.firewall.promise import Machine, promise
 from appliance.firewall.rules import script
 from appliance.paths import VpnPaths
-from appliance.vpn.pki import Authority, client_lines, server_lines
+from appliance.vpn.pki import Authority, server_lines
 from appliance.vpn.plan import MTU, Daemon, Installation, branch_lines, daemons
 from tests.hil.agents.network import Host, Network, command, require_root
-from tests.hil.agents.openvpn import UP, inline
+from tests.hil.agents.openvpn import UP, Edge
 from tests.hil.agents.process import Child, eventually
 from tests.hil.agents.softphone import SoftPhone
 from tests.hil.agents.tap import Tap
@@ -83,7 +80,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
             authority = Authority(VpnPaths(work / "pki"))
             authority.create()
             (daemon,) = daemons(document, Installation(1, server_lines(authority.paths), {0: local(work)}))
-            lines = [*branch_lines(document, "branch", 1), *client_lines(), *keys(authority, work, daemon)]
+            lines = [*branch_lines(document, "branch", 1), *keys(authority, work, daemon)]
             server = started(centre, work / "server.conf", daemon.config)
             tunnel = started(edge, work / "edge.conf", "\n".join(["dev voice-0", *lines]) + "\n")
             yield Ground(system, centre, edge, phone, desk, outside, work, daemon, tunnel)
@@ -99,14 +96,10 @@ def local(work: Path) -> list[str]:
 
 def keys(authority: Authority, work: Path, daemon: Daemon) -> list[str]:
     """The branch enrols: its key stays with it."""
-    key = ec.generate_private_key(ec.SECP384R1())
-    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA384())
-    granted = authority.enrol("branch", request.public_bytes(serialization.Encoding.PEM))
+    edge = Edge()
+    granted = authority.enrol("branch", edge.csr)
     (work / "clients" / granted.issued.name).write_text(daemon.clients["branch"])
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return [
-        inline("ca", granted.root), inline("cert", granted.chain), inline("key", pem), inline("tls-crypt-v2", granted.tls_crypt_key)
-    ]  # fmt: skip
+    return edge.lines(granted)
 
 
 def started(host: Host, config: Path, text: str) -> Child:

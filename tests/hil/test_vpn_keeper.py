@@ -22,7 +22,7 @@ from appliance.paths import Paths
 from appliance.vpn import configured
 from appliance.vpn.keeper import Keeper
 from appliance.vpn.layout import installation
-from appliance.vpn.pki import Authority, client_lines
+from appliance.vpn.pki import Authority
 from appliance.vpn.plan import branch_lines, daemons
 from tests.hil.agents.network import Host, Network, require_root
 from tests.hil.agents.openvpn import UP, Edge
@@ -83,7 +83,7 @@ class Ground:
     def connect(self, document: Document, site: str) -> Child:
         """A branch enrols and comes in."""
         edge, config = Edge(), self.work / f"{site}.conf"
-        lines = [*branch_lines(document, site, 1), *client_lines(), *edge.lines(self.authority.enrol(site, edge.csr))]
+        lines = [*branch_lines(document, site, 1), *edge.lines(self.authority.enrol(site, edge.csr))]
         self.keeper.tend()
         config.touch(0o600)
         config.write_text("\n".join([f"dev {site}", "route-noexec", *lines]) + "\n")
