@@ -104,7 +104,8 @@ class Service:
 
     def converge_locked(self) -> None:
         self._held = converged(self, first=self._held is None)
-        self.enforce()
+        with self._forgiving("loading the firewall's rules"):  # upkeep tries again: the engine mustn't wait for it
+            self.enforce()
         with self._forgiving("handing out secrets"):
             self.hand_out(self._held.document)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import subprocess
 import sys
@@ -157,6 +158,16 @@ def test_rules_that_the_kernel_refuses_change_nothing(machine: Machine) -> None:
     assert machine.kernel.digest() == loaded
     machine.commit(machine.office(machine.admin.address))
     assert machine.admin_gets_in()
+
+
+def test_a_kernel_that_refuses_holds_up_nothing_but_the_firewall(machine: Machine) -> None:
+    """The applier starts, and commits what has to do with the engine only."""
+    service = make(machine.paths, machine.settings, machine.store)
+    service.applier = dataclasses.replace(service.applier, firewall=Kernel("no-such-namespace"))
+    service.converge()
+    assert service.state()["revision"] == machine.store.head().number
+    with pytest.raises(ApplyError, match="refuses the firewall"):
+        service.enforce()
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced"])
