@@ -10,7 +10,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from appliance.core.errors import CentralinoError, UnavailableError
@@ -72,11 +72,7 @@ def run(
     process: subprocess.Popen[bytes] | None = None
     try:
         with held_together():
-            process = _begin(argv, env, with_input=input_text is not None)
-        if input_text is not None and process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):  # it ended without reading: its exit code says why
-                process.stdin.write(input_text.encode())
-                process.stdin.close()
+            process = _begin(argv, env, input_text)
         output = _collect(process, began + timeout_s, on_line)
         exit_code = process.wait(max(0.1, began + timeout_s - time.monotonic()))
     except FileNotFoundError as error:
@@ -101,15 +97,29 @@ def run(
     return completed
 
 
-def _begin(argv: Sequence[str], env: Mapping[str, str] | None, *, with_input: bool) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        list(argv),
-        stdin=subprocess.PIPE if with_input else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=None if env is None else dict(env),
-        start_new_session=True,
-    )
+def _begin(argv: Sequence[str], env: Mapping[str, str] | None, input_text: str | None) -> subprocess.Popen[bytes]:
+    with _input(input_text) as stdin:
+        return subprocess.Popen(
+            list(argv),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=None if env is None else dict(env),
+            start_new_session=True,
+        )
+
+
+@contextlib.contextmanager
+def _input(text: str | None) -> Iterator[int]:
+    """What a program reads from: memory rather than a pipe, so that one that never reads, or talks first, hangs nobody."""
+    if text is None:
+        yield subprocess.DEVNULL
+        return
+    with os.fdopen(os.memfd_create("input"), "wb") as file:
+        file.write(text.encode())
+        file.flush()
+        file.seek(0)
+        yield file.fileno()
 
 
 def _collect(process: subprocess.Popen[bytes], deadline: float, on_line: Callable[[str], None] | None) -> str:

@@ -25,6 +25,17 @@ def test_input_is_passed() -> None:
     assert run([sys.executable, "-c", "print(input()[::-1])"], input_text="abc\n").output == "cba\n"
 
 
+@pytest.mark.parametrize("code", ["print('x' * 200_000)", "import sys; sys.stdin.close(); print('x' * 200_000)"])
+def test_a_program_that_never_reads_and_talks_much_hangs_nobody(code: str) -> None:
+    done = run([sys.executable, "-c", code], input_text="rule\n" * 200_000, timeout_s=20)
+    assert (done.exit_code, len(done.output)) == (0, 200_001)
+
+
+def test_a_program_may_talk_much_before_it_reads() -> None:
+    code = "import sys; print('x' * 200_000); print(len(sys.stdin.read()))"
+    assert run([sys.executable, "-c", code], input_text="y" * 1_000_000, timeout_s=20).output.endswith("\n1000000\n")
+
+
 def test_a_failure_carries_the_last_words() -> None:
     code = "print('first'); print('it broke'); raise SystemExit(3)"
     with pytest.raises(CommandError, match="exit code 3: it broke") as caught:
