@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from appliance.commands import access, calls, configuration, files, keys, notifications, objects, schedule, system, vpn
+from appliance.commands import (
+    access,
+    bans,
+    calls,
+    configuration,
+    files,
+    keys,
+    notifications,
+    objects,
+    schedule,
+    system,
+    vpn,
+)
 from appliance.commands.common import print_error
 from appliance.core.errors import CentralinoError
 from appliance.i18n import _, speak
@@ -41,6 +53,7 @@ system.add_to(app)
 calls.add_to(app)
 notifications.add_to(app)
 vpn.add_to(app)
+bans.add_to(app)
 access.add_to(app)
 for _kind in KINDS:
     app.add_typer(objects.command(_kind), name=_kind, rich_help_panel=_("Objects of the document"))

@@ -290,6 +290,16 @@ class Paths:
         return self.run / "vpn.sock"
 
     @property
+    def bans_socket(self) -> Path:
+        """Where the judge of bans tells who is kept out, and lifts (:mod:`appliance.firewall.bans.asking`)."""
+        return self.run / "bans.sock"
+
+    @property
+    def attempts_socket(self) -> Path:
+        """Where the judge of bans is told who tried to get in (:mod:`appliance.firewall.bans.reporting`)."""
+        return self.run / "attempts.sock"
+
+    @property
     def vpn(self) -> VpnPaths:
         return VpnPaths(self.state / "vpn")
 

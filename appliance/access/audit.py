@@ -50,6 +50,7 @@ class Event(StrEnum):
     SESSION_ENDED = "session_ended"
     RESET = "reset"
     FORGOTTEN = "forgotten"
+    BAN_LIFTED = "ban_lifted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 from collections.abc import Iterator
@@ -13,12 +12,12 @@ from appliance.applier.files import write_new
 from appliance.applier.keyfile import KeyFile
 from appliance.applier.link import Settings
 from appliance.applier.plan import FIREWALL, Files
-from appliance.console.portal_address import portal_port
 from appliance.core.asterisk import ConfFile
 from appliance.core.document import Document
 from appliance.core.errors import CorruptError, Fault, UnavailableError
-from appliance.engine.plan import RTP_FIRST, RTP_LAST, TLS_DIR, EngineParams, WebSocketServer, static_files
-from appliance.firewall.promise import Machine, promise
+from appliance.engine.plan import TLS_DIR, EngineParams, WebSocketServer, static_files
+from appliance.firewall.machine import this_machine
+from appliance.firewall.promise import promise
 from appliance.firewall.rules import script
 from appliance.organisation.model import Secret
 from appliance.paths import Paths
@@ -57,14 +56,10 @@ class Desired:
                 **desired(document, installation),
             }
             if self._settings.firewall:
-                files[FIREWALL] = script(promise(document, self._machine()))
+                files[FIREWALL] = script(promise(document, this_machine()))
             if self._settings.vpn:
                 files |= configured.files(daemons(document, layout.installation(self._paths.vpn)))
             return files
-
-    def _machine(self) -> Machine:
-        """What the firewall has to know of this installation."""
-        return Machine(portal=portal_port(), cores=os.cpu_count() or 1, media=(RTP_FIRST, RTP_LAST))
 
     def secrets(self, document: Document) -> dict[str, str]:
         """Secret id → clear text, of those that have a value that can be opened."""

@@ -257,6 +257,7 @@ def event_text(event: str) -> str:
         "session_ended": _("session ended"),
         "reset": _("password and second factors forgotten"),
         "forgotten": _("account collected"),
+        "ban_lifted": _("ban lifted"),
     }.get(event, event)
 
 

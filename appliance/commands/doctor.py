@@ -1,5 +1,5 @@
 """``centralino doctor``: looks at host, processes, engine, DNS independence, clock, disk, keys, ports, firewall,
-voice VPN, history, notifications, sign-in, hub and single sign-on, and says how to mend each."""
+bans, voice VPN, history, notifications, sign-in, hub and single sign-on, and says how to mend each."""
 
 from __future__ import annotations
 
@@ -66,6 +66,7 @@ def examine(paths: Paths, document: Document | None) -> Iterator[Finding]:
         "keys": lambda: keys(paths, document),
         "ports": lambda: ports(paths, document),
         "firewall": lambda: firewall(paths),
+        "bans": lambda: bans(paths),
         "voice VPN": lambda: voice_vpn(paths),
         "history": lambda: history(paths),
         "notifications": lambda: notifications(paths),
@@ -339,6 +340,13 @@ def firewall(paths: Paths) -> Iterator[Finding]:
                       _("wait ten seconds, the applier loads them again; its log says why not"))  # fmt: skip
     else:
         yield Finding("firewall", Grade.OK, _("the rules of the configuration are loaded"))
+
+
+def bans(paths: Paths) -> Iterator[Finding]:
+    """Somebody judges who is to be kept out. Nothing to say where the firewall isn't ours."""
+    from appliance.commands.bans import judge
+
+    yield from judge(paths)
 
 
 def voice_vpn(paths: Paths) -> Iterator[Finding]:

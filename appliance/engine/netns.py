@@ -14,7 +14,9 @@ _CLONE_NEWNET = 0x40000000
 _NAMESPACES = Path("/run/netns")
 
 
-def socket_in(namespace: str | None, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
+def socket_in(
+    namespace: str | None, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, protocol: int = 0
+) -> socket.socket:
     """A socket that lives in ``namespace``; ``None``: ours.
 
     A thread of its own enters the namespace, makes the socket and ends: a namespace belongs to a thread, a socket
@@ -23,7 +25,7 @@ def socket_in(namespace: str | None, family: int = socket.AF_INET, kind: int = s
     :raises UnavailableError: ``netns``: no such namespace, or we aren't root.
     """
     if namespace is None:
-        return socket.socket(family, kind)
+        return socket.socket(family, kind, protocol)
     made: list[socket.socket | OSError] = []
 
     def make() -> None:
@@ -35,7 +37,7 @@ def socket_in(namespace: str | None, family: int = socket.AF_INET, kind: int = s
                     raise OSError(number, os.strerror(number))
             finally:
                 os.close(descriptor)
-            made.append(socket.socket(family, kind))
+            made.append(socket.socket(family, kind, protocol))
         except OSError as error:
             made.append(error)
 

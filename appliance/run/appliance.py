@@ -29,7 +29,7 @@ from appliance.core.document import Document
 from appliance.core.errors import CentralinoError, RefusedError
 from appliance.core.plan import Effect
 from appliance.engine.launch import EngineLauncher
-from appliance.engine.place import ami_port, has_vpn
+from appliance.engine.place import ami_port, has_firewall, has_vpn
 from appliance.engine.processes import Interrupted, end, interruptible, note, noted
 from appliance.engine.progress import Steps
 from appliance.engine.root import EngineRoot, ensure_root
@@ -115,6 +115,9 @@ def _start(
         if has_vpn():
             steps.step(_("Voice VPN"))
             supervisor.start(_program(paths, "vpn"))
+        if has_firewall():
+            steps.step(_("Judge of bans"))
+            supervisor.start(_bans(paths))
         steps.step(_("Call history"))
         supervisor.start(_program(paths, "history"))
         ensure_certificate(paths.gate, "portal", ("localhost", LOOPBACK, address or LOOPBACK))
@@ -189,14 +192,18 @@ def _notifications(paths: Paths) -> Program:
     )
 
 
-def _program(paths: Paths, name: str, ready: Path | None = None) -> Program:
+def _bans(paths: Paths) -> Program:
+    return _program(paths, "bans", module="appliance.firewall.bans")
+
+
+def _program(paths: Paths, name: str, ready: Path | None = None, module: str = "") -> Program:
     return Program(
         name,
-        [sys.executable, "-m", f"appliance.{name}"],
+        [sys.executable, "-m", module or f"appliance.{name}"],
         log=paths.state / "log" / f"{name}.log",
         pid_file=paths.run / f"{name}.pid",
         ready=None if ready is None else lambda: _accepts(ready),
-        env=web.group_environment() if name == "applier" else {},
+        env=web.group_environment(),
     )
 
 
@@ -320,6 +327,7 @@ def end_leftovers(paths: Paths) -> list[str]:
             _hub(paths),
             _notifications(paths),
             _program(paths, "history"),
+            _bans(paths),
             _program(paths, "vpn"),
             _program(paths, "applier"),
         ):

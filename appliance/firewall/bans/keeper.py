@@ -9,8 +9,9 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection, Table, delete, func, select
 
@@ -31,7 +32,6 @@ from appliance.firewall.bans.sets import set_of
 from appliance.firewall.bans.standing import STRIKES_MAX
 from appliance.firewall.bans.timeline import Timeline
 from appliance.store import bans as tables
-from appliance.store.database import Database
 
 _AT_ONCE: Final = 500
 
@@ -46,6 +46,16 @@ class Kept:
     unreadable: int = 0
 
 
+class Transactions(Protocol):
+    """A database: what :class:`appliance.store.database.Database` is."""
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """A transaction that reads. Raises UnavailableError or CorruptError."""
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """A transaction that writes. Raises UnavailableError or CorruptError."""
+
+
 class Keeper:
     """The database of bans; see :func:`appliance.store.bans.open_bans`. Not for several processes that judge.
 
@@ -53,7 +63,7 @@ class Keeper:
     give ``keep_all`` the whole later.
     """
 
-    def __init__(self, database: Database, rules: Rules | None = None) -> None:
+    def __init__(self, database: Transactions, rules: Rules | None = None) -> None:
         self._database = database
         self._rules = rules or Rules()
 

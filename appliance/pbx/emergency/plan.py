@@ -15,27 +15,21 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from phonenumbers import PhoneMetadata
-
 from appliance.core.asterisk import Section, dialplan
 from appliance.core.document import Document
 from appliance.organisation.model import Site
 from appliance.pbx import carried
 from appliance.pbx.context import Installation
+from appliance.pbx.emergency.dialled import emergency_forms
 from appliance.pbx.feature import Contribution
-from appliance.pbx.numbers.model import EmergencyPlan, NumberPlan
 from appliance.pbx.trunks.order import everywhere, flattened
 
-DEFAULT_NUMBERS: Final = ("112", "113", "115", "118")
-"""Without an emergency plan in the document: Italy's."""
 ROUNDS: Final = 2
 
 
 def contribute(document: Document, installation: Installation) -> Contribution:  # noqa: ARG001
     """Contexts of emergency calls."""
-    plan = next(iter(document.all(NumberPlan).values()), None)
-    numbers = emergency_numbers(document)
-    entry = _entry(numbers, plan.outside_prefix if plan else "", plan.country if plan else "IT")
+    entry = _entry(tuple(emergency_forms(document).items()))
     rest = _attempts("emergency-rest", everywhere(document), "Hangup(34)", range(1, ROUNDS + 1))
     sites = [
         _attempts(f"emergency.{site.id}", flattened(document, site.trunks), "Goto(emergency-rest,${EXTEN},1)", (1,))
@@ -44,20 +38,9 @@ def contribute(document: Document, installation: Installation) -> Contribution: 
     return Contribution(dialplan=(entry, _place(), rest, *sites))
 
 
-def emergency_numbers(document: Document) -> tuple[str, ...]:
-    """All numbers of all emergency plans."""
-    plans = document.all(EmergencyPlan).values()
-    return tuple(dict.fromkeys(number for plan in plans for number in plan.numbers)) or DEFAULT_NUMBERS
-
-
 @lru_cache(maxsize=8)
-def _entry(numbers: tuple[str, ...], prefix: str, country: str) -> Section:
-    metadata = PhoneMetadata.metadata_for_region(country)
-    code = f"+{metadata.country_code}" if metadata else ""
-    extensions = []
-    for number in numbers:
-        dialled = dict.fromkeys((number, f"{prefix}{number}", f"{code}{number}", f"{prefix}{code}{number}"))
-        extensions += [(form, [f"Goto(emergency-call,{number},1)"]) for form in dialled]
+def _entry(dialled: tuple[tuple[str, tuple[str, ...]], ...]) -> Section:
+    extensions = [(form, [f"Goto(emergency-call,{number},1)"]) for number, forms in dialled for form in forms]
     return dialplan("emergency", *extensions)
 
 

@@ -1,0 +1,44 @@
+"""The database of bans, opened when it is first needed, and again after it couldn't be: the judge begins without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+
+from appliance.paths import Paths
+from appliance.store.bans import open_bans
+from appliance.store.database import Database
+
+
+class LateDatabase:
+    """For one thread. Raises what :func:`~appliance.store.bans.open_bans` raises, at each transaction until it could be opened."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._database: Database | None = None
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that reads."""
+        with self._opened().read() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that writes."""
+        with self._opened().write() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close it, if it was opened."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _opened(self) -> Database:
+        if self._database is None:
+            self._paths.store.mkdir(parents=True, exist_ok=True)
+            self._database = open_bans(paths=self._paths)
+        return self._database
