@@ -136,6 +136,16 @@ class VpnPaths:
         """The server's tls-crypt-v2 key; 0600."""
         return self.openvpn / "tls-crypt-v2.key"
 
+    @property
+    def inside(self) -> Path:
+        """What the service within the tunnels has for itself; 0711, and what is in it 0600."""
+        return self.top / "inside"
+
+    @property
+    def signer(self) -> Path:
+        """Key, certificate and intermediate that sign what branches are told; 0600."""
+        return self.inside / "signer.pem"
+
     def clients(self, interface: str) -> Path:
         """What a daemon gives each branch, one file for each certificate's common name; who has none is turned away."""
         return self.openvpn / "clients" / interface

@@ -18,7 +18,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from appliance.vpn.pki.lifetimes import BACKDATED, LIST
 
@@ -28,6 +28,12 @@ PublicKey = ec.EllipticCurvePublicKey
 SERVER_NAME: Final = "centralino-vpn-server"
 """Common name of every server certificate. No branch has it: theirs have a dot, which site ids haven't."""
 
+SIGNER_NAME: Final = "centralino-vpn-signer"
+"""Common name of the certificates whose key signs what branches are told."""
+SIGNING: Final = ObjectIdentifier("2.25.166300742045204494601024974759219973720")
+"""Extended key usage of those: a number of our own (made of a UUID, ITU-T X.667), so that no TLS takes them, and no
+certificate for TLS signs anything."""
+
 _ORGANISATION: Final = "Centralino voice VPN"
 
 
@@ -36,6 +42,7 @@ class Role(StrEnum):
 
     SERVER = "server"
     BRANCH = "branch"
+    SIGNER = "signer"
 
 
 class Reason(StrEnum):
@@ -48,6 +55,13 @@ class Reason(StrEnum):
     CESSATION = "cessation_of_operation"
     WITHDRAWN = "privilege_withdrawn"
 
+
+USAGES: Final = {
+    Role.SERVER: ExtendedKeyUsageOID.SERVER_AUTH,
+    Role.BRANCH: ExtendedKeyUsageOID.CLIENT_AUTH,
+    Role.SIGNER: SIGNING,
+}
+"""The one extended key usage that each has."""
 
 _FLAGS: Final = {
     Reason.KEY_COMPROMISE: x509.ReasonFlags.key_compromise,
@@ -134,12 +148,11 @@ def intermediate(issuer: Issuer, key: PublicKey, number: int, begins: datetime, 
 def leaf(
     issuer: Issuer, key: PublicKey, role: Role, name: str, serial: int, begins: datetime, ends: datetime
 ) -> x509.Certificate:
-    """Of a server or a branch. OpenVPN's ``remote-cert-tls`` wants both usages."""
+    """Of a server, a branch or a signer. OpenVPN's ``remote-cert-tls`` wants both usages."""
     made = _begun(_named(name), issuer.certificate.subject, key, serial, begins, ends)
     made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     made = made.add_extension(_usage(signs_certificates=False), critical=True)
-    usage = ExtendedKeyUsageOID.SERVER_AUTH if role is Role.SERVER else ExtendedKeyUsageOID.CLIENT_AUTH
-    made = made.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    made = made.add_extension(x509.ExtendedKeyUsage([USAGES[role]]), critical=False)
     return _signed(made, issuer.key.public_key(), issuer.key)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from appliance.applier.checkpoint import checkpoint
 from appliance.applier.files import fsync_directory
@@ -15,6 +16,10 @@ from appliance.vpn.pki.certificates import Issuer, PublicKey, Role
 from appliance.vpn.pki.lifetimes import BACKDATED
 from appliance.vpn.pki.registry import Issued
 from appliance.vpn.pki.vault import RESERVE_BYTES, Vault
+
+_OURS: Final = {Role.SERVER: certificates.SERVER_NAME, Role.SIGNER: certificates.SIGNER_NAME}
+"""Common names of what the centre shows its branches."""
+_LASTS: Final = {Role.SERVER: lifetimes.SERVER, Role.SIGNER: lifetimes.SIGNER, Role.BRANCH: lifetimes.BRANCH}
 
 
 def make(vault: Vault) -> None:
@@ -65,10 +70,9 @@ def issue(
     serial = next(
         each for each in iter(certificates.new_serial, 0) if certificates.common_name(site, each) not in taken
     )
-    name = certificates.SERVER_NAME if role is Role.SERVER else certificates.common_name(site, serial)
-    lasts = lifetimes.SERVER if role is Role.SERVER else lifetimes.BRANCH
-    begins = max(now - BACKDATED, signing.begins)
-    ends = lifetimes.end(now, lasts, signing.ends)
+    name = _OURS.get(role) or certificates.common_name(site, serial)
+    begins = signing.begins if role in _OURS else max(now - BACKDATED, signing.begins)
+    ends = lifetimes.end(now, _LASTS[role], signing.ends)
     made = certificates.leaf(signing.issuer, key, role, name, serial, begins, ends)
     record = Issued(role, site, generation, signing.number, replaces, made)
     checkpoint("pki:signed")

@@ -14,13 +14,21 @@ YEAR: Final = 365 * DAY
 ROOT: Final = 20 * YEAR
 INTERMEDIATE: Final = 5 * YEAR
 SERVER: Final = YEAR
+SIGNER: Final = YEAR
 BRANCH: Final = YEAR
 LIST: Final = 90 * DAY
 """From now to ``nextUpdate`` of a list of revoked certificates."""
 
 BACKDATED: Final = 2 * DAY
 """How long before now everything begins to be valid: an edge whose clock is a day behind, time zone mistaken on top, takes
-it. Lists of revoked certificates too: one from the future would lock every branch out when the centre's clock is put back."""
+it. Lists of revoked certificates too: one from the future would lock every branch out when the centre's clock is put back.
+
+But for what the centre shows its branches (server, signer, intermediates): that begins when the root does. An edge that was off for
+months and has no battery begins with the time that it saw last, and must take a certificate that was renewed meanwhile; only then
+it learns what time it is."""
+
+WORTH_IT: Final = DAY
+"""What is cut short by its issuer's end isn't renewed unless it lasts longer by this."""
 
 _RENEWED_LIST: Final = LIST / 3
 _ALARM_LIST: Final = LIST / 3

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from appliance.core.errors import CorruptError
 from appliance.vpn.pki import files
 from appliance.vpn.pki.certificates import Reason, Role, fingerprint, hexadecimal, name_of
-from appliance.vpn.pki.lifetimes import YEAR, due, urgent
+from appliance.vpn.pki.lifetimes import BACKDATED, SERVER, YEAR, due, urgent
 
 KEPT: Final = YEAR
 """How long the records of an expired certificate stay."""
@@ -36,7 +36,7 @@ _PEM: Final = serialization.Encoding.PEM
 class Issued:
     """A certificate that was issued.
 
-    :param site: id of the branch's site; ``""`` for a server.
+    :param site: id of the branch's site; ``""`` for a server or a signer.
     :param generation: how many times the site had been enrolled with this one; renewals keep it.
     :param issuer: number of the intermediate that signed it.
     :param replaces: serial of the certificate that it renews.
@@ -76,12 +76,17 @@ class Issued:
     @property
     def due(self) -> datetime:
         """When it is to be renewed."""
-        return due(self.begins, self.ends)
+        return due(self._given, self.ends)
 
     @property
     def urgent(self) -> datetime:
         """When somebody is told that it wasn't."""
-        return urgent(self.begins, self.ends)
+        return urgent(self._given, self.ends)
+
+    @property
+    def _given(self) -> datetime:
+        """When it was issued, about: what the centre shows begins long before that."""
+        return self.begins if self.role is Role.BRANCH else max(self.begins, self.ends - SERVER - BACKDATED)
 
 
 @dataclass(frozen=True, slots=True)

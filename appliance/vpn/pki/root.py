@@ -17,7 +17,6 @@ from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedErr
 from appliance.i18n import later
 from appliance.vpn.pki import certificates, files, lifetimes
 from appliance.vpn.pki.certificates import Entry, Issuer, PrivateKey, Reason, fingerprint
-from appliance.vpn.pki.lifetimes import BACKDATED
 from appliance.vpn.pki.registry import Revoked
 from appliance.vpn.pki.requests import load_private
 from appliance.vpn.pki.served import publish
@@ -157,8 +156,7 @@ def renew_intermediate(vault: Vault, key: PrivateKey) -> int:
         )
     number, own = max(vault.intermediates()) + 1, certificates.new_key()
     ends = lifetimes.end(now, lifetimes.INTERMEDIATE, root.not_valid_after_utc)
-    begins = max(now - BACKDATED, root.not_valid_before_utc)
-    made = certificates.intermediate(Issuer(root, key), own.public_key(), number, begins, ends)
+    made = certificates.intermediate(Issuer(root, key), own.public_key(), number, root.not_valid_before_utc, ends)
     checkpoint("pki:intermediate-signed")
     vault.put_intermediate(number, Issuer(made, own))
     checkpoint("pki:intermediate-made")

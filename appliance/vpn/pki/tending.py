@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from appliance.applier.checkpoint import checkpoint
@@ -17,12 +18,12 @@ from appliance.i18n import later
 from appliance.vpn.pki import certificates, files, lists
 from appliance.vpn.pki.certificates import Role
 from appliance.vpn.pki.issuing import issue
-from appliance.vpn.pki.lifetimes import due, list_urgent, urgent
+from appliance.vpn.pki.lifetimes import INTERMEDIATE, SERVER, WORTH_IT, due, end, list_urgent
 from appliance.vpn.pki.registry import Issued, living
 from appliance.vpn.pki.requests import load_private
 from appliance.vpn.pki.root import renew_intermediate
 from appliance.vpn.pki.served import publish
-from appliance.vpn.pki.vault import Vault, certificate, fits
+from appliance.vpn.pki.vault import Intermediate, Vault, certificate, fits
 
 _HINT: Final = "see what the alarms say of disk and clock; until then OpenVPN goes on with the list it has"
 
@@ -43,7 +44,8 @@ def tend(vault: Vault) -> Tended:
     done = {
         name: _tried(vault, name, task, broken)
         for name, task in (
-            ("list", _publish), ("intermediate", _intermediate), ("server", _server), ("list", _publish), ("room", _room)
+            ("list", _publish), ("intermediate", _intermediate), ("server", _server), ("signer", _signer),
+            ("list", _publish), ("room", _room),
         )
     }  # fmt: skip
     found = [each for each in faults(vault) if each.error_id not in {one.error_id for one in broken}]
@@ -68,7 +70,7 @@ def _intermediate(vault: Vault) -> bool:
     """Renew it if it is due and the root's key is here."""
     newest = max(vault.intermediates().items())[1]
     over = newest.number in vault.revoked_intermediates()
-    if not over and vault.keeper.best() < due(newest.begins, newest.ends):
+    if not over and not _intermediate_due(vault, newest):
         return False
     key = vault.root_key()
     if key is None:
@@ -79,27 +81,52 @@ def _intermediate(vault: Vault) -> bool:
 
 def _server(vault: Vault) -> bool:
     """Renew the server's certificate if it is due, revoked, or can't be read."""
-    if not server_due(vault, vault.keeper.best()):
+    return _shown(vault, Role.SERVER, vault.paths.server)
+
+
+def _signer(vault: Vault) -> bool:
+    """The same for the key that signs what branches are told."""
+    return _shown(vault, Role.SIGNER, vault.paths.signer)
+
+
+def _shown(vault: Vault, role: Role, path: Path) -> bool:
+    if not _shown_due(vault, _issued_in(vault, path), vault.keeper.best()):
         return False
     key = certificates.new_key()
-    record = issue(vault, key.public_key(), Role.SERVER, "", 0, None)
+    record = issue(vault, key.public_key(), role, "", 0, None)
     issuer = vault.intermediates()[record.issuer].issuer.certificate
     content = certificates.pem(record.certificate) + certificates.pem(issuer) + certificates.key_pem(key)
     checkpoint("pki:server-signed")
-    files.put(vault.paths.server, content)
+    path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    files.put(path, content)
     checkpoint("pki:server-renewed")
     return True
 
 
 def server_due(vault: Vault, now: datetime) -> bool:
     """Whether OpenVPN's server needs another certificate."""
-    record = served(vault)
-    return record is None or record not in living([record], vault.registry.revoked(), now) or now >= record.due
+    return _shown_due(vault, served(vault), now)
+
+
+def _shown_due(vault: Vault, record: Issued | None, now: datetime) -> bool:
+    if record is None or record not in living([record], vault.registry.revoked(), now):
+        return True
+    return now >= record.due and end(now, SERVER, vault.signing(now).ends) >= record.ends + WORTH_IT
+
+
+def _intermediate_due(vault: Vault, newest: Intermediate) -> bool:
+    now = vault.keeper.best()
+    longest = end(now, INTERMEDIATE, vault.root().not_valid_after_utc)
+    return now >= newest.due and longest >= newest.ends + WORTH_IT
 
 
 def served(vault: Vault) -> Issued | None:
     """The certificate in OpenVPN's file, if it is whole and one that we issued."""
-    content = files.content(vault.paths.server) or b""
+    return _issued_in(vault, vault.paths.server)
+
+
+def _issued_in(vault: Vault, path: Path) -> Issued | None:
+    content = files.content(path) or b""
     shown, key = certificate(content), load_private(content)
     if shown is None or key is None or not fits(key, shown):
         return None
@@ -176,9 +203,8 @@ def _lists(vault: Vault) -> Iterator[Fault]:
 def _authority(vault: Vault) -> Iterator[Fault]:
     now, root = vault.keeper.best(), vault.root()
     newest = max(vault.intermediates().items())[1]
-    renewed_from = due(newest.begins, newest.ends)
-    if now >= renewed_from:
-        late = now >= urgent(newest.begins, newest.ends)
+    if _intermediate_due(vault, newest):
+        late = now >= newest.urgent
         yield Fault(
             "vpn/intermediate", f"the voice VPN's intermediate ends on {newest.ends:%Y-%m-%d} and has to be renewed",
             "bring the root's key: the exported copy and its passphrase", "intermediate_due",
@@ -208,6 +234,12 @@ def _servers(vault: Vault) -> Iterator[Fault]:
         yield Fault(
             "vpn/server", f"the certificate of the voice VPN's server ends on {record.ends:%Y-%m-%d} and couldn't be renewed",
             "see what the other alarms say", "server_certificate",
+        )  # fmt: skip
+    signer = _issued_in(vault, vault.paths.signer)
+    if signer is None or signer not in living([signer], vault.registry.revoked(), now) or now >= signer.urgent:
+        yield Fault(
+            "vpn/signer", "the certificate that signs what branches are told is missing, or ends soon, and couldn't be renewed",
+            "see what the other alarms say", "signer_certificate",
         )  # fmt: skip
 
 

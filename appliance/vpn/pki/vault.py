@@ -38,7 +38,7 @@ from appliance.i18n import later
 from appliance.paths import VpnPaths
 from appliance.vpn.pki import certificates, files
 from appliance.vpn.pki.certificates import Issuer, PrivateKey, fingerprint
-from appliance.vpn.pki.lifetimes import BACKDATED
+from appliance.vpn.pki.lifetimes import BACKDATED, INTERMEDIATE, due, urgent
 from appliance.vpn.pki.registry import Registry
 from appliance.vpn.pki.requests import load_private
 from appliance.vpn.pki.timekeeping import Timekeeper
@@ -66,6 +66,16 @@ class Intermediate:
     @property
     def ends(self) -> datetime:
         return self.issuer.certificate.not_valid_after_utc
+
+    @property
+    def due(self) -> datetime:
+        """When it is to be renewed: it begins with the root, whenever it was made."""
+        return due(self.ends - INTERMEDIATE - BACKDATED, self.ends)
+
+    @property
+    def urgent(self) -> datetime:
+        """When somebody is told that it wasn't."""
+        return urgent(self.ends - INTERMEDIATE - BACKDATED, self.ends)
 
 
 class Vault:
