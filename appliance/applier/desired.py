@@ -27,6 +27,7 @@ from appliance.pbx.plan import desired
 from appliance.pbx.trunks.plan import unwritable
 from appliance.vpn import configured, layout
 from appliance.vpn.plan import daemons
+from appliance.vpn.slices import plan as slices
 
 _TOKEN_MIN: Final = 8
 _ONE_AT_A_TIME: Final = threading.Lock()
@@ -58,7 +59,8 @@ class Desired:
             if self._settings.firewall:
                 files[FIREWALL] = script(promise(document, this_machine()))
             if self._settings.vpn:
-                files |= configured.files(daemons(document, layout.installation(self._paths.vpn)))
+                here = layout.installation(self._paths.vpn)
+                files |= {**configured.files(daemons(document, here)), **slices.files(document, here.cores)}
             return files
 
     def secrets(self, document: Document) -> dict[str, str]:

@@ -18,6 +18,9 @@ PART6: Final = 108
 LARGEST4: Final = 16
 LARGEST6: Final = 104
 
+INSIDE_PORT: Final = 8194
+"""TCP port of the centre's service for edges, at its own addresses within the tunnels (:mod:`appliance.vpn.inside`)."""
+
 
 def concentrator(document: Document) -> Concentrator | None:
     """The one that is in use; the first by id, should there be several (verify refuses that)."""
@@ -34,6 +37,11 @@ def branches(document: Document) -> Mapping[str, Branch]:
 def daemons_for(number: int, cores: int) -> int:
     """How many daemons a number of branches is given on a machine with so many cores."""
     return max(1, min(DAEMONS, cores, -(-number // PER_DAEMON)))
+
+
+def home(branch: Branch, number: int) -> int:
+    """The daemon that a branch belongs to, of so many."""
+    return (branch.number - 1) % number
 
 
 def tunnel_ports(document: Document, cores: int) -> tuple[int, ...]:
@@ -68,6 +76,12 @@ def part6(pool: str, daemon: int) -> ipaddress.IPv6Network:
         raise ValueError(msg)
     base = int(network.network_address) + daemon * (1 << (128 - PART6))
     return ipaddress.IPv6Network((base, PART6))
+
+
+def own_addresses(one: Concentrator, daemon: int) -> tuple[str, ...]:
+    """A daemon's own addresses within its tunnel: IPv4, and IPv6 where there is a pool of it."""
+    found: tuple[str, ...] = (str(part4(one.pool, daemon)[1]),)
+    return found if one.pool6 is None else (*found, str(part6(one.pool6, daemon)[1]))
 
 
 def address_in(part: ipaddress.IPv4Network | ipaddress.IPv6Network, number: int) -> str:

@@ -13,6 +13,7 @@ from appliance.organisation.model import SiteRef
 DAEMONS: Final = 16
 """Daemons at most; the pool is cut into as many parts, used or not, so that more of them move no address."""
 PORTS: Final = 1194
+PORT_MAX: Final = 65535
 BRANCHES: Final = 4000
 """Numbers that a branch may have."""
 

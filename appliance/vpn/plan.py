@@ -22,12 +22,13 @@ from appliance.vpn.addresses import (
     branches,
     concentrator,
     daemons_for,
+    home,
     neighbours,
     networks_of,
     part4,
     part6,
 )
-from appliance.vpn.model import BRANCHES, Branch, Concentrator
+from appliance.vpn.model import BRANCHES, PORT_MAX, Branch, Concentrator
 
 CIPHERS: Final = "AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM"
 """AEAD only: it authenticates and encrypts in one, and is what the kernel's own implementation (DCO) knows."""
@@ -100,11 +101,6 @@ def daemons(document: Document, installation: Installation) -> tuple[Daemon, ...
         }
         made.append(Daemon(index, one.port + index, interface_of(index), _text(given), clients))
     return tuple(made)
-
-
-def home(branch: Branch, number: int) -> int:
-    """The daemon that a branch belongs to, of so many."""
-    return (branch.number - 1) % number
 
 
 def centre_networks(document: Document, one: Concentrator) -> Iterator[_Net]:
@@ -196,20 +192,29 @@ def _route(word: str, network: _Net) -> str:
 
 
 def branch_lines(document: Document, site: str, cores: int) -> tuple[str, ...]:
-    """Configuration of a branch's end, but for its keys: its daemon at every address of the centre, then the other daemons.
-
-    Those are tried in case the number of daemons has changed since: each of them turns away who isn't its own.
-    Empty: no such branch is in use, or no concentrator.
-    """
+    """Configuration of a branch's end, but for its keys. Empty: no such branch is in use, or no concentrator."""
     one, found = concentrator(document), branches(document)
     if one is None or site not in found:
         return ()
-    number = daemons_for(len(found), cores)
-    first = home(found[site], number)
+    ways = remotes(one, found[site], daemons_for(len(found), cores))
+    return (*(f"remote {host} {port} udp" for host, port in ways), *end_lines(one))
+
+
+def remotes(one: Concentrator, branch: Branch, number: int) -> tuple[tuple[str, int], ...]:
+    """Where a branch finds the centre, of so many daemons: its own daemon at every address of the centre, then the others.
+
+    Those are tried in case the number of daemons has changed since: each of them turns away who isn't its own.
+    """
+    first = home(branch, number)
     order = [first, *(index for index in range(number) if index != first)]
-    remotes = [f"remote {address.host} {address.port + index} udp" for index in order for address in one.addresses]
+    found = ((address.host, address.port + index) for index in order for address in one.addresses)
+    return tuple((host, port) for host, port in found if port <= PORT_MAX)
+
+
+def end_lines(one: Concentrator) -> tuple[str, ...]:
+    """Configuration of a branch's end, but for its keys and where the centre is."""
     return (
-        "client", "dev-type tun", "nobind", *remotes, f"data-ciphers {CIPHERS}", *_both_ends(one),
+        "client", "dev-type tun", "nobind", f"data-ciphers {CIPHERS}", *_both_ends(one),
         "connect-retry 1 5", "resolv-retry 2", "explicit-exit-notify 1", "verb 3", "mute 20",
     )  # fmt: skip
 

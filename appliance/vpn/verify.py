@@ -11,7 +11,7 @@ from appliance.firewall.model import Network, NetworkZone
 from appliance.organisation.model import Site
 from appliance.pbx.media.model import Listener, Zone
 from appliance.vpn.addresses import LARGEST4, LARGEST6, branches, concentrator, networks_of
-from appliance.vpn.model import DAEMONS, Branch, Concentrator
+from appliance.vpn.model import DAEMONS, PORT_MAX, Branch, Concentrator
 
 _Net = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Claim = tuple[_Net, str, str]
@@ -23,13 +23,21 @@ def verify(document: Document) -> Iterator[Fault]:
     found = sorted(document.all(Concentrator).values(), key=lambda item: item.id)
     for one in found:
         yield from _pools(one)
-        if one.port + DAEMONS - 1 > 65535:
+        if one.port + DAEMONS - 1 > PORT_MAX:
             yield Fault(
                 one.path("port"),
                 f"leaves no room for {DAEMONS} daemons, each with the next port",
-                f"choose {65536 - DAEMONS} or lower",
+                f"choose {PORT_MAX + 1 - DAEMONS} or lower",
                 "no_ports_left",
             )
+        for index, address in enumerate(one.addresses):
+            if address.port + DAEMONS - 1 > PORT_MAX:
+                yield Fault(
+                    one.path(f"addresses[{index}].port"),
+                    f"leaves no room for {DAEMONS} daemons, each with the next port",
+                    f"choose {PORT_MAX + 1 - DAEMONS} or lower",
+                    "no_ports_left",
+                )
     for one in found[1:]:
         yield Fault(one.path(), f"there is a concentrator already, {found[0].id!r}", "keep one", "second_concentrator")
     yield from _twice(document)

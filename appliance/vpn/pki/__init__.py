@@ -8,6 +8,7 @@
 :mod:`.requests`      what is taken from a CSR: a public key
 :mod:`.registry`      every certificate that was issued or revoked; :mod:`.vault` the directory, with keys and lock
 :mod:`.lists`         lists of revoked certificates; :mod:`.served` what OpenVPN reads
+:mod:`.chains`        certificates judged against the root alone, without a clock; :mod:`.signing` texts that branches can believe
 :mod:`.tls_crypt`     tls-crypt-v2 keys
 :mod:`.timekeeping`   whether the clock can be believed
 
@@ -25,6 +26,7 @@ from appliance.vpn.pki.authority import Authority, Granted
 from appliance.vpn.pki.certificates import SERVER_NAME, Reason, Role, site_of
 from appliance.vpn.pki.registry import Issued, Revoked
 from appliance.vpn.pki.served import client_lines, server_lines
+from appliance.vpn.pki.signing import Purpose, Signer, verified
 from appliance.vpn.pki.tending import Tended
 
 __all__ = [
@@ -32,11 +34,14 @@ __all__ = [
     "Authority",
     "Granted",
     "Issued",
+    "Purpose",
     "Reason",
     "Revoked",
     "Role",
+    "Signer",
     "Tended",
     "client_lines",
     "server_lines",
     "site_of",
+    "verified",
 ]

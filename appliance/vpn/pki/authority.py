@@ -30,7 +30,8 @@ from appliance.vpn.pki.registry import Issued, Revoked, living
 from appliance.vpn.pki.requests import public_key
 from appliance.vpn.pki.root import Root
 from appliance.vpn.pki.served import publish
-from appliance.vpn.pki.tending import Tended, faults, served, tend
+from appliance.vpn.pki.signing import Signer
+from appliance.vpn.pki.tending import Tended, faults, served, signer, tend
 from appliance.vpn.pki.vault import Vault
 
 AGAIN: Final = timedelta(hours=1)
@@ -186,6 +187,11 @@ class Authority:
         """The certificate that OpenVPN's server has from its next start on; None: there is none that is whole."""
         with self._turn():
             return served(self._vault)
+
+    def signer(self) -> Signer:
+        """What signs for branches to read. :raises UnavailableError: ``no_signer``: there is none that is whole, until the next upkeep."""
+        with self._turn():
+            return signer(self._vault)
 
     def upkeep(self) -> Tended:
         """Renew what is due, finish what was cut short, remember the time. Call it at start and every few minutes; it

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from appliance.applier.checkpoint import checkpoint
-from appliance.core.errors import CentralinoError, Fault
+from appliance.core.errors import CentralinoError, Fault, UnavailableError
 from appliance.i18n import later
-from appliance.vpn.pki import certificates, files, lists
+from appliance.vpn.pki import certificates, chains, files, lists
 from appliance.vpn.pki.certificates import Role
 from appliance.vpn.pki.issuing import issue
 from appliance.vpn.pki.lifetimes import INTERMEDIATE, SERVER, WORTH_IT, due, end, list_urgent
@@ -23,6 +23,7 @@ from appliance.vpn.pki.registry import Issued, living
 from appliance.vpn.pki.requests import load_private
 from appliance.vpn.pki.root import renew_intermediate
 from appliance.vpn.pki.served import publish
+from appliance.vpn.pki.signing import Signer
 from appliance.vpn.pki.vault import Intermediate, Vault, certificate, fits
 
 _HINT: Final = "see what the alarms say of disk and clock; until then OpenVPN goes on with the list it has"
@@ -123,6 +124,19 @@ def _intermediate_due(vault: Vault, newest: Intermediate) -> bool:
 def served(vault: Vault) -> Issued | None:
     """The certificate in OpenVPN's file, if it is whole and one that we issued."""
     return _issued_in(vault, vault.paths.server)
+
+
+def signer(vault: Vault) -> Signer:
+    """The key that signs what branches are told. :raises UnavailableError: ``no_signer``."""
+    content = files.secret(vault.paths.signer, later("the signer's key")) or b""
+    shown, key = certificate(content), load_private(content)
+    if shown is None or key is None or not fits(key, shown) or _issued_in(vault, vault.paths.signer) is None:
+        raise UnavailableError(
+            "there is no key that signs what branches are told", "the voice VPN's process makes one: centralino doctor",
+            error_id="no_signer",
+        )  # fmt: skip
+    chain = b"".join(certificates.pem(each) for each in chains.read(content))
+    return Signer(key, chain)
 
 
 def _issued_in(vault: Vault, path: Path) -> Issued | None:

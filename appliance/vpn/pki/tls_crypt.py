@@ -72,6 +72,16 @@ def metadata_of(server_key: bytes, client_key: bytes) -> str | None:
     return clear[_CLIENT_BYTES + 1 :].decode(errors="replace")
 
 
+def is_client_key(pem: bytes) -> bool:
+    """Whether it looks like a branch's key; only the server can tell whether it is one of its own."""
+    try:
+        content = _content(_CLIENT, pem)
+    except ValueError:
+        return False
+    wrapped = content[_CLIENT_BYTES:]
+    return len(wrapped) > _TAG_BYTES + _CLIENT_BYTES + 2 and int.from_bytes(wrapped[-2:], "big") == len(wrapped)
+
+
 def is_server_key(pem: bytes) -> bool:
     """Whether it is whole."""
     try:

@@ -1,20 +1,14 @@
 """Killed before any change of the file system, or the disk full from any on: whole, and it goes on where it stopped.
 
-Python tells an audit hook of each file that is opened for writing, renamed, removed and so on; the test stops the
-authority there, at one after the other.
+The test stops the authority at one change after the other.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -26,51 +20,7 @@ from appliance.vpn.pki.lists import unsound
 from appliance.vpn.pki.tending import served
 from appliance.vpn.pki.vault import Vault, lists
 from tests.unit.vpn.ground import DAY, PASSPHRASE, START, Ground, Killed, csr
-
-CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.chmod", "os.utime", "os.link", "os.rmdir"}
-GROWS = {"open", "os.mkdir"}
-NEW_FILES = os.O_CREAT | os.O_WRONLY | os.O_RDWR
-
-
-class Trap:
-    """Counts the changes below a directory; stops at one of them."""
-
-    def __init__(self) -> None:
-        self.top = ""
-        self.seen = 0
-        self.at = 0
-        self.full = False
-        self.hooked = False
-
-    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.top or (event not in CHANGES and event != "open"):
-            return
-        if not str(arguments[0]).startswith(self.top) or str(arguments[0]).endswith("lock"):
-            return
-        if event == "open" and not (arguments[2] or 0) & NEW_FILES:
-            return
-        if self.full and event not in GROWS:
-            return
-        self.seen += 1
-        if self.full:
-            if self.seen >= self.at:
-                raise OSError(errno.ENOSPC, "No space left on device")
-        elif self.seen == self.at:
-            raise Killed
-
-    @contextmanager
-    def set(self, top: Path, at: int, *, full: bool) -> Any:
-        if not self.hooked:  # for the life of the process; does nothing outside of a `with`
-            self.hooked = True
-            sys.addaudithook(self)
-        self.top, self.seen, self.at, self.full = str(top), 0, at, full
-        try:
-            yield
-        finally:
-            self.top = ""
-
-
-TRAP = Trap()
+from tests.unit.vpn.trap import TRAP
 
 SPARE, RENEWAL = (csr(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
 

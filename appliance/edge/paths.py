@@ -1,0 +1,67 @@
+"""Where everything of an edge lies. ``CENTRALINO_EDGE``: its top directory, ``/var/lib/centralino-edge`` without it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+DEFAULT: Final = Path("/var/lib/centralino-edge")
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePaths:
+    """The directories of one edge. All of it is root's alone: it holds keys."""
+
+    top: Path
+
+    @classmethod
+    def default(cls) -> EdgePaths:
+        """By environment."""
+        value = os.environ.get("CENTRALINO_EDGE")
+        return cls(Path(value).absolute() if value else DEFAULT)
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever changes anything below :attr:`states` and :attr:`pending`."""
+        return self.top / "lock"
+
+    @property
+    def pending(self) -> Path:
+        """Keys whose certificates haven't come yet."""
+        return self.top / "pending"
+
+    @property
+    def states(self) -> Path:
+        """Identities with their slices, one directory each, and the link to the one in force."""
+        return self.top / "states"
+
+    @property
+    def current(self) -> Path:
+        """Link to the state in force; swapped atomically."""
+        return self.states / "current"
+
+    @property
+    def run(self) -> Path:
+        """OpenVPN's configuration, its PID file and its management socket; mode 0700."""
+        return self.top / "run"
+
+    @property
+    def log(self) -> Path:
+        return self.top / "log"
+
+    @property
+    def clock(self) -> Path:
+        """The last time that was sure."""
+        return self.top / "clock.json"
+
+    @property
+    def refused(self) -> Path:
+        """Which slice this edge went back from."""
+        return self.top / "refused.json"
+
+    @property
+    def socket(self) -> Path:
+        """Where the agent tells how it stands."""
+        return self.run / "edge.sock"

@@ -1,0 +1,52 @@
+"""Document → slices (pure). Equal documents give equal slices; nothing in one depends on another branch, but for their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from appliance.core.document import Document
+from appliance.vpn.addresses import (
+    INSIDE_PORT,
+    branches,
+    concentrator,
+    daemons_for,
+    home,
+    networks_of,
+    own_addresses,
+)
+from appliance.vpn.plan import end_lines, remotes
+from appliance.vpn.slices.formats import NEWEST, write
+from appliance.vpn.slices.model import Remote, Slice
+
+FOLDER: Final = "host/vpn/slices/"
+"""Within a generation."""
+
+
+def plan(document: Document, site: str, cores: int, revision: int = 0) -> Slice | None:
+    """A site's slice; None: no such branch is in use, or no concentrator. ``cores``: of the centre."""
+    return next(_slices(document, cores, revision, site), None)
+
+
+def files(document: Document, cores: int) -> dict[str, str]:
+    """Files of a generation by name: all slices, in the newest format. They carry no revision: the generation does."""
+    return {f"{FOLDER}{each.site}.json": write(each, NEWEST).decode() for each in _slices(document, cores, 0, None)}
+
+
+def _slices(document: Document, cores: int, revision: int, only: str | None) -> Iterator[Slice]:
+    one, found = concentrator(document), branches(document)
+    if one is None:
+        return
+    number = daemons_for(len(found), cores)
+    lines = end_lines(one)
+    for site, branch in found.items():
+        if only in (None, site):
+            yield Slice(
+                revision=revision,
+                site=site,
+                remotes=tuple(Remote(host=host, port=port) for host, port in remotes(one, branch, number)),
+                openvpn=lines,
+                networks=tuple(map(str, networks_of(document, site))),
+                inside=own_addresses(one, home(branch, number)),
+                inside_port=INSIDE_PORT,
+            )
