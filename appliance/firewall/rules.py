@@ -4,8 +4,8 @@ The order is the meaning:
 
 1. *early* (before connection tracking): what can't be true is dropped (martians, addresses of our networks that come in
    elsewhere), as is what a list blocks, but never at the tunnel's port: many share an address behind a provider's NAT, and
-   the tunnel knows its branches by their keys. Voice and tunnels are kept out of connection tracking: their sources are checked
-   packet by packet, and a flood of them fills no table.
+   the tunnel knows its branches by their keys. Voice, tunnels and the phones' SIP over UDP are kept out of connection tracking: their
+   sources are checked packet by packet, and a flood of them fills no table.
 2. *input*: floods of SIP are cut off by source and method, also within known flows; known flows pass; then each group of
    sources is led to its own chain, which holds its openings. Who leaves all chains is logged, counted and dropped.
 3. *forward*: branches and the centre's voice networks reach each other, nobody else anybody.
@@ -19,6 +19,7 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final, Literal
 
 from appliance.firewall.promise import TUNNELS, Opening, Promise, Service, Sources
@@ -58,7 +59,7 @@ COUNTERS: Final = {
     "ping-flood": "Too many pings of one source",
     "closed": "To a closed port",
     "not-forwarded": "From one network to another",
-    "sip": "SIP, new",
+    "sip": "SIP packets over UDP, new connections over TCP",
     "media": "Voice packets",
     "portal": "Portal, new connections",
     "ssh": "SSH, new connections",
@@ -96,10 +97,12 @@ def digest_of(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()[:32]
 
 
-def _table(promise: Promise) -> Iterator[str]:
+def _table(promised: Promise) -> Iterator[str]:
+    promise = _merged(promised)
     for name in COUNTERS:
         yield f"counter {name} {{ }}"
     yield from _sets(promise)
+    yield from _way_back()
     yield from _early(promise)
     yield from _input(promise)
     for sources in promise.groups:
@@ -107,6 +110,23 @@ def _table(promise: Promise) -> Iterator[str]:
     yield from _chain("sip-limits", _sip_limits(promise))
     yield from _chain("connection-limits", _connection_limits())
     yield from _forward(promise)
+
+
+def _merged(promise: Promise) -> Promise:
+    """The same promise with groups that may do the same as one: a packet is looked up in a handful of sets, not in one for each trunk."""
+    may: dict[Sources, list[tuple[Service, str, tuple[int, int], str | None]]] = {}
+    for each in promise.openings:
+        may.setdefault(each.sources, []).append((each.service, each.protocol, each.ports, each.address))
+    alike: dict[object, list[Sources]] = {}
+    for sources, doors in may.items():
+        kind = sources.name.partition("-")[0]
+        alike.setdefault((kind, sources.interface, not sources.networks, tuple(doors)), []).append(sources)
+    one_of: dict[Sources, Sources] = {}
+    for found in alike.values():
+        networks = tuple(dict.fromkeys(network for each in found for network in each.networks))
+        one_of |= dict.fromkeys(found, replace(found[0], networks=networks))
+    openings = (replace(each, sources=one_of[each.sources]) for each in promise.openings)
+    return replace(promise, openings=tuple(dict.fromkeys(openings)))
 
 
 def _chain(name: str, lines: Iterable[str]) -> Iterator[str]:
@@ -130,6 +150,13 @@ def _sets(promise: Promise) -> Iterator[str]:
     for name, networks in named.items():
         for family in FAMILIES:
             yield from _set(name, family, [each for each in networks if (":" in each) == (family == 6)])
+    for family in FAMILIES:
+        yield f"set neighbours-{family} {{"
+        yield f"type ipv{family}_addr . ipv{family}_addr; flags interval;"
+        pairs = _widest([pair for pair in promise.neighbours if (":" in pair[0]) == (family == 6)])
+        if pairs:
+            yield f"elements = {{ {', '.join(f'{one} . {other}' for one, other in pairs)} }}"
+        yield "}"
     for meter in ("ping", "sip", "connect", "reset", *(method.lower() for method in METHODS)):
         for family in FAMILIES:
             yield f"set {meter}-rate-{family} {{"
@@ -157,6 +184,19 @@ def _collapsed(networks: Iterable[str]) -> list[str]:
     return [str(net) for net in (*ipaddress.collapse_addresses(four), *ipaddress.collapse_addresses(six))]
 
 
+def _widest(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Without networks that lie within another one of the same site: pairs of a set mustn't overlap."""
+    found = list(pairs)
+    nets = {ipaddress.ip_network(each) for pair in found for each in pair}
+    within: dict[str, str] = {}
+    last, end = "", -1
+    for net in sorted(nets, key=lambda net: (int(net.network_address), net.prefixlen)):
+        if int(net.broadcast_address) > end:
+            last, end = str(net), int(net.broadcast_address)
+        within[str(net)] = last
+    return list(dict.fromkeys((within[one], within[other]) for one, other in found))
+
+
 def _providers(promise: Promise) -> tuple[str, ...]:
     return tuple(
         network for sources in promise.groups if sources.name.startswith("trunk-") for network in sources.networks
@@ -174,6 +214,13 @@ def _from(sources: Sources) -> Iterator[str]:
             yield f"{interface}{_IP[family]} saddr @{sources.name}-{family} "
 
 
+def _way_back() -> Iterator[str]:
+    """One look into the routes for each packet: those of our networks have to lead back to where it came from."""
+    yield from _chain("way-back-inside", ["fib saddr . iif oif missing counter name spoofed drop"])
+    inside = [f"{_IP[family]} saddr @inside-{family} goto way-back-inside" for family in FAMILIES]
+    yield from _chain("way-back", [*inside, "fib saddr oif missing counter name spoofed drop"])
+
+
 def _early(promise: Promise) -> Iterator[str]:
     yield "chain early {"
     yield "type filter hook prerouting priority raw; policy accept;"
@@ -181,28 +228,35 @@ def _early(promise: Promise) -> Iterator[str]:
     yield "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } ip6 hoplimit 255 accept"
     yield f"ip saddr {{ {', '.join(MARTIANS4)} }} counter name martians drop"
     yield f"ip6 saddr {{ {', '.join(MARTIANS6)} }} counter name martians drop"
-    for family in FAMILIES:
-        yield f"{_IP[family]} saddr @inside-{family} fib saddr . iif oif missing counter name spoofed drop"
-    yield "fib saddr oif missing counter name spoofed drop"
+    yield "jump way-back"
     yield from _tunnels_early(promise)
     for family in FAMILIES:
         yield f"{_IP[family]} saddr @blocked-{family} counter name blocked drop"
-    for opening in promise.openings:
-        if opening.service is Service.MEDIA:
-            for source in _from(opening.sources):
-                yield f"{source}udp dport {_ports(opening.ports)} notrack accept"
+    for source, ports in _untracked(promise):
+        yield f"{source}udp dport {ports} notrack accept"
     yield "}"
     yield "chain early-out {"
     yield "type filter hook output priority raw; policy accept;"
     yield 'oif "lo" accept'
     for port in promise.tunnels:
         yield f"udp sport {port} notrack accept"
-    for opening in promise.openings:
-        if opening.service is Service.MEDIA:
-            for source in _from(opening.sources):
-                back = source.replace("iifname", "oifname").replace("saddr", "daddr")
-                yield f"{back}udp sport {_ports(opening.ports)} notrack accept"
+    for source, ports in _untracked(promise):
+        back = source.replace("iifname", "oifname").replace("saddr", "daddr")
+        yield f"{back}udp sport {ports} notrack accept"
     yield "}"
+
+
+def _untracked(promise: Promise) -> Iterator[tuple[str, str]]:
+    """Sources and UDP ports of voice, and of the phones' SIP. Not SIP with providers: what answers us may have an address that no name
+    was resolved to."""
+    found: dict[Sources, dict[tuple[int, int], None]] = {}
+    for each in promise.openings:
+        phones = not each.sources.name.startswith("trunk-")
+        if each.service is Service.MEDIA or (each.service is Service.SIP and each.protocol == "udp" and phones):
+            found.setdefault(each.sources, {})[each.ports] = None
+    for sources, ports in found.items():
+        for source in _from(sources):
+            yield source, f"{{ {', '.join(map(_ports, ports))} }}"
 
 
 def _tunnels_early(promise: Promise) -> Iterator[str]:
@@ -302,9 +356,9 @@ def _forward(promise: Promise) -> Iterator[str]:
                     outer = f"{ip} saddr @{network.name}-{family} {ip} daddr @vpn-{family}"
                     yield f'iifname "{TUNNELS}" {inner} accept'
                     yield f'oifname "{TUNNELS}" {outer} accept'
-    for one, other in promise.neighbours:
-        ip = _IP[6 if ":" in one else 4]
-        yield f'iifname "{TUNNELS}" oifname "{TUNNELS}" {ip} saddr {one} {ip} daddr {other} accept'
+    for family in FAMILIES:
+        ip, tunnels = _IP[family], f'iifname "{TUNNELS}" oifname "{TUNNELS}"'
+        yield f"{tunnels} {ip} saddr . {ip} daddr @neighbours-{family} accept"
     yield "counter name not-forwarded drop"
     yield "}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -97,6 +98,37 @@ def test_equal_promises_are_equal_scripts_and_others_are_told_apart() -> None:
 def test_networks_within_networks_make_no_set_that_the_kernel_refuses() -> None:
     text = script(promise(document(network("a", "voice", "192.0.2.0/24", "192.0.2.128/25", "192.0.3.0/24")), HERE))
     assert "elements = { 192.0.2.0/23 }" in text
+
+
+def test_trunks_that_may_do_the_same_are_looked_up_once() -> None:
+    lines: list[Row] = []
+    for n in range(50):
+        lines.append(("provider", {"id": f"telco-{n}", "name": "T", "media_networks": [f"198.51.100.{n}/32"]}))
+        auth = {"type": "address"}
+        lines.append(
+            (
+                "trunk",
+                {"id": f"line-{n}", "name": "L", "provider": f"telco-{n}", "host": f"203.0.113.{n}", "auth": auth},
+            )
+        )
+    found = document(*lines, network("a", "voice", "192.0.2.0/25"), network("b", "voice", "192.0.2.128/25"))
+    made, text = promise(found, HERE), script(promise(found, HERE))
+    assert len([each for each in made.groups if each.name.startswith("trunk-")]) == 50  # what is shown stays apart
+    chains = re.findall(r"chain (from-[a-z0-9-]+) {", text)
+    assert chains == ["from-anybody", "from-vpn", "from-network-a", "from-trunk-line-0", "from-media-line-0"]
+    assert "elements = { 203.0.113.0/27, 203.0.113.32/28, 203.0.113.48/31 }" in text
+    assert "elements = { 192.0.2.0/24 }" in text
+
+
+def test_neighbours_are_one_set_without_networks_within_networks() -> None:
+    site = {"id": "roma", "name": "Roma", "company": "demo", "networks": ["10.4.0.0/16", "10.4.7.0/24", "10.5.0.0/24"]}
+    near = {"id": "roma", "site": "roma", "number": 2, "reaches": ["torino"]}
+    text = script(promise(document(("site", site), ("branch", near)), HERE))
+    (pairs,) = re.findall(r"set neighbours-4 {\n.*\n +elements = { (.*) }", text)
+    one, both = "10.3.0.0/24", ("10.4.0.0/16", "10.5.0.0/24")
+    assert sorted(pairs.split(", ")) == sorted(
+        [*(f"{one} . {each}" for each in both), *(f"{each} . {one}" for each in both)]
+    )
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
