@@ -28,6 +28,7 @@ from appliance.access.people import Documents, find_person, folded
 from appliance.access.sessions import Session, Stage
 from appliance.core.document import Document
 from appliance.core.errors import InvalidError, NotFoundError, RefusedError
+from appliance.firewall.bans.reporting import Report, nobody, unknown
 from appliance.organisation.model import Person
 from appliance.store.database import Database
 
@@ -71,6 +72,7 @@ class SignIn:
     :param people: gives the document in force.
     :param must_have_factor: whether a person must have a second factor; one who has one is asked for it in any case.
     :param secrets: what this process was handed: passwords for directories.
+    :param report: tells the judge of bans who failed and who came in.
     """
 
     def __init__(
@@ -81,7 +83,9 @@ class SignIn:
         party: RelyingParty | None = None,
         secrets: Secrets = lambda _id: None,
         outward: Outward | None = None,
+        report: Report = nobody,
     ) -> None:
+        self._report = report
         self._access, self._people, self._must = access, people, must_have_factor
         self._party = party or RelyingParty.default()
         self._directories = Directories(secrets, outward or Outward())
@@ -146,6 +150,7 @@ class SignIn:
                 left = None if keyring is not None else recovery.left(connection, session.person)
                 return self._raise(connection, now, session, address, how, left)
             audit.append(connection, now, Event.FAILED, session.person, address=address, step="code")
+        self._report("portal", address, "failed", session.person, "wrong second factor")
         raise _failed(until)
 
     def passkey_options(self) -> Ceremony:
@@ -244,7 +249,7 @@ class SignIn:
         charged = self._charge(f"password {person.id}", person.id, address, until)
         kept = self._local(person, old)
         if kept is None:
-            self._tell_wrong(person.id, address)
+            self._tell_wrong(person.id, person.id, address)
             raise _failed(until)
         anew, now = passwords.hash_of(new), self._access.clock()
         with self._database.write() as connection:
@@ -289,7 +294,7 @@ class SignIn:
                 self._give_back(*(charged for whose, charged in charges.items() if whose in (id, taken.person.id)))
                 return Proof(taken.person, by=f"directory {taken.service}", roles=taken.roles)
             reason, silent = taken.reason, taken.silent
-        self._tell_wrong(id, address, reason)
+        self._tell_wrong(id, typed or "", address, reason)
         raise _silent(until) if silent else _failed(until)
 
     def _local(self, person: Person | None, password: str) -> str | None:
@@ -305,7 +310,8 @@ class SignIn:
             for charged in charges:
                 throttle.give_back(connection, charged)
 
-    def _tell_wrong(self, id: str | None, address: str, reason: str = "") -> None:
+    def _tell_wrong(self, id: str | None, typed: str, address: str, reason: str = "") -> None:
+        self._report("portal", address, "failed", id or unknown(folded(typed)), "wrong password")
         known = {} if id is not None else {"account": "unknown"}
         more = {"directory": reason} if reason else {}
         now = self._access.clock()
@@ -325,10 +331,14 @@ class SignIn:
             charged = throttle.charge(connection, now, account, address, owner=owner)
             if charged.news:
                 audit.append(connection, now, Event.THROTTLED, owner or "", address=address)
+        if not charged.allowed:
+            tried = owner or unknown(account.partition(" ")[2])
+            self._report("portal", address, "failed", tried, "too many attempts")
         return charged
 
     def tell_failure(self, address: str, step: str, reason: str = "") -> None:
         """What can't be guessed needs no throttling; only the audit must not be filled by it."""
+        self._report("portal", address, "failed", step, reason or "refused")
         now = self._access.clock()
         with self._database.write() as connection:
             charged = throttle.charge(connection, now, "", address, owner=None)
@@ -360,6 +370,7 @@ class SignIn:
         )
         if stage is Stage.FULL:
             throttle.remember(connection, now, person.id, address)
+            self._report("portal", address, "succeeded", person.id)
         return Outcome(session, token)
 
     def _raise(
@@ -368,6 +379,7 @@ class SignIn:
         raised, token = sessions.raise_to(connection, now, session, Stage.FULL)
         audit.append(connection, now, Event.SIGNED_IN, session.person, address=address, session=session.id, by=how)
         throttle.remember(connection, now, session.person, address)
+        self._report("portal", address, "succeeded", session.person)
         return Outcome(raised, token, left)
 
     def _set(self, connection: Connection, now: Moment, person: str, kept: str, address: str, *, but: str = "") -> None:

@@ -10,6 +10,7 @@ from appliance.access import Access, SignIn, Stage
 from appliance.access.permissions import Subject, narrowed, subject_of
 from appliance.access.sessions import COOKIE
 from appliance.core.errors import RefusedError
+from appliance.firewall.bans.reporting import Report, nobody, unknown
 from appliance.store import Store
 
 AUDIENCE = "api"
@@ -29,15 +30,15 @@ class Identity:
 
 
 class Identifier:
-    """Looks at what a request brings. What proves nothing is as good as nothing: why, isn't told."""
+    """Looks at what a request brings. What proves nothing is as good as nothing: why, isn't told, but to the judge of bans."""
 
-    def __init__(self, store: Store, access: Access, signin: SignIn) -> None:
-        self._store, self._access, self._signin = store, access, signin
+    def __init__(self, store: Store, access: Access, signin: SignIn, report: Report = nobody) -> None:
+        self._store, self._access, self._signin, self._report = store, access, signin, report
 
     def __call__(self, request: Request) -> Identity | None:
         kind, _, proof = request.headers.get("Authorization", "").partition(" ")
         if kind:
-            return self._of_program(proof.strip()) if kind.lower() == "bearer" else None
+            return self._told(proof.strip(), request.remote_addr or "") if kind.lower() == "bearer" else None
         return self._of_browser(request.cookies.get(COOKIE, ""), request.remote_addr or "")
 
     def _of_browser(self, token: str, address: str) -> Identity | None:
@@ -47,6 +48,14 @@ class Identifier:
         session, person = found
         subject = subject_of(self._store.document(), person.id, session.roles)
         return None if subject is None else Identity(subject, by_cookie=True, csrf_token=session.csrf)
+
+    def _told(self, proof: str, address: str) -> Identity | None:
+        found = self._of_program(proof)
+        if found is None:
+            self._report("api", address, "failed", _tried(proof), "no key or token that is good")
+        else:
+            self._report("api", address, "succeeded", _tried(proof))
+        return found
 
     def _of_program(self, proof: str) -> Identity | None:
         key = self._access.keys.find(proof)
@@ -61,3 +70,11 @@ class Identifier:
     def _narrowed(self, owner: str, id: str, scopes: tuple[str, ...]) -> Identity | None:
         subject = subject_of(self._store.document(), owner)
         return None if subject is None else Identity(narrowed(subject, id, scopes))
+
+
+def _tried(proof: str) -> str:
+    """What the judge of bans is told of a proof: nothing that is secret. Tokens are one: many programs send one that has expired."""
+    kind, _, rest = proof.partition("_")
+    if kind == "ck" and "_" in rest:
+        return f"key {rest.partition('_')[0][:40]}"
+    return "token" if proof.count(".") == 2 else unknown(proof)

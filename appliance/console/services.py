@@ -18,6 +18,7 @@ from appliance.access.transactions import Transactions
 from appliance.applier.client import ApplierClient
 from appliance.console.identify import Identifier, Identity
 from appliance.console.past import Past, SeenHistory
+from appliance.firewall.bans.reporting import Reporter
 from appliance.hub.client import HubClient
 from appliance.notifications.service import Deliveries
 from appliance.organisation.model import Person
@@ -43,6 +44,7 @@ class Services:
     :param past: the database of the call history.
     :param forms: who has which form open.
     :param providers: ways in by single sign-on; None: there are none.
+    :param reporter: tells the judge of bans who failed to sign in.
     """
 
     paths: Paths
@@ -54,6 +56,7 @@ class Services:
     past: Past = field(default_factory=Past)
     forms: OpenForms = field(default_factory=OpenForms)
     providers: Providers | None = None
+    reporter: Reporter | None = None
 
     @classmethod
     def open(cls, paths: Paths) -> Self:
@@ -61,12 +64,18 @@ class Services:
         store = Store.default(paths)
         access = Access.open(paths)
         secrets, outward = Handed(paths.handed_to("console")).get, Outward()
-        signin = SignIn(access, store.document, must_have_factor, secrets=secrets, outward=outward)
+        reporter = Reporter(paths.attempts_socket)
+        signin = SignIn(
+            access, store.document, must_have_factor, secrets=secrets, outward=outward, report=reporter
+        )  # fmt: skip
         providers = Providers(signin, secrets, outward)
-        return cls(paths, store, access, signin, Identifier(store, access, signin), providers=providers)
+        identify = Identifier(store, access, signin, reporter)
+        return cls(paths, store, access, signin, identify, providers=providers, reporter=reporter)
 
     def close(self) -> None:
         """Close all databases."""
+        if self.reporter is not None:
+            self.reporter.close()
         self.past.close()
         self.access.close()
         self.store.close()

@@ -46,6 +46,12 @@ RESET_OPCODES: Final = (0x38, 0x50)
 LOGGED: Final = 100
 """Packets from outside that are told to the judge of bans, a second; the rest is counted only."""
 LOG_GROUP: Final = 5
+CLOSED: Final = "closed"
+LOOKED_AT: Final = "looked-at"
+"""What the judge of bans is told: a packet that was dropped, or the first SIP packet of a source in a while."""
+SNAPLEN: Final = 1024
+"""Bytes of a packet that it sees: enough for the headers of SIP that name a tool."""
+LOOK_AGAIN: Final = "1m"
 METER_SIZE: Final = 65535
 
 COUNTERS: Final = {
@@ -162,6 +168,10 @@ def _sets(promise: Promise) -> Iterator[str]:
             yield f"set {meter}-rate-{family} {{"
             yield f"type ipv{family}_addr; size {METER_SIZE}; flags dynamic,timeout; timeout 1m;"
             yield "}"
+    for family in FAMILIES:
+        yield f"set looked-{family} {{"
+        yield f"type ipv{family}_addr; size {METER_SIZE}; flags dynamic,timeout; timeout {LOOK_AGAIN};"
+        yield "}"
     for family in FAMILIES:
         yield f"set connected-{family} {{"
         yield f"type ipv{family}_addr; size {METER_SIZE}; flags dynamic;"
@@ -293,9 +303,13 @@ def _input(promise: Promise) -> Iterator[str]:
     for sources in promise.groups:
         for source in _from(sources):
             yield f"{source}jump from-{sources.name}"
-    yield f'limit rate {LOGGED}/second burst {LOGGED} packets log prefix "closed" group {LOG_GROUP} snaplen 96'
+    yield f"limit rate {LOGGED}/second burst {LOGGED} packets {_told(CLOSED)}"
     yield "counter name closed drop"
     yield "}"
+
+
+def _told(prefix: str) -> str:
+    return f'log prefix "{prefix}" group {LOG_GROUP} snaplen {SNAPLEN}'
 
 
 def _openings(promise: Promise, sources: Sources) -> Iterator[str]:
@@ -330,6 +344,9 @@ def _sip_limits(promise: Promise) -> Iterator[str]:
             yield f"@th,64,32 {begins} {_over(method.lower(), family, limit)} counter name sip-flood drop"
     for family in FAMILIES:
         yield f"{_over('sip', family, SIP_PACKETS)} counter name sip-flood drop"
+    for family in FAMILIES:
+        new = f"{_IP[family]} saddr != @looked-{family} limit rate {LOGGED}/second burst {LOGGED} packets"
+        yield f"{new} add @looked-{family} {{ {_IP[family]} saddr }} {_told(LOOKED_AT)}"
 
 
 def _connection_limits() -> Iterator[str]:

@@ -27,6 +27,7 @@ from typing import Any, Final
 from appliance.core.errors import CentralinoError
 from appliance.engine.openvpn_management import Management
 from appliance.engine.unix import listening
+from appliance.firewall.bans.reporting import Reporter
 from appliance.paths import Paths
 from appliance.vpn.branches import Branch, Branches
 from appliance.vpn.keeper import Keeper
@@ -53,6 +54,7 @@ class Service:
     def __init__(self, keeper: Keeper, paths: Paths, group: int | None = None) -> None:
         self._keeper, self._paths, self._group = keeper, paths, group
         self._branches = Branches()
+        self._report = Reporter(paths.attempts_socket)
         self._watched: dict[str, _Watched] = {}
 
     async def run(self) -> None:
@@ -78,6 +80,7 @@ class Service:
                 for interface in list(self._watched):
                     await self._unwatch(interface)
                 await asyncio.to_thread(self._keeper.stop)
+                self._report.close()
 
     def told(self) -> dict[str, Any]:
         """What whoever asks is told: every branch of the configuration, connected or not."""
@@ -126,10 +129,11 @@ class Service:
     async def _cut_off(self) -> None:
         """Sessions that go by what is no longer so: a revoked certificate, another network. Who may, is back in a second or two."""
         if not self._keeper.faults:  # also who came in before this process began, and is let in no more
-            rows = self._branches.rows()
-            self._keeper.changed.update(
-                (row.daemon, row.common_name) for row in rows if row.common_name not in self._keeper.living
-            )
+            for row in self._branches.rows():
+                cut_off = row.daemon, row.common_name
+                if row.common_name not in self._keeper.living and cut_off not in self._keeper.changed:
+                    self._keeper.changed.add(cut_off)
+                    self._report("vpn", str(row.address), "failed", row.common_name, "certificate no longer good")
         for interface, name in sorted(self._keeper.changed):
             watched = self._watched.get(interface)
             if watched is None:

@@ -12,10 +12,19 @@ import sys
 
 from appliance.applier.server import group_id
 from appliance.core.errors import CentralinoError
+from appliance.firewall.bans.feeds.dropped import Dropped
+from appliance.firewall.bans.feeds.engine import engine_events
+from appliance.firewall.bans.feeds.reports import Reports
 from appliance.firewall.bans.service import Service
 from appliance.paths import Paths
 
 _log = logging.getLogger("centralino.bans")
+
+
+def judging(paths: Paths, group: int | None) -> Service:
+    """The judge of an installation, with every feed."""
+    feeds = (lambda desk: engine_events(paths, desk), lambda desk: Reports(desk, paths, group), Dropped)
+    return Service(paths, group, feeds)
 
 
 def main() -> int:
@@ -24,7 +33,7 @@ def main() -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     paths = Paths.default()
     try:
-        asyncio.run(Service(paths, group_id() if os.geteuid() == 0 else None).run())
+        asyncio.run(judging(paths, group_id() if os.geteuid() == 0 else None).run())
     except CentralinoError as error:
         _log.error("%s (%s)", error, error.hint)
         return 1

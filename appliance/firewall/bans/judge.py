@@ -5,6 +5,9 @@ What it goes by stands in :mod:`~appliance.firewall.bans.rules`; whom it never t
 
 *Proven or not.* Anybody can send a packet in somebody else's name, as long as he needs no answer. So what isn't proven bans only briefly
 (minutes, an hour at most), leaves no strikes, never makes a ban wider, and takes its room from a store of its own.
+
+*What the voice VPN refuses* weighs nothing: many branches share an address behind a provider's NAT, and who may come in is decided by
+certificates. It is evidence beside what somebody did elsewhere.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from appliance.firewall.bans.model import (
     Network,
     Outcome,
     Reason,
+    Service,
     Sign,
     Strikes,
 )
@@ -118,6 +122,10 @@ class Judge:
         key = keys.host(address) if ours else keys.stranger(address)
         if attempt.outcome is Outcome.SUCCEEDED:
             self._succeeded(key, attempt)
+            return []
+        if attempt.service is Service.VPN:
+            if self.sources.get(key) is not None:  # else strangers' evidence would make room for it
+                self._note(key, attempt)
             return []
         if self.standing.banned(key) or self._is_forgiven(attempt) or (policy.black and address in policy.shut):
             return []
