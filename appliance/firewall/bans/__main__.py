@@ -31,6 +31,9 @@ def main() -> int:
     """Exit code 0, or 1 with one line why not."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("centralino.runner").setLevel(
+        logging.WARNING
+    )  # the kernel's sets are looked at every three seconds
     paths = Paths.default()
     try:
         asyncio.run(judging(paths, group_id() if os.geteuid() == 0 else None).run())

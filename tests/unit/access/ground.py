@@ -64,6 +64,7 @@ class Ground:
     clock: Hands = field(default_factory=Hands)
     must: bool = False
     secrets: dict[str, str] = field(default_factory=dict)
+    reports: list[tuple[str, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.document = Document.of(
@@ -75,7 +76,10 @@ class Ground:
         signing = SigningKeys(self.state / "keys" / "tokens.json")
         self.access = Access(table.open_access(self.url), self.keyring, signing, self.clock)
         party = RelyingParty.of(PORTAL)
-        self.signin = SignIn(self.access, lambda: self.document, lambda _: self.must, party, secrets=self.secrets.get)
+        self.signin = SignIn(
+            self.access, lambda: self.document, lambda _: self.must, party, secrets=self.secrets.get,
+            report=lambda *said: self.reports.append(said),
+        )  # fmt: skip
         self.factors = Factors(self.access, lambda: self.document, party)
 
     def keyring(self) -> Keyring:

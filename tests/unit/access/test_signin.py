@@ -366,3 +366,31 @@ def test_keys_are_made_found_and_revoked(ground: Ground) -> None:
     with pytest.raises(CentralinoError, match="can't be read back"):
         keys.listed()
     keys.revoke(made.id)  # it can be revoked all the same
+
+
+def test_the_judge_of_bans_is_told_who_failed_and_who_came_in(ground: Ground) -> None:
+    """Of a name that nobody has only a number: people type passwords into the wrong field."""
+    app, _ = ground.with_totp()
+    ground.reports.clear()
+    refused(ground)
+    for _ in range(2):
+        refused(ground, WRONG, "ann")
+    first = enters(ground)
+    with pytest.raises(RefusedError):
+        ground.signin.code(first.session, "000000", HOME)
+    ground.signin.tell_failure(ABROAD, "passkey", "another person's")
+    assert ground.reports[0] == ("portal", ABROAD, "failed", "ann", "wrong password")
+    assert ground.reports[1] == ground.reports[2]
+    assert ground.reports[1][3].startswith("unknown ")
+    assert [each[1:4] for each in ground.reports[3:]] == [(HOME, "failed", "ann"), (ABROAD, "failed", "passkey")]
+    assert not any(WRONG in said for each in ground.reports for said in each)
+    ground.reports.clear()
+    ground.signin.code(first.session, ground.shown(app), HOME)
+    assert ground.reports == [("portal", HOME, "succeeded", "ann")]
+
+
+def test_attempts_that_are_not_looked_at_are_told_too(ground: Ground) -> None:
+    for _ in range(8):
+        refused(ground)
+    assert [each[:4] for each in ground.reports] == [("portal", ABROAD, "failed", "ann")] * 8
+    assert ground.reports[-1][4] == "too many attempts"

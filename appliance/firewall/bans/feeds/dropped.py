@@ -5,6 +5,7 @@ datagrams to doors that are none. Left out:
 
 * what was sent to a group or to everybody: neighbours look for printers;
 * late answers: from a well-known port to one that connections of ours begin at;
+* the same door again within ten seconds: a phone that is led astray sends each request eleven times (RFC 3261 section 17.1.2.2);
 * ports of voice: a browser tries every way to each of them (ICE, RFC 8445), and phones go on for a moment when a call has ended.
 
 What happens when…
@@ -22,7 +23,7 @@ from typing import Final
 from appliance.core.errors import CentralinoError
 from appliance.engine.nflog import Logged, Nflog
 from appliance.engine.place import engine_namespace
-from appliance.firewall.bans.model import Attempt, Outcome, Service, Sign
+from appliance.firewall.bans.model import Address, Attempt, Outcome, Service, Sign
 from appliance.firewall.bans.packets import TCP, Packet, packet, request
 from appliance.firewall.bans.service import Desk
 from appliance.firewall.machine import this_machine
@@ -31,6 +32,9 @@ from appliance.firewall.rules import LOG_GROUP, LOOKED_AT
 _log = logging.getLogger("centralino.bans")
 
 AGAIN_S: Final = 5.0
+AGAIN_AFTER: Final = 10_000
+"""Ms after which the same source at the same door counts again."""
+KNOCKED_MAX: Final = 20_000
 WELL_KNOWN: Final = 1024
 OURS_FROM: Final = 32_768
 """First local port of connections that we begin (Linux: net.ipv4.ip_local_port_range)."""
@@ -44,6 +48,7 @@ class Dropped:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._media = this_machine().media
+        self._knocked: dict[tuple[Address, str], int] = {}
         self.trouble: CentralinoError | None = None
 
     async def run(self) -> None:
@@ -65,7 +70,7 @@ class Dropped:
         def ready() -> None:
             try:
                 for logged in source.read():
-                    self._take(logged)
+                    self.take(logged)
             except CentralinoError as error:
                 loop.remove_reader(source.fileno())
                 if not broken.done():
@@ -79,10 +84,21 @@ class Dropped:
             loop.remove_reader(source.fileno())
             source.close()
 
-    def _take(self, logged: Logged) -> None:
+    def take(self, logged: Logged) -> None:
+        """Hand over what a packet tells."""
         found = attempt(logged, *self._desk.times(), self._media)
-        if found is not None:
+        if found is not None and (found.signs or self._is_news(found)):
             self._desk.take(found)
+
+    def _is_news(self, found: Attempt) -> bool:
+        door = found.source, found.account
+        last = self._knocked.get(door)
+        if last is not None and found.when - last < AGAIN_AFTER:
+            return False
+        if len(self._knocked) >= KNOCKED_MAX:
+            self._knocked.clear()
+        self._knocked[door] = found.when
+        return True
 
 
 def attempt(logged: Logged, when: int, wall: int, media: tuple[int, int]) -> Attempt | None:

@@ -103,7 +103,8 @@ def attempt(message: Message, when: int, wall: int) -> Attempt | None:
     if outcome is None or where is None or fields.get("Service") != _OURS:
         return None
     source, transport = where
-    account = fields.get("AccountID", "").removeprefix(_NOBODY)
+    # Endpoints for TCP and TLS have the device's name, "@", and what nobody is to know.
+    account = fields.get("AccountID", "").removeprefix(_NOBODY).partition("@")[0]
     signs = Sign.UNKNOWN_ACCOUNT if event == "InvalidAccountID" else Sign.NONE
     proven = outcome is Outcome.SUCCEEDED or transport in {"TCP", "TLS", "WS", "WSS"}
     detail = DETAILS.get(event, "")
