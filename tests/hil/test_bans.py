@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from appliance.access import Access
-from appliance.access.bans import lift
+from appliance.commands.bans import judge
 from appliance.core.errors import CentralinoError
 from appliance.firewall.bans import asking
 from appliance.firewall.bans.reporting import Reporter
@@ -28,6 +27,7 @@ from tests.hil.agents.process import AgentError, Child, eventually
 from tests.hil.agents.scanner import Arrivals, knock
 from tests.hil.agents.softphone import SoftPhone
 from tests.hil.agents.tap import Tap
+from tests.hil.command import As, Command
 from tests.hil.office import rows
 from tests.hil.system import System
 
@@ -242,7 +242,7 @@ def test_five_mistyped_passwords_ban_nobody(ground: Ground) -> None:
         report.close()
 
 
-def test_bans_survive_the_judge_and_are_lifted_by_hand(ground: Ground) -> None:
+def test_bans_survive_the_judge_and_are_lifted_by_hand(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     address = ground.outside.address_on("provider")
     report = Reporter(ground.system.paths.attempts_socket)
     for number in range(12):
@@ -260,8 +260,18 @@ def test_bans_survive_the_judge_and_are_lifted_by_hand(ground: Ground) -> None:
         report("api", "198.51.100.97", "failed", f"key{number}")
     ground.ban("198.51.100.97")
     report.close()
-    with Access.open(ground.system.paths) as access:
-        assert lift(access, ground.system.paths, address, author="test") == (f"{address}/32",)
+    assert [each.grade for each in judge(ground.system.paths)] == []  # the firewall isn't ours
+    monkeypatch.setenv("CENTRALINO_FIREWALL", "on")
+    assert [each.grade for each in judge(ground.system.paths) if each.message == "2 bans stand"] == ["ok"]
+    with Command(ground.pbx, ground.system.environment, ground.work) as server:
+        command = As(server)
+        listed = command("bans", "list")
+        assert address in listed
+        assert "tried many accounts" in listed
+        assert address in command("bans", "lift", address)
+        assert address not in command("bans", "list")
+        assert "ban lifted" in command("access", "audit")
+        assert "bans/network" in command.refused("bans", "lift", "everybody")
     assert not _in_kernel(ground, address)
 
 
