@@ -41,7 +41,7 @@ def list_(
         return
     for trouble in found.troubles:
         out.print(f"[red]{translated(trouble.message)}[/] [dim]({translated(trouble.hint)})[/]")
-    columns = (_("network"), _("since"), _("left"), _("kind"), _("why"), _("last seen"))
+    columns = (_("network"), _("since"), _("left"), _("kind"), _("why"), _("last attempt"))
     print_table(_("Bans"), columns, map(_row, found.bans), empty=_("Nobody is kept out."))
     if found.count > len(found.bans):
         out.print(_("{count} in all; look for one: centralino bans list ADDRESS").format(count=found.count))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from appliance.core.document import Document
 from appliance.core.errors import CentralinoError
 from appliance.engine.unix import connect
 from appliance.firewall.bans import plan
@@ -33,6 +34,7 @@ OUTER_KEPT_S: Final = 86_400.0
 OUTER_MAX: Final = 10_000
 ASK_S: Final = 2.0
 ANSWER_MAX: Final = 8 * 1024 * 1024
+_NONSENSE: Final = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 RESOLVERS: Final = Path("/etc/resolv.conf")
 
 
@@ -51,6 +53,7 @@ class Followed:
         self._paths, self._resolvers = paths, resolvers
         self._store: Store | None = None
         self._known: tuple[int, tuple[str, ...]] | None = None
+        self._read: tuple[int, Policy, Doors] | None = None
         self._outer: dict[str, float] = {}
         self._outer_at = 0.0
 
@@ -63,15 +66,14 @@ class Followed:
             spared = self._spared()
             if (revision, spared) == self._known:
                 return None
-            document = self._store.document()
+            if self._read is None or self._read[0] != revision:
+                self._read = revision, *_said(self._store.document())
         except CentralinoError:
             self.close()
             raise
-        machine = this_machine()
-        emergency = [form for forms in emergency_forms(document).values() for form in forms]
-        found = Situation(plan.policy(document, machine, spared), plan.doors(document, machine, emergency))
+        _, policy, doors = self._read
         self._known = revision, spared
-        return found
+        return Situation(plan.sparing(policy, spared), doors)
 
     def close(self) -> None:
         """Close the store; it is opened again when it is needed."""
@@ -90,10 +92,16 @@ class Followed:
         return tuple(sorted({*self._outer, *resolvers(self._resolvers)}))
 
 
+def _said(document: Document) -> tuple[Policy, Doors]:
+    machine = this_machine()
+    emergency = [form for forms in emergency_forms(document).values() for form in forms]
+    return plan.policy(document, machine), plan.doors(document, machine, emergency)
+
+
 def outer_addresses(vpn_socket: Path) -> list[str]:
     """Addresses that connected branches come from; none when the voice VPN's process doesn't say."""
     said = bytearray()
-    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError), socket.socket(socket.AF_UNIX) as asking:
+    with contextlib.suppress(*_NONSENSE), socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(ASK_S)
         connect(asking, vpn_socket)
         while (chunk := asking.recv(1 << 16)) and len(said) <= ANSWER_MAX:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
+from appliance.core.errors import UnavailableError
 from appliance.paths import Paths
 from appliance.store.bans import open_bans
 from appliance.store.database import Database
@@ -39,6 +40,12 @@ class LateDatabase:
 
     def _opened(self) -> Database:
         if self._database is None:
-            self._paths.store.mkdir(parents=True, exist_ok=True)
+            try:
+                self._paths.store.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UnavailableError(
+                    f"the database of bans can't be made: {error.strerror or error}", f"see {self._paths.store}",
+                    error_id="database_unavailable",
+                ) from error  # fmt: skip
             self._database = open_bans(paths=self._paths)
         return self._database

@@ -35,6 +35,11 @@ def policy(document: Document, machine: Machine, outer: Iterable[str] = ()) -> P
     return Policy(_networks((*never, *outer)), _networks(ours), _networks(black))
 
 
+def sparing(policy: Policy, outer: Iterable[str]) -> Policy:
+    """The same with more ``outer`` addresses, see :func:`policy`."""
+    return Policy(_networks((*map(str, policy.protected), *outer)), policy.inside, policy.black)
+
+
 def doors(document: Document, machine: Machine, emergency: Iterable[str] = ()) -> Doors:
     """What bans and quarantine leave open.
 

@@ -4,9 +4,11 @@ that no kernel takes its bans: what it can do without is what is tested here; th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ from appliance.access import Access
 from appliance.access.audit import Event
 from appliance.access.bans import lift as lift_by
 from appliance.core.errors import InvalidError, RefusedError, UnavailableError
-from appliance.engine.unix import connect
+from appliance.engine.unix import bind, connect
 from appliance.firewall.bans import asking
+from appliance.firewall.bans.followed import Followed, outer_addresses
 from appliance.firewall.bans.service import Service
 from appliance.paths import Paths
 from appliance.store import Store
@@ -223,13 +226,10 @@ def test_a_damaged_database_of_bans_is_told_and_judging_goes_on(paths: Paths) ->
     serving(paths, work)
 
 
-@pytest.mark.parametrize(
-    "said", [b"", b"\n", b"garbage\n", b"[]\n", b'{"ask":"everything"}\n', b"x" * 200_000, b"[" * 3000 + b"\n"]
-)
-def test_whoever_asks_nonsense_gets_an_error_and_harms_nobody(paths: Paths, said: bytes) -> None:
+def test_whoever_asks_nonsense_gets_an_error_and_harms_nobody(paths: Paths) -> None:
     commit(paths, *ROWS)
 
-    def ask() -> bytes:
+    def ask(said: bytes) -> bytes:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(5)
             connect(connection, paths.bans_socket)
@@ -241,8 +241,9 @@ def test_whoever_asks_nonsense_gets_an_error_and_harms_nobody(paths: Paths, said
                 return b""
 
     async def work(_service: Service) -> None:
-        answer = await asyncio.to_thread(ask)
-        assert not answer or json.loads(answer)["error"]["id"] == "bad_question"
+        for said in (b"", b"\n", b"garbage\n", b"[]\n", b'{"ask":"everything"}\n', b"x" * 200_000, b"[" * 3000 + b"\n"):
+            answer = await asyncio.to_thread(ask, said)
+            assert not answer or json.loads(answer)["error"]["id"] == "bad_question"
         assert (await asked(paths)).count == 0
 
     serving(paths, work)
@@ -256,3 +257,57 @@ def test_there_is_one_judge(paths: Paths) -> None:
             await Service(paths).run()
 
     serving(paths, work)
+
+
+# -- what it goes by ---------------------------------------------------------------------------------------------------
+
+
+def test_addresses_that_branches_come_in_from_are_protected(paths: Paths, tmp_path: Path) -> None:
+    """Also for a day after the voice VPN's process, which tells them, has gone. So are servers for names."""
+    commit(paths, *ROWS)
+    paths.run.mkdir(parents=True)
+    file = tmp_path / "resolv.conf"
+    file.write_text("# a comment\nsearch example.com\nnameserver 198.51.100.53\nnameserver fe80::1%eth0\nnameserver\n")
+    branches = [
+        {"site": "torino", "connected": True, "address": "203.0.113.5"},
+        {"site": "bari", "connected": True, "address": "2001:db8:9::1"},
+        {"site": "roma", "connected": False},
+        {"site": "pisa", "connected": True, "address": "garbage"},
+    ]
+    followed = Followed(paths, file)
+    with telling(paths.vpn_socket, json.dumps({"branches": branches}).encode()):
+        found = followed.changed()
+        assert found is not None
+        assert followed.changed() is None
+    followed._outer_at = 0
+    assert followed.changed() is None
+    followed.close()
+    spared = {"192.0.2.0/24", "203.0.113.5/32", "198.51.100.53/32", "2001:db8:9::1/128", "fe80::1/128"}
+    assert {str(each) for each in found.policy.protected} == spared
+    assert "112" in found.doors.emergency
+
+
+@pytest.mark.parametrize("said", [b"", b"garbage", b"[]", b'{"branches": 7}', b'{"branches": [7]}', b"[" * 5000])
+def test_a_voice_vpn_that_says_nonsense_protects_nobody_and_harms_nobody(tmp_path: Path, said: bytes) -> None:
+    with telling(tmp_path / "vpn.sock", said):
+        assert outer_addresses(tmp_path / "vpn.sock") == []
+    assert outer_addresses(tmp_path / "gone.sock") == []
+
+
+@contextlib.contextmanager
+def telling(path: Path, said: bytes) -> Iterator[None]:
+    """Somebody who says this to whoever connects, once."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(said)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        bind(listener, path)
+        listener.listen(4)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield
+        thread.join(10)
+    path.unlink()
