@@ -48,10 +48,12 @@ LOGGED: Final = 100
 LOG_GROUP: Final = 5
 CLOSED: Final = "closed"
 LOOKED_AT: Final = "looked-at"
-"""What the judge of bans is told: a packet that was dropped, or the first SIP packet of a source in a while."""
+"""What the judge of bans is told: a packet that was dropped, or the first SIP request of a source in a while."""
 SNAPLEN: Final = 1024
 """Bytes of a packet that it sees: enough for the headers of SIP that name a tool."""
 LOOK_AGAIN: Final = "1m"
+ANSWER: Final = "0x5349502f"
+"""``SIP/``: how an answer begins (RFC 3261 section 7.2); every phone answers whether it is there."""
 METER_SIZE: Final = 65535
 
 COUNTERS: Final = {
@@ -345,7 +347,7 @@ def _sip_limits(promise: Promise) -> Iterator[str]:
     for family in FAMILIES:
         yield f"{_over('sip', family, SIP_PACKETS)} counter name sip-flood drop"
     for family in FAMILIES:
-        new = f"{_IP[family]} saddr != @looked-{family} limit rate {LOGGED}/second burst {LOGGED} packets"
+        new = f"@th,64,32 != {ANSWER} {_IP[family]} saddr != @looked-{family} limit rate {LOGGED}/second burst {LOGGED} packets"
         yield f"{new} add @looked-{family} {{ {_IP[family]} saddr }} {_told(LOOKED_AT)}"
 
 

@@ -14,7 +14,7 @@ PURE_NAMES = {
     "permission_words.py", "promise.py", "rules.py", "openvpn_messages.py", "openvpn_status.py", "branches.py",
     "formats.py", "chains.py",
 }  # fmt: skip
-PURE_BANS = {"judge", "keys", "policy", "rules", "sets", "sources", "standing", "timeline"}
+PURE_BANS = {"judge", "keys", "packets", "policy", "rules", "sets", "sources", "standing", "timeline"}
 IMPURE = {
     "asyncio", "glob", "http", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "shutil",
     "signal", "socket", "socketserver", "ssl", "sqlite3", "sqlalchemy", "subprocess", "sys", "tempfile", "threading",

@@ -17,4 +17,7 @@ First the kernel, then the store: a full disk must not keep a door open.
 :mod:`.sets`      the same as commands for nftables (pure); :mod:`.kernel` puts it there
 :mod:`.keeper`    keeps it over a restart; :mod:`.gate` has all of it in one hand
 :mod:`.plan`      document → policy, and what stays open (pure)
+:mod:`.service`   the process: ``python -m appliance.firewall.bans``; :mod:`.followed` what it goes by; :mod:`.answering` what it says
+:mod:`.feeds`     where attempts come from; :mod:`.packets` what a packet says (pure)
+:mod:`.reporting` telling it of an attempt; :mod:`.asking` asking it, and lifting
 """

@@ -107,7 +107,7 @@ def told(paths: Paths, search: str = "", limit: int = LIMIT) -> Told:
 
     :param search: bans that have an address in common with this network, or whose own begins like this; empty: all.
     :param limit: 1 to 5,000.
-    :raises UnavailableError: ``bans_not_running``.
+    :raises UnavailableError: ``bans_not_running``; ``forbidden``.
     """
     found = _ask(paths, {"ask": "told", "search": search[:100], "limit": limit})
     try:
@@ -184,6 +184,10 @@ def _ask(paths: Paths, question: Mapping[str, Any]) -> dict[str, Any]:
         if error is None:
             return found
         message, hint, id = str(error["message"]), str(error["hint"]), str(error["id"])
+    except PermissionError as error:
+        raise UnavailableError(
+            "you may not ask the judge of bans", "as root: sudo centralino bans list", error_id="forbidden"
+        ) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _away() from error
     raise UnavailableError(message, hint, error_id=id)

@@ -1,4 +1,4 @@
-"""Packets that the firewall dropped, and the first SIP packet of each source that it let in: by nflog.
+"""Packets that the firewall dropped, and the first SIP request of each source in a minute: by nflog.
 
 Nothing here is proven: the sender of a packet can be invented. Only what a stranger means counts: what opens a connection, and
 datagrams to doors that are none. Left out:
