@@ -13,6 +13,7 @@ from appliance.commands import (
     bans,
     calls,
     configuration,
+    edge,
     files,
     keys,
     notifications,
@@ -53,6 +54,7 @@ system.add_to(app)
 calls.add_to(app)
 notifications.add_to(app)
 vpn.add_to(app)
+edge.add_to(app)
 bans.add_to(app)
 access.add_to(app)
 for _kind in KINDS:

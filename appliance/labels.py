@@ -177,7 +177,9 @@ FIELDS: Final[dict[str, str]] = {
     "Concentrator.pool": "Addresses within the tunnels",
     "Concentrator.pool6": "IPv6 addresses within the tunnels",
     "Concentrator.packets_per_second": "Packets per second",
+    "Concentrator.third_party": "Routers of other makers",
     "Branch.number": "Number in the VPN",
+    "Branch.router": "Router",
     "Branch.reaches": "Reaches other sites",
     # firewall
     "Network.zone": "Open to it",
@@ -267,6 +269,8 @@ CHOICES: Final[dict[str, str]] = {
     "NetworkZone.management": "Administrators: portal and SSH",
     "ListAction.allow": "Never banned",
     "ListAction.block": "Blocked",
+    "Router.ours": "Edge of this system",
+    "Router.third_party": "Of another maker, with OpenVPN",
     "Zone.phones": "Phones",
     "Zone.trunks": "Providers",
     "Zone.web": "Browsers",

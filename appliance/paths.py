@@ -170,6 +170,11 @@ class VpnPaths:
         return self.top / "log"
 
     @property
+    def invitations(self) -> Path:
+        """Invitations of new edges that wait (:mod:`appliance.vpn.enrolment.waiting`); mode 0700."""
+        return self.top / "invitations"
+
+    @property
     def admitted(self) -> Path:
         """One empty file for each tls-crypt-v2 key that is let in, named like its metadata."""
         return self.openvpn / "admitted"

@@ -193,11 +193,13 @@ ROWS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         port=st.sampled_from([1194, 65535]),
         pool=st.sampled_from(["172.29.0.0/16", "10.0.0.0/8", "192.0.2.0/24", "fd00::/64"]),
         pool6=st.sampled_from(["fd00:1:2:3::/64", "fd00::/120", "192.0.2.0/24"]),
+        third_party=st.booleans(),
         packets_per_second=st.integers(50, 100_000),
     ),
     "branch": _row(
         {"site": _ids, "number": st.integers(1, 4000)},
         enabled=st.booleans(),
+        router=st.sampled_from(["ours", "third_party"]),
         reaches=st.lists(_ids, **_few),
     ),
     "network": _row(

@@ -321,16 +321,14 @@ def show_changes(found: Iterable[Change], *, json: bool) -> None:
         out.print(f"{escape(item.path)}: [red]{escape(plain(item.before))}[/] → [green]{escape(plain(item.after))}[/]")
 
 
-def seconds(text: str) -> float:
-    """A duration such as ``10m``, ``90s``, ``2h`` in seconds. Raises InvalidError."""
+def seconds(text: str, option: str = "--confirm") -> float:
+    """A duration such as ``10m``, ``90s``, ``2h`` in seconds. Raises InvalidError, which names the option."""
     match = re.fullmatch(r"(\d{1,6})([smh]?)", text)
     if match is None or int(match[1]) == 0:
-        raise InvalidError([Fault("--confirm", _("is not a duration"), _("for example 10m, 90s or 2h"), "duration")])
+        raise InvalidError([Fault(option, _("is not a duration"), _("for example 10m, 90s or 2h"), "duration")])
     found = float(int(match[1]) * {"s": 1, "m": 60, "h": 3600, "": 1}[match[2]])
     if found > LONGEST_S:
-        raise InvalidError(
-            [Fault("--confirm", _("is longer than a week"), _("for example 10m, 90s or 2h"), "duration")]
-        )
+        raise InvalidError([Fault(option, _("is longer than a week"), _("for example 10m, 90s or 2h"), "duration")])
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from appliance.commands import enrolment
 from appliance.commands.common import Json, out, print_json, print_table
 from appliance.commands.completion import ids_of
 from appliance.commands.notifications import when
@@ -25,6 +26,7 @@ def add_to(app: typer.Typer) -> None:
     sub = typer.Typer(help=_("The voice VPN: which branches are in"), no_args_is_help=True)
     sub.command("status", help=_("Every branch: connected since when, from where, how much passes"))(status)
     sub.command("revoke", help=_("Revoke a branch's certificates: it is cut off and can't come in again"))(revoke)
+    enrolment.add_to(sub)
     app.add_typer(sub, name="vpn", rich_help_panel=_("The running system"))
 
 

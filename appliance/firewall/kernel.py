@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from appliance.core.errors import ApplyError, UnavailableError
 from appliance.engine.runner import Completed, run
-from appliance.firewall.rules import COUNTERS, DIGEST, TABLE
+from appliance.firewall.rules import COUNTERS, DIGEST, GATE, TABLE
 
 TIMEOUT_S: Final = 30.0
 _NO_SUCH: Final = "No such file or directory"
@@ -49,6 +49,18 @@ class Kernel:
     def unload(self) -> None:
         """Take our rules away: everything is open. Idempotent."""
         self.load(f"table inet {TABLE}\ndelete table inet {TABLE}\n")
+
+    def open_gate(self, port: int, lasts_s: float) -> None:
+        """Open the gate for new edges at a TCP port, for so many seconds at most; harmless when it is open. It shuts when rules are
+        loaded: open it again.
+
+        :raises ApplyError: the kernel refuses, or has no rules of ours.
+        """
+        self._refused(self._nft("add", "element", "inet", TABLE, GATE, f"{{ {port} timeout {int(lasts_s)}s }}"))
+
+    def shut_gate(self, port: int) -> None:
+        """Shut it; harmless when it is shut."""
+        self._nft("delete", "element", "inet", TABLE, GATE, f"{{ {port} }}")
 
     def digest(self) -> str | None:
         """The digest of the script that is loaded; None: none of ours is."""

@@ -31,6 +31,7 @@ class Service(StrEnum):
     PORTAL = "portal"
     SSH = "ssh"
     VPN = "vpn"
+    ENROLMENT = "enrolment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +66,15 @@ class Sources:
 @dataclass(frozen=True, slots=True)
 class Opening:
     """One service, open to one group of sources. ``ports``: first and last; ``address``: at this address of ours only, or at all
-    of its family (``0.0.0.0`` or ``::``); None: at all."""
+    of its family (``0.0.0.0`` or ``::``); None: at all. ``at_times``: only while an invitation of a new edge waits
+    (:mod:`appliance.vpn.enrolment.gate` says when)."""
 
     sources: Sources
     service: Service
     protocol: Literal["tcp", "udp"]
     ports: tuple[int, int]
     address: str | None = None
+    at_times: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,8 @@ def promise(document: Document, machine: Machine) -> Promise:
     tunnels = tunnel_ports(document, machine.cores)
     listeners = sorted(document.all(Listener).values(), key=lambda item: item.id)
     found: list[Opening] = [Opening(ANYBODY, Service.VPN, "udp", (port, port)) for port in tunnels]
+    if tunnels:
+        found.append(Opening(ANYBODY, Service.ENROLMENT, "tcp", (tunnels[0], tunnels[0]), at_times=True))
     if tunnels and remote:
         found += _phones(Sources("vpn", remote, TUNNELS), listeners, machine)
     for network in networks:

@@ -54,6 +54,8 @@ SNAPLEN: Final = 1024
 LOOK_AGAIN: Final = "1m"
 ANSWER: Final = "0x5349502f"
 """``SIP/``: how an answer begins (RFC 3261 section 7.2); every phone answers whether it is there."""
+GATE: Final = "gate"
+"""A set: the TCP port where new edges hand in their requests, while it is open."""
 METER_SIZE: Final = 65535
 
 COUNTERS: Final = {
@@ -72,6 +74,7 @@ COUNTERS: Final = {
     "portal": "Portal, new connections",
     "ssh": "SSH, new connections",
     "vpn": "Voice VPN packets",
+    "enrolment": "Enrolment of branches, new connections",
 }
 """Counters, in words for people."""
 
@@ -170,6 +173,9 @@ def _sets(promise: Promise) -> Iterator[str]:
             yield f"set {meter}-rate-{family} {{"
             yield f"type ipv{family}_addr; size {METER_SIZE}; flags dynamic,timeout; timeout 1m;"
             yield "}"
+    yield f"set {GATE} {{"
+    yield "type inet_service; flags timeout;"
+    yield "}"
     for family in FAMILIES:
         yield f"set looked-{family} {{"
         yield f"type ipv{family}_addr; size {METER_SIZE}; flags dynamic,timeout; timeout {LOOK_AGAIN};"
@@ -326,6 +332,8 @@ def _opening(opening: Opening) -> Iterator[str]:
         version: Family = 6 if ":" in opening.address else 4
         at = f"meta nfproto ipv{version} " if is_any(opening.address) else f"{_IP[version]} daddr {opening.address} "
     match = f"{at}{opening.protocol} dport {_ports(opening.ports)}"
+    if opening.at_times:
+        match += f" tcp dport @{GATE}"
     if opening.protocol == "tcp":
         yield f"{match} jump connection-limits"
     yield f"{match} counter name {opening.service} accept"

@@ -13,6 +13,7 @@ import sys
 from appliance.applier.server import group_id
 from appliance.core.errors import CentralinoError
 from appliance.paths import Paths
+from appliance.vpn.enrolment.gate import vpn_gate
 from appliance.vpn.keeper import vpn_keeper
 from appliance.vpn.service import Service
 
@@ -24,7 +25,9 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     paths = Paths.default()
     try:
-        asyncio.run(Service(vpn_keeper(paths), paths, group_id() if os.geteuid() == 0 else None).run())
+        group = group_id() if os.geteuid() == 0 else None
+        keeper = vpn_keeper(paths)
+        asyncio.run(Service(keeper, paths, group, vpn_gate(paths, keeper)).run())
     except CentralinoError as error:
         _log.error("%s (%s)", error, error.hint)
         return 1

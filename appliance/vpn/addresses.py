@@ -8,7 +8,7 @@ from typing import Final
 
 from appliance.core.document import Document
 from appliance.organisation.model import Site
-from appliance.vpn.model import BRANCHES, DAEMONS, Branch, Concentrator
+from appliance.vpn.model import BRANCHES, DAEMONS, THIRD, Branch, Concentrator, Router
 
 PER_DAEMON: Final = 100
 """Branches that one daemon, on one core, is given: eduVPN's advice is 64 to 128."""
@@ -34,21 +34,33 @@ def branches(document: Document) -> Mapping[str, Branch]:
     return {each.site: each for each in found if each.enabled and document.find(Site, each.site) is not None}
 
 
+def ours(document: Document) -> Mapping[str, Branch]:
+    """Those of :func:`branches` with an edge of ours."""
+    return {site: each for site, each in branches(document).items() if each.router is Router.OURS}
+
+
+def third_party(document: Document) -> Mapping[str, Branch]:
+    """Those of :func:`branches` with a router of another maker, whether they are let in or not."""
+    return {site: each for site, each in branches(document).items() if each.router is Router.THIRD_PARTY}
+
+
 def daemons_for(number: int, cores: int) -> int:
     """How many daemons a number of branches is given on a machine with so many cores."""
     return max(1, min(DAEMONS, cores, -(-number // PER_DAEMON)))
 
 
 def home(branch: Branch, number: int) -> int:
-    """The daemon that a branch belongs to, of so many."""
-    return (branch.number - 1) % number
+    """The daemon that a branch belongs to, of so many (for our own edges)."""
+    return THIRD if branch.router is Router.THIRD_PARTY else (branch.number - 1) % number
 
 
 def tunnel_ports(document: Document, cores: int) -> tuple[int, ...]:
     """UDP ports that the daemons listen at; none without a concentrator."""
     one = concentrator(document)
-    number = daemons_for(len(branches(document)), cores)
-    return () if one is None else tuple(range(one.port, one.port + number))
+    if one is None:
+        return ()
+    number = daemons_for(len(ours(document)), cores)
+    return (*range(one.port, one.port + number), *((one.port + THIRD,) if one.third_party else ()))
 
 
 def neighbours(document: Document) -> frozenset[tuple[str, str]]:

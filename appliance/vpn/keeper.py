@@ -31,9 +31,9 @@ from appliance.engine.processes import end, held_together, note, noted
 from appliance.engine.runner import run
 from appliance.paths import Paths, VpnPaths
 from appliance.vpn.configured import Configured, configured
-from appliance.vpn.pki import Authority, Issued
+from appliance.vpn.pki import Authority, Issued, Role
 from appliance.vpn.pki.files import put
-from appliance.vpn.plan import routes_of, without_routes
+from appliance.vpn.plan import THIRD_INTERFACE, routes_of, without_routes
 
 _log = logging.getLogger("centralino.vpn")
 
@@ -117,6 +117,10 @@ class Keeper:
 
     # Certificates
 
+    def confirm(self, used: Issued) -> tuple[Issued, ...]:
+        """A branch came in with this certificate: those that it takes the place of are revoked. :raises CentralinoError: they stay."""
+        return self._authority.confirm(used.serial)
+
     def _tend_authority(self, wanted: bool) -> None:
         if not wanted or time.monotonic() < self._upkeep_at:
             return
@@ -148,11 +152,13 @@ class Keeper:
                 kept.child.poll()
 
     def _let_in(self, interface: str, clients: Mapping[str, str]) -> None:
-        """One file for each certificate that lives: a branch that renews has two for a while."""
+        """One file for each certificate that lives: a branch that renews has two for a while. A daemon takes certificates of
+        one kind only: a bundle that has travelled never opens the door of our own edges."""
         directory = self._paths.clients(interface)
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         directory.chmod(0o711)
-        living = {each.name: each for each in self._authority.living() if each.site in clients}
+        role = Role.THIRD_PARTY if interface == THIRD_INTERFACE else Role.BRANCH
+        living = {each.name: each for each in self._authority.living() if each.site in clients and each.role is role}
         there = {path.name for path in directory.iterdir()}
         for name in there - living.keys():
             self.changed.add((interface, name))

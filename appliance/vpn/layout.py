@@ -9,7 +9,7 @@ from typing import Final
 
 from appliance.engine.openvpn_management import management_lines
 from appliance.paths import VpnPaths
-from appliance.vpn.model import DAEMONS
+from appliance.vpn.model import DAEMONS, THIRD
 from appliance.vpn.pki import server_lines
 from appliance.vpn.plan import Installation, interface_of
 
@@ -32,7 +32,7 @@ def installation(paths: VpnPaths, cores: int | None = None) -> Installation:
             f"group {group}",
             *management_lines(paths.management(interface_of(index)), *_us()),
         )
-        for index in range(DAEMONS)
+        for index in (*range(DAEMONS), THIRD)
     }
     return Installation(cores or os.cpu_count() or 1, server_lines(paths), local)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
@@ -10,8 +11,11 @@ from appliance.core.fields import AnyOrder, Host, IpNetwork, Label, ListField, P
 from appliance.core.model import Object, Part
 from appliance.organisation.model import SiteRef
 
-DAEMONS: Final = 16
-"""Daemons at most; the pool is cut into as many parts, used or not, so that more of them move no address."""
+DAEMONS: Final = 15
+"""Daemons at most for our own edges. The pool is cut into as many parts and one more, used or not, so that more of them move no
+address."""
+THIRD: Final = DAEMONS
+"""The daemon for routers of other makers: the last part of the pool, and the last port, are its own."""
 PORTS: Final = 1194
 PORT_MAX: Final = 65535
 BRANCHES: Final = 4000
@@ -43,9 +47,19 @@ class Concentrator(Object):
     pool6: IpNetwork | None = Field(
         None, description="The same for IPv6 (/104 at least): needed when sites have IPv6 networks"
     )
+    third_party: bool = Field(
+        False, description="Lets in OpenVPN routers of other makers, by a daemon of their own at the 16th port"
+    )
     packets_per_second: Annotated[int, Field(ge=50, le=100_000)] = Field(
         5000, description="Of the busiest branch, each way; one call has 50"
     )
+
+
+class Router(StrEnum):
+    """Who made a branch's router."""
+
+    OURS = "ours"
+    THIRD_PARTY = "third_party"  # any with OpenVPN: by a bundle that holds its private key
 
 
 class Branch(Object):
@@ -55,6 +69,10 @@ class Branch(Object):
     site: SiteRef
     number: Annotated[int, Field(ge=1, le=BRANCHES)] = Field(description="Gives its address within the tunnel")
     enabled: bool = True
+    router: Router = Field(
+        Router.OURS,
+        description="third_party: a router of another maker with OpenVPN; the concentrator must let those in",
+    )
     reaches: Annotated[tuple[SiteRef, ...], ListField, AnyOrder()] = Field(
         (), max_length=500, description="Sites that it reaches through the centre, and they it"
     )

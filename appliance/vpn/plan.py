@@ -25,10 +25,12 @@ from appliance.vpn.addresses import (
     home,
     neighbours,
     networks_of,
+    ours,
     part4,
     part6,
+    third_party,
 )
-from appliance.vpn.model import BRANCHES, PORT_MAX, Branch, Concentrator
+from appliance.vpn.model import BRANCHES, PORT_MAX, THIRD, Branch, Concentrator
 
 CIPHERS: Final = "AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM"
 """AEAD only: it authenticates and encrypts in one, and is what the kernel's own implementation (DCO) knows."""
@@ -48,6 +50,8 @@ MAX_CLIENTS: Final = 2 * BRANCHES
 OPENINGS: Final = 2000
 """Sessions begun in ten seconds: five hundred branches that come back at once, each trying more than once. OpenVPN's own 100
 would take them a minute; what shields it from garbage is the key of each branch, not this."""
+
+THIRD_INTERFACE: Final = "voice-third"
 
 _Net = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -84,13 +88,13 @@ def daemons(document: Document, installation: Installation) -> tuple[Daemon, ...
     one = concentrator(document)
     if one is None:
         return ()
-    found = branches(document)
+    found, others = ours(document), third_party(document)
     number = daemons_for(len(found), installation.cores)
     near = neighbours(document)
     centre = tuple(centre_networks(document, one))
     made = []
-    for index in range(number):
-        mine = {site: branch for site, branch in found.items() if home(branch, number) == index}
+    for index in (*range(number), *((THIRD,) if one.third_party else ())):
+        mine = others if index == THIRD else {site: each for site, each in found.items() if home(each, number) == index}
         routes = [network for site in mine for network in networks_of(document, site)]
         lines = _server(one, index)
         ways = [_route("route", network) for network in routes]
@@ -122,7 +126,7 @@ def centre_networks(document: Document, one: Concentrator) -> Iterator[_Net]:
 
 def interface_of(index: int) -> str:
     """Name of a daemon's interface."""
-    return f"voice-{index}"
+    return THIRD_INTERFACE if index == THIRD else f"voice-{index}"
 
 
 def routes_of(config: str) -> frozenset[str]:
@@ -192,21 +196,22 @@ def _route(word: str, network: _Net) -> str:
 
 
 def branch_lines(document: Document, site: str, cores: int) -> tuple[str, ...]:
-    """Configuration of a branch's end, but for its keys. Empty: no such branch is in use, or no concentrator."""
+    """Configuration of a branch's end, but for its keys. Empty: no such branch is in use, or no concentrator (that lets its router in)."""
     one, found = concentrator(document), branches(document)
-    if one is None or site not in found:
+    if one is None or site not in found or (site in third_party(document) and not one.third_party):
         return ()
-    ways = remotes(one, found[site], daemons_for(len(found), cores))
+    ways = remotes(one, found[site], daemons_for(len(ours(document)), cores))
     return (*(f"remote {host} {port} udp" for host, port in ways), *end_lines(one))
 
 
 def remotes(one: Concentrator, branch: Branch, number: int) -> tuple[tuple[str, int], ...]:
     """Where a branch finds the centre, of so many daemons: its own daemon at every address of the centre, then the others.
 
-    Those are tried in case the number of daemons has changed since: each of them turns away who isn't its own.
+    Those are tried in case the number of daemons has changed since: each of them turns away who isn't its own. Routers of other
+    makers have one daemon.
     """
     first = home(branch, number)
-    order = [first, *(index for index in range(number) if index != first)]
+    order = [THIRD] if first == THIRD else [first, *(index for index in range(number) if index != first)]
     found = ((address.host, address.port + index) for index in order for address in one.addresses)
     return tuple((host, port) for host, port in found if port <= PORT_MAX)
 

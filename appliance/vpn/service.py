@@ -30,6 +30,7 @@ from appliance.engine.unix import listening
 from appliance.firewall.bans.reporting import Reporter
 from appliance.paths import Paths
 from appliance.vpn.branches import Branch, Branches
+from appliance.vpn.enrolment.gate import Gate
 from appliance.vpn.keeper import Keeper
 from appliance.vpn.pki import site_of
 
@@ -49,10 +50,10 @@ class _Watched:
 
 
 class Service:
-    """See this module. ``group``: numeric group whose members may ask, None: ours."""
+    """See this module. ``group``: numeric group whose members may ask, None: ours. ``gate``: where new edges enrol, None: nowhere."""
 
-    def __init__(self, keeper: Keeper, paths: Paths, group: int | None = None) -> None:
-        self._keeper, self._paths, self._group = keeper, paths, group
+    def __init__(self, keeper: Keeper, paths: Paths, group: int | None = None, gate: Gate | None = None) -> None:
+        self._keeper, self._paths, self._group, self._gate = keeper, paths, group, gate
         self._branches = Branches()
         self._report = Reporter(paths.attempts_socket)
         self._watched: dict[str, _Watched] = {}
@@ -68,15 +69,19 @@ class Service:
             if self._group is not None:
                 os.chown(self._paths.vpn_socket, -1, self._group)
             server = await asyncio.start_unix_server(self._answer, sock=_owned(listener))
+            gate = asyncio.create_task(self._keep_gate(stopping))
             try:
                 while not stopping.is_set():
                     await asyncio.to_thread(self._keeper.tend)
                     await self._follow()
+                    await self._arrived()
                     await self._cut_off()
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(stopping.wait(), ROUND_S)
             finally:
                 server.close()
+                stopping.set()
+                await gate
                 for interface in list(self._watched):
                     await self._unwatch(interface)
                 await asyncio.to_thread(self._keeper.stop)
@@ -88,7 +93,7 @@ class Service:
         ends = {name: each.ends.isoformat() for name, each in self._keeper.living.items()}
         return {
             "at": time.time(),
-            "faults": list(self._keeper.faults),
+            "faults": [*self._keeper.faults, *([self._gate.fault] if self._gate and self._gate.fault else [])],
             "daemons": [_daemon(interface, each.management) for interface, each in sorted(self._watched.items())],
             "branches": [
                 _branch(site, interface, connected.get(site), ends)
@@ -125,6 +130,33 @@ class Service:
         with management.subscribe() as items:
             async for item in items:
                 self._branches.take(interface, item, time.monotonic())
+
+    async def _keep_gate(self, stopping: asyncio.Event) -> None:
+        """Beside the rounds: nobody waits to be cut off because the gate is being opened."""
+        if self._gate is None:
+            return
+        while not stopping.is_set():
+            await asyncio.to_thread(self._gate.tend)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), ROUND_S)
+        await asyncio.to_thread(self._gate.stop)
+
+    async def _arrived(self) -> None:
+        """An edge has come in by a new certificate: those that it takes the place of are revoked, and cut off in the next round."""
+        for row in self._branches.rows():
+            mine = self._keeper.living.get(row.common_name)
+            if mine is not None and any(
+                each.site == mine.site and (each.generation < mine.generation or each.serial == mine.replaces)
+                for each in self._keeper.living.values()
+            ):
+                try:
+                    ended = await asyncio.to_thread(self._keeper.confirm, mine)
+                except CentralinoError as error:
+                    _log.error("%s: what it replaces can't be revoked: %s", mine.name, error.message)
+                    continue
+                _log.info(
+                    "%s came in, and %s is revoked", mine.name, ", ".join(each.name for each in ended) or "nothing"
+                )
 
     async def _cut_off(self) -> None:
         """Sessions that go by what is no longer so: a revoked certificate, another network. Who may, is back in a second or two."""

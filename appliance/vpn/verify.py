@@ -10,8 +10,8 @@ from appliance.core.errors import Fault
 from appliance.firewall.model import Network, NetworkZone
 from appliance.organisation.model import Site
 from appliance.pbx.media.model import Listener, Zone
-from appliance.vpn.addresses import LARGEST4, LARGEST6, branches, concentrator, networks_of
-from appliance.vpn.model import DAEMONS, PORT_MAX, Branch, Concentrator
+from appliance.vpn.addresses import LARGEST4, LARGEST6, branches, concentrator, networks_of, third_party
+from appliance.vpn.model import PORT_MAX, THIRD, Branch, Concentrator
 
 _Net = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Claim = tuple[_Net, str, str]
@@ -23,19 +23,19 @@ def verify(document: Document) -> Iterator[Fault]:
     found = sorted(document.all(Concentrator).values(), key=lambda item: item.id)
     for one in found:
         yield from _pools(one)
-        if one.port + DAEMONS - 1 > PORT_MAX:
+        if one.port + THIRD > PORT_MAX:
             yield Fault(
                 one.path("port"),
-                f"leaves no room for {DAEMONS} daemons, each with the next port",
-                f"choose {PORT_MAX + 1 - DAEMONS} or lower",
+                f"leaves no room for {THIRD + 1} daemons, each with the next port",
+                f"choose {PORT_MAX - THIRD} or lower",
                 "no_ports_left",
             )
         for index, address in enumerate(one.addresses):
-            if address.port + DAEMONS - 1 > PORT_MAX:
+            if address.port + THIRD > PORT_MAX:
                 yield Fault(
                     one.path(f"addresses[{index}].port"),
-                    f"leaves no room for {DAEMONS} daemons, each with the next port",
-                    f"choose {PORT_MAX + 1 - DAEMONS} or lower",
+                    f"leaves no room for {THIRD + 1} daemons, each with the next port",
+                    f"choose {PORT_MAX - THIRD} or lower",
                     "no_ports_left",
                 )
     for one in found[1:]:
@@ -50,6 +50,7 @@ def verify(document: Document) -> Iterator[Fault]:
             "no_concentrator",
             "warning",
         )
+    yield from _turned_away(document)
     yield from _hidden(document)
     yield from _overlaps(document)
     yield from _families(document)
@@ -66,7 +67,7 @@ def _pools(one: Concentrator) -> Iterator[Fault]:
         elif network.prefixlen > largest:
             yield Fault(
                 one.path(field),
-                f"{text} is too small: {DAEMONS} daemons with 4,000 branches each must fit",
+                f"{text} is too small: {THIRD + 1} daemons with 4,000 branches each must fit",
                 f"enter a network of /{largest} or larger",
                 "pool_too_small",
             )
@@ -91,6 +92,19 @@ def _twice(document: Document) -> Iterator[Fault]:
                 "has no networks: nothing there can be reached",
                 f"enter its networks at {Site.kind}/{branch.site}",
                 "site_without_networks",
+            )
+
+
+def _turned_away(document: Document) -> Iterator[Fault]:
+    one = concentrator(document)
+    if one is not None and not one.third_party:
+        for branch in third_party(document).values():
+            yield Fault(
+                branch.path("router"),
+                "is of another maker, and the concentrator lets none of those in",
+                f"set third_party at {one.path()}, or give the site an edge of ours",
+                "third_party_off",
+                "warning",
             )
 
 

@@ -93,6 +93,7 @@ def promised(ground: Ground, source: str, lan: str) -> set[Door]:
         (opening.protocol, port)
         for opening in ground.promised.openings
         if opening.sources.interface is None
+        and not opening.at_times
         and (not opening.sources.networks or any(address in ipaddress.ip_network(net) for net in opening.sources.networks))
         and opening.address in (None, here, "::" if ":" in here else ANY4)
         for port in range(opening.ports[0], opening.ports[1] + 1)

@@ -22,17 +22,19 @@ What happens when…
 * a record of a certificate is damaged: it is told; all others go on.
 """
 
-from appliance.vpn.pki.authority import Authority, Granted
-from appliance.vpn.pki.certificates import SERVER_NAME, Reason, Role, site_of
+from appliance.vpn.pki.authority import Authority, Granted, Identity
+from appliance.vpn.pki.certificates import GATE_NAME, SERVER_NAME, Reason, Role, site_of
 from appliance.vpn.pki.registry import Issued, Revoked
 from appliance.vpn.pki.served import client_lines, server_lines
 from appliance.vpn.pki.signing import Purpose, Signer, verified
 from appliance.vpn.pki.tending import Tended
 
 __all__ = [
+    "GATE_NAME",
     "SERVER_NAME",
     "Authority",
     "Granted",
+    "Identity",
     "Issued",
     "Purpose",
     "Reason",

@@ -59,6 +59,18 @@ class Granted:
         return f"<Granted {self.issued.name}>"
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a server of ours is: ``chain`` and ``root`` as in :class:`Granted`, ``key`` its private key in PEM; secret."""
+
+    chain: bytes
+    root: bytes
+    key: bytes
+
+    def __repr__(self) -> str:
+        return "<Identity>"
+
+
 class Authority:
     """The authority of one installation."""
 
@@ -87,9 +99,13 @@ class Authority:
                 make(self._vault)
         self.upkeep()
 
-    def enrol(self, site: str, request: bytes) -> Granted:
+    def enrol(
+        self, site: str, request: bytes, *, role: Role = Role.BRANCH, former_stay: bool = False
+    ) -> Granted:  # fmt: skip
         """Certificate for a site's edge from its CSR (PEM). It takes the place of all that the site had: they are revoked.
 
+        :param role: who made the router; one of :attr:`Role.of_site`.
+        :param former_stay: they stay good until this one was used: call :meth:`confirm` then.
         :raises InvalidError: ``bad_csr``, ``bad_site``; :raises RefusedError: ``key_reused``, ``clock_wrong``, ``authority_expired``.
         """
         if not _SITE.fullmatch(site):
@@ -100,10 +116,11 @@ class Authority:
             found = self._of_key(key)
             if found is None:
                 last = max((each.generation for each in self._issued_to(site)), default=0)
-                found = issue(self._vault, key, Role.BRANCH, site, last + 1, None)
-            elif found.site != site or not self._lives(found):
+                found = issue(self._vault, key, role, site, last + 1, None)
+            elif found.site != site or found.role is not role or not self._lives(found):
                 raise _reused(found)
-            return self._grant(found, [each for each in self._issued_to(site) if each.generation < found.generation])
+            former = [each for each in self._issued_to(site) if each.generation < found.generation]
+            return self._grant(found, [] if former_stay else former)
 
     def renew(self, serial: str, request: bytes) -> Granted:
         """Certificate from a CSR with a new key for a branch that came in with the certificate ``serial``. That one stays good
@@ -130,7 +147,8 @@ class Authority:
             return self._grant(found, [each for each in unused if each.serial != found.serial])
 
     def confirm(self, serial: str) -> tuple[Issued, ...]:
-        """The branch came in with this certificate: those that it renewed are revoked; their connections are to be ended.
+        """The branch came in with this certificate: those that it renewed, and all of former enrolments, are revoked; their
+        connections are to be ended.
 
         :raises NotFoundError: ``no_certificate``.
         """
@@ -140,9 +158,11 @@ class Authority:
             for each in issued.values():  # oldest first: whatever renews it comes after it
                 if each.replaces in line:
                     line.add(each.serial)
+            revoked = self._vault.registry.revoked()
             others = [
                 each for each in self._issued_to(used.site)
-                if each.generation == used.generation and each.serial not in line
+                if (each.generation == used.generation and each.serial not in line)
+                or (each.generation < used.generation and (each.serial not in revoked or revoked[each.serial].replaced_by == serial))
             ]  # fmt: skip
             return self._revoke(others if used.site and self._lives(used) else [], Reason.SUPERSEDED, serial)
 
@@ -181,7 +201,29 @@ class Authority:
 
     def find(self, name: str) -> Issued | None:
         """The branch's certificate of a common name that OpenVPN tells, revoked or not."""
-        return next((each for each in self.issued() if each.role is Role.BRANCH and each.name == name), None)
+        return next((each for each in self.issued() if each.role.of_site and each.name == name), None)
+
+    def gate(self) -> Identity:
+        """An identity for the gate where new edges hand in their requests, for two weeks. The key isn't kept.
+
+        :raises RefusedError: ``clock_wrong``, ``authority_expired``.
+        """
+        key = certificates.new_key()
+        with self._turn():
+            record = issue(self._vault, key.public_key(), Role.GATE, "", 0, None)
+            issuer = self._vault.intermediates()[record.issuer].issuer.certificate
+            chain = certificates.pem(record.certificate) + certificates.pem(issuer)
+            return Identity(chain, certificates.pem(self._vault.root()), certificates.key_pem(key))
+
+    def required_clock(self) -> None:
+        """:raises RefusedError: ``clock_wrong``: nothing can be issued now."""
+        with self._turn():
+            self._vault.keeper.now()
+
+    def root_key(self) -> str:
+        """Fingerprint of the root's public key: SHA-256, hexadecimal. Whoever knows it needs nobody's word on who we are."""
+        with self._turn():
+            return certificates.fingerprint(certificates.public_key(self._vault.root()))
 
     def server(self) -> Issued | None:
         """The certificate that OpenVPN's server has from its next start on; None: there is none that is whole."""

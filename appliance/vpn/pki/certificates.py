@@ -33,6 +33,8 @@ SIGNER_NAME: Final = "centralino-vpn-signer"
 SIGNING: Final = ObjectIdentifier("2.25.166300742045204494601024974759219973720")
 """Extended key usage of those: a number of our own (made of a UUID, ITU-T X.667), so that no TLS takes them, and no
 certificate for TLS signs anything."""
+GATE_NAME: Final = "centralino-vpn-enrolment"
+"""Common name of the gate where new edges hand in their requests: no VPN server, and no edge takes it for one."""
 
 _ORGANISATION: Final = "Centralino voice VPN"
 
@@ -43,6 +45,13 @@ class Role(StrEnum):
     SERVER = "server"
     BRANCH = "branch"
     SIGNER = "signer"
+    THIRD_PARTY = "third_party"  # a branch's router of another maker: its private key was made here, and has travelled
+    GATE = "gate"
+
+    @property
+    def of_site(self) -> bool:
+        """Whether it is for a site's router."""
+        return self in (Role.BRANCH, Role.THIRD_PARTY)
 
 
 class Reason(StrEnum):
@@ -60,6 +69,8 @@ USAGES: Final = {
     Role.SERVER: ExtendedKeyUsageOID.SERVER_AUTH,
     Role.BRANCH: ExtendedKeyUsageOID.CLIENT_AUTH,
     Role.SIGNER: SIGNING,
+    Role.THIRD_PARTY: ExtendedKeyUsageOID.CLIENT_AUTH,
+    Role.GATE: ExtendedKeyUsageOID.SERVER_AUTH,
 }
 """The one extended key usage that each has."""
 
@@ -228,6 +239,12 @@ def key_pem(key: PrivateKey, passphrase: bytes | None = None) -> bytes:
     if passphrase is not None:
         encryption = serialization.BestAvailableEncryption(passphrase)
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+def request(key: PrivateKey) -> bytes:
+    """A certificate signing request (PKCS #10) for a key, PEM. It names nobody: see :mod:`appliance.vpn.pki.requests`."""
+    made = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    return made.sign(key, hashes.SHA384()).public_bytes(serialization.Encoding.PEM)
 
 
 def fingerprint(key: PublicKey) -> str:

@@ -17,9 +17,14 @@ from appliance.vpn.pki.lifetimes import BACKDATED
 from appliance.vpn.pki.registry import Issued
 from appliance.vpn.pki.vault import RESERVE_BYTES, Vault
 
-_OURS: Final = {Role.SERVER: certificates.SERVER_NAME, Role.SIGNER: certificates.SIGNER_NAME}
+_OURS: Final = {
+    Role.SERVER: certificates.SERVER_NAME, Role.SIGNER: certificates.SIGNER_NAME, Role.GATE: certificates.GATE_NAME,
+}  # fmt: skip
 """Common names of what the centre shows its branches."""
-_LASTS: Final = {Role.SERVER: lifetimes.SERVER, Role.SIGNER: lifetimes.SIGNER, Role.BRANCH: lifetimes.BRANCH}
+_LASTS: Final = {
+    Role.SERVER: lifetimes.SERVER, Role.SIGNER: lifetimes.SIGNER, Role.GATE: lifetimes.GATE,
+    Role.BRANCH: lifetimes.BRANCH, Role.THIRD_PARTY: lifetimes.THIRD_PARTY,
+}  # fmt: skip
 
 
 def make(vault: Vault) -> None:

@@ -16,6 +16,10 @@ INTERMEDIATE: Final = 5 * YEAR
 SERVER: Final = YEAR
 SIGNER: Final = YEAR
 BRANCH: Final = YEAR
+THIRD_PARTY: Final = 2 * YEAR
+"""It isn't renewed by itself: somebody has to carry another bundle there."""
+GATE: Final = 15 * DAY
+"""Longer than any invitation waits."""
 LIST: Final = 90 * DAY
 """From now to ``nextUpdate`` of a list of revoked certificates."""
 

@@ -8,11 +8,11 @@ from typing import Final
 from appliance.core.document import Document
 from appliance.vpn.addresses import (
     INSIDE_PORT,
-    branches,
     concentrator,
     daemons_for,
     home,
     networks_of,
+    ours,
     own_addresses,
 )
 from appliance.vpn.plan import end_lines, remotes
@@ -24,7 +24,7 @@ FOLDER: Final = "host/vpn/slices/"
 
 
 def plan(document: Document, site: str, cores: int, revision: int = 0) -> Slice | None:
-    """A site's slice; None: no such branch is in use, or no concentrator. ``cores``: of the centre."""
+    """A site's slice; None: no such branch is in use, it has no edge of ours, or there is no concentrator. ``cores``: of the centre."""
     return next(_slices(document, cores, revision, site), None)
 
 
@@ -34,7 +34,7 @@ def files(document: Document, cores: int) -> dict[str, str]:
 
 
 def _slices(document: Document, cores: int, revision: int, only: str | None) -> Iterator[Slice]:
-    one, found = concentrator(document), branches(document)
+    one, found = concentrator(document), ours(document)
     if one is None:
         return
     number = daemons_for(len(found), cores)

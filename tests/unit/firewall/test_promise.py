@@ -47,7 +47,11 @@ def services(made: Promise, group: str) -> set[tuple[Service, int]]:
 def test_an_empty_document_opens_nothing_but_the_tunnel() -> None:
     assert promise(Document(), HERE).openings == ()
     only = Document.of(parse(KINDS, kind, data) for kind, data in VPN[:1])
-    assert [(each.sources.name, each.ports) for each in promise(only, HERE).openings] == [("anybody", (1194, 1194))]
+    assert [(each.sources.name, each.protocol, each.ports, each.at_times) for each in promise(only, HERE).openings] == [
+        ("anybody", "udp", (1194, 1194), False),
+        ("anybody", "tcp", (1194, 1194), True),  # while an invitation waits
+    ]
+    assert "tcp dport 1194 tcp dport @gate counter name enrolment accept" in script(promise(only, HERE))
 
 
 def test_sites_reach_sip_through_the_tunnel_only() -> None:

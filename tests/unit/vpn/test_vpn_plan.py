@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from appliance.core.document import Document, parse
 from appliance.core.errors import Fault
 from appliance.kinds import KINDS
-from appliance.vpn.addresses import address_in, daemons_for, part4, part6
-from appliance.vpn.model import BRANCHES, DAEMONS
+from appliance.vpn.addresses import address_in, daemons_for, part4, part6, tunnel_ports
+from appliance.vpn.model import BRANCHES, DAEMONS, THIRD
 from appliance.vpn.plan import Installation, branch_lines, daemons
 from appliance.vpn.verify import verify
 from tests import strategies
@@ -111,7 +111,34 @@ def test_daemons_are_as_many_as_branches_need_and_cores_allow() -> None:
     assert daemons_for(BRANCHES, 64) == DAEMONS
 
 
-@given(st.integers(0, DAEMONS - 1), st.integers(1, BRANCHES), st.integers(0, DAEMONS - 1), st.integers(1, BRANCHES))
+def test_a_router_of_another_maker_has_a_daemon_of_its_own_and_none_when_those_are_not_let_in() -> None:
+    rows = (
+        site("torino", "10.3.0.0/24"),
+        site("roma", "10.4.0.0/24"),
+        branch("torino", 1),
+        branch("roma", 2, router="third_party"),
+    )
+    on, off = document(concentrator(third_party=True), *rows), document(concentrator(), *rows)
+    made = daemons(on, Installation(cores=4))
+    assert [(each.interface, each.port, list(each.clients)) for each in made] == [
+        ("voice-0", 1194, ["torino"]), ("voice-third", 1209, ["roma"])
+    ]  # fmt: skip
+    assert made[1].clients["roma"].splitlines()[1] == "ifconfig-push 172.29.240.3 255.255.240.0"
+    assert tunnel_ports(on, 4) == (1194, 1209)
+    assert [line for line in branch_lines(on, "roma", 4) if line.startswith("remote ")] == [
+        "remote vpn.example.com 1209 udp", "remote 198.51.100.7 5015 udp"
+    ]  # fmt: skip
+    assert "1209" not in "".join(branch_lines(on, "torino", 4))
+    (only,) = daemons(off, Installation(cores=4))
+    assert list(only.clients) == ["torino"]
+    assert "10.4.0.0" not in only.config
+    assert tunnel_ports(off, 4) == (1194,)
+    assert branch_lines(off, "roma", 4) == ()
+    assert faults(concentrator(), *rows) == [("branch/roma/router", "third_party_off")]
+    assert faults(concentrator(third_party=True), *rows) == []
+
+
+@given(st.integers(0, THIRD), st.integers(1, BRANCHES), st.integers(0, THIRD), st.integers(1, BRANCHES))
 def test_no_two_branches_have_one_address(daemon: int, number: int, other: int, another: int) -> None:
     one, two = address_in(part4("10.64.0.0/16", daemon), number), address_in(part4("10.64.0.0/16", other), another)
     assert (one == two) == ((daemon, number) == (other, another))
