@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-BENCHMARKS: Final = ("api", "bans", "call_setup", "commit", "firewall", "footprint", "history", "hub")
+BENCHMARKS: Final = ("api", "bans", "call_setup", "commit", "firewall", "footprint", "history", "hub", "vpn")
 
 Say = Callable[[str], None]
 

@@ -360,6 +360,10 @@ def voice_vpn(paths: Paths) -> Iterator[Finding]:
     faults = [*found["faults"], *(each["alarm"] for each in found["daemons"] if each["alarm"])]
     for fault in faults:
         yield Finding("voice VPN", Grade.FAULT, fault, str(paths.vpn.log))
+    for alarm in found["alarms"]:
+        yield Finding(
+            "voice VPN", Grade.FAULT if alarm["severity"] == "error" else Grade.WARNING, alarm["message"], alarm["hint"]
+        )
     out = [each["site"] for each in found["branches"] if not each["connected"]]
     if out:
         yield Finding(
@@ -368,7 +372,7 @@ def voice_vpn(paths: Paths) -> Iterator[Finding]:
             _("not connected: {sites}").format(sites=", ".join(out)),
             "centralino vpn status",
         )
-    elif not faults:
+    elif not faults and not found["alarms"]:
         yield Finding("voice VPN", Grade.OK, _("{count} branches are in").format(count=len(found["branches"])))
 
 

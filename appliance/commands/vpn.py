@@ -7,6 +7,7 @@ import socket
 from typing import Annotated, Any, Final
 
 import typer
+from rich.markup import escape
 
 from appliance.commands import enrolment
 from appliance.commands.common import Json, out, print_json, print_table
@@ -27,6 +28,9 @@ def add_to(app: typer.Typer) -> None:
     sub.command("status", help=_("Every branch: connected since when, from where, how much passes"))(status)
     sub.command("revoke", help=_("Revoke a branch's certificates: it is cut off and can't come in again"))(revoke)
     enrolment.add_to(sub)
+    sub.command("trust-clock", help=_("Say that this machine's clock is right, whatever time was seen before"))(
+        trust_clock
+    )
     app.add_typer(sub, name="vpn", rich_help_panel=_("The running system"))
 
 
@@ -55,7 +59,10 @@ def status(json: Json = False) -> None:
         print_json(found)
         return
     for fault in (*found["faults"], *(each["alarm"] for each in found["daemons"] if each["alarm"])):
-        out.print(f"[red]{fault}[/]")
+        out.print(f"[red]{escape(fault)}[/]")
+    for alarm in found["alarms"]:
+        colour = "red" if alarm["severity"] == "error" else "yellow"
+        out.print(f"[{colour}]{escape(alarm['message'])}[/]\n  {escape(alarm['hint'])}")
     columns = (
         _("site"), _("since"), _("address"), _("within the tunnel"), _("from it"), _("to it"), "OpenVPN", _("certificate until"),
     )  # fmt: skip
@@ -93,3 +100,11 @@ def revoke(site: Site) -> None:
         ))  # fmt: skip
     else:
         out.print(_("Nothing to revoke: {site} has no certificate that is good.").format(site=site))
+
+
+def trust_clock() -> None:
+    """Certificates are issued again. Refused where the clock can't be right."""
+    from appliance.vpn.pki import Authority
+
+    now = Authority(Paths.default().vpn).trust_clock()
+    out.print(_("It is {time}: certificates are issued again.").format(time=f"{now:%Y-%m-%d %H:%M} UTC"))

@@ -50,6 +50,30 @@ def configured(generation: Path) -> dict[str, Configured]:
         ) from error
 
 
+class Generations:
+    """Reads the generation in force once: none is changed after it was written.
+
+    :param link: to the one in force.
+    """
+
+    def __init__(self, link: Path) -> None:
+        self._link = link
+        self._read: tuple[tuple[str, int, int], dict[str, Configured]] | None = None
+
+    def read(self) -> dict[str, Configured]:
+        """Like :func:`configured`; the same objects as long as it is the same generation."""
+        top = self._link.resolve()
+        try:
+            told = (top / FOLDER if (top / FOLDER).is_dir() else top).stat()
+        except OSError:
+            self._read = None
+            return configured(top)
+        key = (str(top), told.st_ino, told.st_mtime_ns)
+        if self._read is None or self._read[0] != key:
+            self._read = key, configured(top)
+        return self._read[1]
+
+
 def _configured(path: Path) -> Configured:
     folder = path.with_suffix("")
     clients = sorted(folder.iterdir()) if folder.is_dir() else []

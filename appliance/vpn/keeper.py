@@ -8,6 +8,9 @@ What happens when…
   tunnel notices;
 * anything else of a daemon's configuration changes: that daemon is started anew, and its branches are back in seconds;
 * a certificate is revoked or renewed: whom a daemon lets in follows within a second;
+* the list of revoked certificates, or another file that OpenVPN reads, is garbled, gone or closed to it: it is made again within a
+  second, before anybody is turned away for it; tunnels that are up don't notice;
+* what can't be mended (full disk, a clock that can't be right): what stood stays, :attr:`Keeper.alarms` tells what to do;
 * the disk is full: what stood stays, and it is tried again.
 """
 
@@ -24,13 +27,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from appliance.core.errors import CentralinoError, UnavailableError
+from appliance.core.errors import CentralinoError, Fault, UnavailableError
 from appliance.engine.logs import bound_ours
 from appliance.engine.place import engine_namespace
 from appliance.engine.processes import end, held_together, note, noted
 from appliance.engine.runner import run
 from appliance.paths import Paths, VpnPaths
-from appliance.vpn.configured import Configured, configured
+from appliance.vpn.configured import Configured, Generations
 from appliance.vpn.pki import Authority, Issued, Role
 from appliance.vpn.pki.files import put
 from appliance.vpn.plan import THIRD_INTERFACE, routes_of, without_routes
@@ -41,8 +44,14 @@ BACKOFF_MAX_S: Final = 30.0
 GOOD_LIFE_S: Final = 60.0
 STOP_S: Final = 5.0
 UPKEEP_S: Final = 300.0
-"""Seconds between two looks at what certificates and lists need."""
+"""Seconds between two looks at what certificates and lists need …"""
+TROUBLED_S: Final = 30.0
+"""… and while something isn't well. What somebody else changed of the files that OpenVPN reads is seen at once."""
 IP_S: Final = 20.0
+LOOK_S: Final = 30.0
+"""Seconds between two looks into every file where nothing seems to have changed: what expired, and what somebody has edited."""
+CALM_NS: Final = 1_000_000_000
+"""A directory that was changed less than this ago may be changed again without its time telling."""
 
 
 @dataclass
@@ -55,16 +64,30 @@ class _Kept:
     child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What whom a daemon lets in was last reckoned from: 500 branches aren't read twice a second for nothing."""
+
+    clients: Mapping[str, str]
+    times: tuple[int, ...]
+    at: float
+
+
 class Keeper:
     """See this module. ``configuration``: the generation in force; ``network_namespace``: where the tunnels are, None: ours."""
 
     def __init__(
         self, paths: VpnPaths, configuration: Path, authority: Authority, network_namespace: str | None = None
     ) -> None:
-        self._paths, self._configuration = paths, configuration
+        self._paths = paths
         self._authority, self._namespace = authority, network_namespace
         self._kept: dict[str, _Kept] = {}
         self._upkeep_at = 0.0
+        self._wanted = Generations(configuration)
+        self._seen: dict[str, _Seen] = {}
+        self._tended: tuple[tuple[int, int, int] | None, ...] = ()
+        self.alarms: tuple[Fault, ...] = ()
+        """What the authority has to tell: certificates, lists, the clock."""
         self.faults: tuple[str, ...] = ()
         """What can't be done now, in words; tried again at each round."""
         self.sites: dict[str, str] = {}
@@ -78,7 +101,7 @@ class Keeper:
         """One round: do what is due. What fails is in :attr:`faults`, and holds nothing else up."""
         found: list[str] = []
         with _telling(found):
-            wanted = configured(self._configuration)
+            wanted = self._wanted.read()
             with _telling(found):
                 self._tend_authority(bool(wanted))
             for interface in sorted(self._running() - wanted.keys()):
@@ -122,24 +145,38 @@ class Keeper:
         return self._authority.confirm(used.serial)
 
     def _tend_authority(self, wanted: bool) -> None:
-        if not wanted or time.monotonic() < self._upkeep_at:
+        if not wanted:
+            self.alarms = ()
+        if not wanted or (time.monotonic() < self._upkeep_at and self._tended == self._read_by_openvpn()):
             return
         if not self._authority.exists:
             self._authority.create()
         self._upkeep_at = time.monotonic() + UPKEEP_S
-        for fault in self._authority.upkeep().faults:
-            _log.warning("%s %s (%s)", fault.path, fault.message, fault.hint)
+        found = self._authority.upkeep().faults
+        for fault in found:
+            if fault not in self.alarms:
+                _log.warning("%s %s (%s)", fault.path, fault.message, fault.hint)
+        self.alarms = found
+        if any(fault.severity == "error" for fault in found):
+            self._upkeep_at = time.monotonic() + TROUBLED_S
+        self._tended = self._read_by_openvpn()
+
+    def _read_by_openvpn(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """What tells that a file of the authority is another, or may be read by others than before; None: it isn't there."""
+        paths = self._paths
+        files = (paths.crl, paths.root_certificate, paths.server, paths.tls_crypt, paths.admit, paths.ca / "clock.json")
+        return tuple(map(_told_apart, files))
 
     # One daemon
 
     def _tend(self, interface: str, wanted: Configured) -> None:
         kept = self._kept.setdefault(interface, _Kept())
-        self._let_in(interface, wanted.clients)
+        self._let_in_anew(interface, wanted.clients)
         pid, file = self.pid(interface), self._config_file(interface)
         standing = _text(file)
         if pid is None:
             self._revive(interface, wanted, kept)
-        elif without_routes(standing) != without_routes(wanted.config):
+        elif standing != wanted.config and without_routes(standing) != without_routes(wanted.config):
             _log.info("%s: started anew, its configuration has changed", interface)
             self._stop(interface)
             self._start(interface, wanted, self._kept.setdefault(interface, _Kept()))
@@ -150,6 +187,29 @@ class Keeper:
             bound_ours(self._log_file(interface))
             if kept.child is not None:
                 kept.child.poll()
+
+    def _let_in_anew(self, interface: str, clients: Mapping[str, str]) -> None:
+        """Reckon it when anything it depends on may have changed: configuration, what was issued or revoked, the directory itself."""
+        before, now, seen = self._times(interface), time.monotonic(), self._seen.get(interface)
+        if seen is not None and (seen.clients is clients, seen.times) == (True, before) and now < seen.at + LOOK_S:
+            return
+        self._let_in(interface, clients)
+        calm = before and max(before) + CALM_NS < time.time_ns()
+        if calm and before == self._times(interface):
+            self._seen[interface] = _Seen(clients, before, now)
+        else:
+            self._seen.pop(interface, None)
+
+    def _times(self, interface: str) -> tuple[int, ...]:
+        """When the directories were changed; empty: one isn't there."""
+        registry = self._paths.ca
+        try:
+            return tuple(
+                each.stat().st_mtime_ns
+                for each in (registry / "issued", registry / "revoked", self._paths.clients(interface))
+            )
+        except OSError:
+            return ()
 
     def _let_in(self, interface: str, clients: Mapping[str, str]) -> None:
         """One file for each certificate that lives: a branch that renews has two for a while. A daemon takes certificates of
@@ -254,6 +314,14 @@ class Keeper:
 def vpn_keeper(paths: Paths) -> Keeper:
     """The keeper of an installation."""
     return Keeper(paths.vpn, paths.engine.current, Authority(paths.vpn), engine_namespace())
+
+
+def _told_apart(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_mode
 
 
 def _text(path: Path) -> str:

@@ -217,10 +217,13 @@ def remotes(one: Concentrator, branch: Branch, number: int) -> tuple[tuple[str, 
 
 
 def end_lines(one: Concentrator) -> tuple[str, ...]:
-    """Configuration of a branch's end, but for its keys and where the centre is."""
+    """Configuration of a branch's end, but for its keys and where the centre is.
+
+    A daemon that turns it away (it isn't its own, or hasn't its file yet) says AUTH_FAILED: OpenVPN would end itself on that word.
+    """
     return (
         "client", "dev-type tun", "nobind", f"data-ciphers {CIPHERS}", *_both_ends(one),
-        "connect-retry 1 5", "resolv-retry 2", "explicit-exit-notify 1", "verb 3", "mute 20",
+        "connect-retry 1 5", "resolv-retry 2", "auth-retry nointeract", "explicit-exit-notify 1", "verb 3", "mute 20",
     )  # fmt: skip
 
 

@@ -94,6 +94,10 @@ class Service:
         return {
             "at": time.time(),
             "faults": [*self._keeper.faults, *([self._gate.fault] if self._gate and self._gate.fault else [])],
+            "alarms": [
+                {"id": each.error_id, "severity": each.severity, "message": each.message, "hint": each.hint}
+                for each in self._keeper.alarms
+            ],
             "daemons": [_daemon(interface, each.management) for interface, each in sorted(self._watched.items())],
             "branches": [
                 _branch(site, interface, connected.get(site), ends)

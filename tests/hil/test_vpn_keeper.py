@@ -9,20 +9,24 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appliance.access.clock import system_clock
 from appliance.commands.doctor import voice_vpn
 from appliance.core.document import Document
 from appliance.paths import Paths
 from appliance.vpn import configured
 from appliance.vpn.keeper import Keeper
 from appliance.vpn.layout import installation
-from appliance.vpn.pki import Authority
+from appliance.vpn.pki import Authority, lists
+from appliance.vpn.pki.vault import Vault
 from appliance.vpn.plan import branch_lines, daemons
 from tests.hil.agents.network import Host, Network, require_root
 from tests.hil.agents.openvpn import UP, Edge
@@ -185,10 +189,33 @@ def test_what_can_not_be_read_or_written_leaves_the_daemon_alone(ground: Ground)
     assert "OpenVPN's user can't get into" in ground.keeper.faults[0]
 
 
+def test_a_damaged_list_is_made_again_before_anybody_is_turned_away(ground: Ground) -> None:
+    """Garbled, gone, closed to OpenVPN's user, or expired: each would keep everybody out until it is mended."""
+    both = ground.document("torino", "roma")
+    ground.commit(both)
+    torino, crl = ground.connect(both, "torino"), ground.authority.paths.crl
+    vault = Vault(ground.authority.paths, system_clock)
+    damages: list[Callable[[], object]] = [
+        lambda: crl.write_bytes(b"garbage"),
+        crl.unlink,
+        lambda: crl.chmod(0),
+        lambda: lists.write(vault, datetime.now(UTC) - timedelta(days=400)),
+    ]
+    for damage in damages:
+        damage()
+        ground.keeper.tend()
+        assert crl.stat().st_mode & 0o777 == 0o644
+        assert lists.unsound(vault, datetime.now(UTC)) == ""
+    assert {each.error_id for each in ground.keeper.alarms} == {"root_not_exported"}
+    ground.connect(both, "roma")
+    assert torino.text().count(UP) == 1, "its tunnel was never down"
+
+
 def test_the_process_tells_who_is_in_and_cuts_off_who_is_revoked(ground: Ground) -> None:
     document = ground.document("torino", "roma")
     ground.commit(document)
     ground.keeper.stop()
+    seen = ground.authority.paths.ca / "clock.json"
     env = {**os.environ, "CENTRALINO_STATE": str(ground.work), "CENTRALINO_ENGINE_NETNS": ground.centre.namespace}
     with Child([sys.executable, "-m", "appliance.vpn"], ground.work / "vpn.log", env=env) as process:
         eventually(lambda: "voice-0" in status(env)[0], "it tells of its daemon", 15)
@@ -201,9 +228,17 @@ def test_the_process_tells_who_is_in_and_cuts_off_who_is_revoked(ground: Ground)
         assert shown["torino"]["certificate_ends"] > "2027"
         assert shown["roma"] == {"site": "roma", "interface": "voice-0", "connected": False}
         text = command_line(env, "vpn", "status")
+        seen.write_text(json.dumps({"seen": int(time.time()) + 10 * 365 * 86400}))
+        eventually(lambda: "it was 20" in command_line(env, "vpn", "status"), "the clock is told", 10)
+        assert "if it is right: centralino vpn trust-clock" in command_line(env, "vpn", "status")
+        assert "if it is right: centralino vpn trust-clock" in looked_at(ground, env)[0][2]
+        assert "certificates are issued again" in command_line(env, "vpn", "trust-clock")
+        eventually(lambda: "trust-clock" not in command_line(env, "vpn", "status"), "the alarm is over", 10)
         assert "172.29.0.2" in text
         assert "not connected" in text
-        assert looked_at(ground, env) == [("warning", "not connected: roma")]
+        assert [each[:2] for each in looked_at(ground, env)] == [
+            ("warning", "nobody has shown to have a copy of the voice VPN's root key"), ("warning", "not connected: roma")
+        ]  # fmt: skip
         pid = ground.keeper.pid("voice-0")
         assert "Revoked: torino." in command_line(env, "vpn", "revoke", "torino")
         eventually(lambda: not branches(env)["torino"]["connected"], "torino is cut off", 10)
@@ -216,13 +251,14 @@ def test_the_process_tells_who_is_in_and_cuts_off_who_is_revoked(ground: Ground)
     assert ground.keeper.pid("voice-0") is None
 
 
-def looked_at(ground: Ground, env: dict[str, str]) -> list[tuple[str, str]]:
+def looked_at(ground: Ground, env: dict[str, str]) -> list[tuple[str, str, str]]:
     """What the doctor finds, where the VPN is said to run here and where not."""
     assert list(voice_vpn(ground.paths)) == []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CENTRALINO_VPN", "on")
         return [
-            (each.grade.value, each.message) for each in voice_vpn(Paths(Path(env["CENTRALINO_STATE"]), ground.work))
+            (each.grade.value, each.message, each.mend)
+            for each in voice_vpn(Paths(Path(env["CENTRALINO_STATE"]), ground.work))
         ]
 
 

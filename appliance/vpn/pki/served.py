@@ -56,6 +56,8 @@ def publish(vault: Vault, now: datetime) -> None:
             lists.write(vault, now)
         else:
             vault.with_reserve(later("the list of revoked certificates"), lambda: lists.write(vault, now))
+    if paths.crl.stat().st_mode & 0o777 != 0o644:
+        paths.crl.chmod(0o644)  # who can't read it lets nobody in
     checkpoint("pki:listed")
     _same(paths.root_certificate, certificates.pem(vault.root()), 0o644)
     _same(paths.tls_crypt, vault.tls_crypt(), 0o600)

@@ -29,7 +29,7 @@ AHEAD_AT_FIRST: Final = 10 * YEAR
 """The same for a release that is installed for the first time."""
 NOTED_EVERY: Final = timedelta(hours=1)
 
-_HINT: Final = "set the clock (timedatectl set-time, or name a time server); if it is right, confirm it: until then nothing is issued"
+_HINT: Final = "set the clock (timedatectl set-time, or name a time server); if it is right: centralino vpn trust-clock. Until then nothing is issued"
 
 
 class Timekeeper:

@@ -14,7 +14,7 @@ WORDS: Final = frozenset(
     (
         "client", "dev-type", "nobind", "data-ciphers", "tun-mtu", "mssfix", "passtos", "replay-window", "hand-window",
         "tls-timeout", "persist-key", "persist-tun", "auth-nocache", "sndbuf", "rcvbuf", "connect-retry", "resolv-retry",
-        "explicit-exit-notify", "verb", "mute",
+        "auth-retry", "explicit-exit-notify", "verb", "mute",
     )
 )  # fmt: skip
 """What lines of OpenVPN's configuration may begin with: none of them names a file, or starts a program. An edge refuses all else,
