@@ -36,7 +36,7 @@ Row = tuple[str, dict[str, Any]]
 
 @dataclass
 class Ground:
-    """``cores``: as many as the plan is told; the document has ``sites``; ``lowest``: branches get what CPU nobody else wants, as if they had
+    """``cores``: as many as the plan is told; the document has ``sites``; ``lowest``: branches leave the CPU to the centre, as if they had
     machines of their own."""
 
     net: Network
@@ -72,7 +72,7 @@ class Ground:
     def _document(self) -> Document:
         rows: list[Row] = [
             ("company", {"id": "demo", "name": "Demo Srl"}),
-            ("concentrator", {"id": "vpn", "name": "VPN", "addresses": [{"host": self.outside}], "packets_per_second": 30_000}),
+            ("concentrator", {"id": "vpn", "name": "VPN", "addresses": [{"host": self.outside}]}),
             ("network", {"id": "phones", "name": "Phones", "zone": "voice", "networks": ["192.0.2.0/24"]}),
         ]  # fmt: skip
         for number in range(1, self.sites + 1):
@@ -114,7 +114,7 @@ class Ground:
         return sum(1 for each in self.daemons for _ in self.paths.vpn.clients(each.interface).iterdir())
 
     def connect(self, number: int, config: Path) -> None:
-        lowest = ["nice", "-n", "19"] if self.lowest else []
+        lowest = ["nice", "-n", "10"] if self.lowest else []
         log = config.with_suffix(".log").open("ab")
         with log:
             argv = self.edges.argv([*lowest, "openvpn", "--config", str(config)])

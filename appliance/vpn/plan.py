@@ -52,6 +52,8 @@ OPENINGS: Final = 2000
 would take them a minute; what shields it from garbage is the key of each branch, not this."""
 
 THIRD_INTERFACE: Final = "voice-third"
+OWN_TRIES: Final = 3
+"""Times that a branch tries its own daemon before it tries another one."""
 
 _Net = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -207,11 +209,13 @@ def branch_lines(document: Document, site: str, cores: int) -> tuple[str, ...]:
 def remotes(one: Concentrator, branch: Branch, number: int) -> tuple[tuple[str, int], ...]:
     """Where a branch finds the centre, of so many daemons: its own daemon at every address of the centre, then the others.
 
-    Those are tried in case the number of daemons has changed since: each of them turns away who isn't its own. Routers of other
-    makers have one daemon.
+    Those are tried in case the number of daemons has changed since: each of them turns away who isn't its own, after a whole handshake.
+    So its own comes several times: when all come back at once, whoever had to wait for too long isn't turned away besides. Routers of
+    other makers have one daemon.
     """
     first = home(branch, number)
-    order = [THIRD] if first == THIRD else [first, *(index for index in range(number) if index != first)]
+    own = [first] * (OWN_TRIES if number > 1 else 1)
+    order = [THIRD] if first == THIRD else [*own, *(index for index in range(number) if index != first)]
     found = ((address.host, address.port + index) for index in order for address in one.addresses)
     return tuple((host, port) for host, port in found if port <= PORT_MAX)
 

@@ -52,7 +52,7 @@ class Slice(Part):
 
     revision: Annotated[int, Field(ge=0)]
     site: ObjectId
-    remotes: Annotated[tuple[Remote, ...], Field(min_length=1, max_length=128)]
+    remotes: Annotated[tuple[Remote, ...], Field(min_length=1, max_length=144)]
     openvpn: Annotated[tuple[Line, ...], Field(max_length=100)]
     networks: tuple[IpNetwork, ...]
     inside: Annotated[tuple[IpAddress, ...], Field(min_length=1, max_length=2)]

@@ -11,7 +11,8 @@
             ...
 
 Nothing is visible outside: the switch is a namespace too. Addresses: LAN `voice` 192.0.2.0/24 and 2001:db8:1::/64,
-LAN `provider` 198.51.100.0/24 and 2001:db8:2::/64, LAN `branch` 203.0.113.0/24 and 2001:db8:3::/64. LANs aren't routed.
+LAN `provider` 198.51.100.0/24 and 2001:db8:2::/64, LAN `branch` 203.0.113.0/24 and 2001:db8:3::/64. LANs aren't routed. For more than that
+there are a second provider, `isp-two`, and the sites `torino`, `roma` and `bari` (see LANS); a LAN is there from the first host in it on.
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ LANS: dict[str, tuple[str, str]] = {
     "voice": ("192.0.2.", "2001:db8:1::"),
     "provider": ("198.51.100.", "2001:db8:2::"),
     "branch": ("203.0.113.", "2001:db8:3::"),
+    "isp-two": ("198.18.0.", "2001:db8:4::"),  # RFC 2544
+    "torino": ("10.31.0.", "2001:db8:31::"),
+    "roma": ("10.32.0.", "2001:db8:32::"),
+    "bari": ("10.33.0.", "2001:db8:33::"),
 }
 PREFIX = "cnt"  # namespaces are called cnt-<pid of the tests>-<serial>-<name>
 OURS = re.compile(rf"{PREFIX}-(\d+)-\d+-[a-z0-9-]+")
@@ -134,6 +139,7 @@ class Host:
 
     def join(self, lan: str, number: int | None = None) -> Self:
         """Plug into a LAN; `number` is the last part of both addresses (2–254), the next free one by default."""
+        self.net.plugged(lan)
         number = number or self.net.next_number(lan)
         v4, v6 = (f"{part}{number}" for part in LANS[lan])
         inner, port, space = f"eth{len(self.legs)}", f"p{next(_serial)}", self.namespace
@@ -220,9 +226,7 @@ class Network:
         self.switch = f"{PREFIX}-{os.getpid()}-{next(_serial)}-switch"
         atexit.register(self.close)
         command(["ip", "netns", "add", self.switch])
-        for lan in LANS:
-            command(["ip", "-n", self.switch, "link", "add", lan, "type", "bridge"])
-            command(["ip", "-n", self.switch, "link", "set", lan, "up"])
+        self._lans: set[str] = set()
 
     def host(self, name: str, lan: str = "voice", number: int | None = None) -> Host:
         """A new host plugged into `lan`; `number` is the last part of its addresses. Names are unique in a Network."""
@@ -232,6 +236,13 @@ class Network:
         if number:
             self._taken.add((lan, number))
         return host.join(lan, number)
+
+    def plugged(self, lan: str) -> None:
+        """The LAN is there from now on."""
+        if lan not in self._lans:
+            command(["ip", "-n", self.switch, "link", "add", lan, "type", "bridge"])
+            command(["ip", "-n", self.switch, "link", "set", lan, "up"])
+            self._lans.add(lan)
 
     def next_number(self, lan: str) -> int:
         number = next(n for n in self._numbers[lan] if (lan, n) not in self._taken)

@@ -100,10 +100,9 @@ def test_five_hundred_branches_are_shared_out_and_each_knows_its_daemon_first() 
     assert [len(each.clients) for each in made] == [125] * 4
     assert "s7" in made[2].clients
     remotes = [line for line in branch_lines(found, "s7", 4) if line.startswith("remote ")]
-    assert remotes[:3] == [
-        "remote vpn.example.com 1196 udp", "remote 198.51.100.7 5002 udp", "remote vpn.example.com 1194 udp"
-    ]  # fmt: skip
-    assert len(remotes) == 8
+    assert remotes[:6] == 3 * ["remote vpn.example.com 1196 udp", "remote 198.51.100.7 5002 udp"]
+    assert remotes[6:8] == ["remote vpn.example.com 1194 udp", "remote 198.51.100.7 5000 udp"]
+    assert len(remotes) == 2 * (3 + 3)
 
 
 def test_daemons_are_as_many_as_branches_need_and_cores_allow() -> None:

@@ -1,0 +1,216 @@
+"""Three branches on two providers, with an attacker outside: they call each other, and nobody outside hears, reaches or stops it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from bench.processes import rss_mb
+from tests.hil.agents.branches import SITES, World, company
+from tests.hil.agents.network import Host, command
+from tests.hil.agents.openvpn import UP
+from tests.hil.agents.process import eventually
+from tests.hil.agents.tap import Tap
+from tests.hil.office import talk
+
+EF, CS3 = 0xB8, 0x60
+"""TOS octets of voice and of signalling (RFC 4594)."""
+GARBAGE_PER_S: Final = 10_000
+TUNNEL: Final = 1194
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with tempfile.TemporaryDirectory(prefix="centralino-company-") as folder:
+        Path(folder).chmod(0o711)  # pytest's own directories are closed to OpenVPN's user
+        with company(Path(folder)) as made:
+            yield made
+
+
+def test_phones_of_all_branches_call_each_other_and_nothing_is_in_clear_outside(world: World) -> None:
+    edges = world.edges
+    with contextlib.ExitStack() as stack:
+        taps = {
+            site: stack.enter_context(Tap(edges[site], world.work / f"{site}.pcap", bpf="ip or ip6")) for site in SITES
+        }
+        stack.enter_context(garbage(world, [b"sip:" * 20], 500))
+        phones = {site: stack.enter_context(world.phone(site, 440 + 110 * n)) for n, site in enumerate(SITES)}
+        for phone in phones.values():
+            phone.register()
+        torino, roma, bari = phones.values()
+        talk(torino, roma, torino.call("302"))
+        talk(bari, torino, bari.call("301"))
+        talk(roma, bari, roma.call("303"))
+        for tap in taps.values():
+            assert tap.streams() == []
+            assert tap.clear_text(b"sip:") == 0
+    for site in SITES:
+        seen = outside(world, site)
+        assert {(protocol, port) for protocol, port, _ in seen} == {("UDP", TUNNEL)}, site
+        assert sum(tos == EF for _, _, tos in seen) > 100, site
+        assert sum(tos == CS3 for _, _, tos in seen) > 3, site
+
+
+def outside(world: World, site: str) -> list[tuple[str, int, int]]:
+    """Protocol, the tunnel's port and TOS octet of every packet between an edge and the centre."""
+    file = world.work / f"{site}.pcap"
+    text = command(
+        [
+            "tcpdump",
+            "-r",
+            str(file),
+            "-n",
+            "-v",
+            f"host {world.outside(site)} and host {world.edges[site].address} and not arp",
+        ]
+    ).stdout
+    found = re.findall(r"tos 0x([0-9a-f]+).*proto (\w+).*\n\s+\S+\.(\d+) > \S+\.(\d+):", text)
+    return [(protocol, min(int(one), int(other)), int(tos, 16)) for tos, protocol, one, other in found]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "passes"),
+    [("torino", "roma", True), ("roma", "torino", True), ("bari", "torino", False), ("roma", "bari", False)],
+)
+def test_sites_reach_each_other_by_choice_only(world: World, one: str, other: str, passes: bool) -> None:
+    """Also voice packets, which no connection tracking knows."""
+    source, target = world.phones[one], world.phones[other]
+    with source.socket() as outbox, target.socket() as inbox:
+        inbox.bind((target.address, 15_000))
+        inbox.settimeout(2 if passes else 0.3)
+        outbox.bind((source.address, 15_000))
+        outbox.sendto(b"neighbour", (target.address, 15_000))
+        if passes:
+            assert inbox.recvfrom(100) == (b"neighbour", (source.address, 15_000))
+        else:
+            with pytest.raises(TimeoutError):
+                inbox.recvfrom(100)
+
+
+@pytest.mark.parametrize("kind", ["random octets", "openings with a key of nobody", "a branch's own opening again"])
+def test_ten_thousand_packets_of_garbage_a_second_stop_nothing(world: World, kind: str) -> None:
+    """Each from another address of the internet, so that no limit by source helps."""
+    data = {
+        "random octets": [bytes([n % 256]) * (20 + n % 900) for n in range(1000)],
+        "openings with a key of nobody": [b"\x50" + n.to_bytes(4, "big") * 80 for n in range(1000)],
+        "a branch's own opening again": [opening(world)],
+    }[kind]
+    (pid,) = (world.keeper.pid(each) for each in world.keeper.interfaces)
+    assert pid is not None
+    before, started, others = (
+        rss_mb(pid),
+        time.monotonic(),
+        {site: world.tunnels[site].text().count(UP) for site in ("torino", "bari")},
+    )
+    world.tunnels["roma"].stop()
+    with talking(world) as counted, garbage(world, data) as sent:
+        time.sleep(0.3)  # the flood is at its height
+        world.connect("roma", f"roma-{kind[:3]}".strip())
+        took = time.monotonic() - started
+        eventually(lambda: counted[0] > 100, "the call goes on", 5)
+    assert took < 8
+    assert sent[0] > 0.5 * GARBAGE_PER_S * (time.monotonic() - started - 0.5)
+    assert counted[0] == counted[1], "a packet of the call was lost"
+    assert rss_mb(pid) < before + 20
+    assert {site: world.tunnels[site].text().count(UP) for site in others} == others
+
+
+def opening(world: World) -> bytes:
+    """What somebody on the way would have seen: how a branch opens its session."""
+    text = re.sub(r"(?m)^remote .*\n", "", (world.work / "torino.conf").read_text())
+    config = world.work / "seen.conf"
+    config.touch(0o600)
+    config.write_text(f"remote {world.attacker.address} {TUNNEL} udp\n{text}")
+    with world.attacker.socket() as inbox:
+        inbox.bind((world.attacker.address, TUNNEL))
+        inbox.settimeout(5)
+        with world.edges["torino"].start(["openvpn", "--config", str(config)], world.work / "seen.log"):
+            return inbox.recv(2000)
+
+
+@contextlib.contextmanager
+def talking(world: World) -> Iterator[list[int]]:
+    """A call's packets from Torino's phone to the centre: how many arrived, and how many were sent."""
+    counted, over, phone = [0, 0], threading.Event(), world.phones["torino"]
+    with phone.socket() as outbox, world.centre.socket() as inbox:
+        outbox.bind((phone.address, 15_002))
+        inbox.bind((world.centre.address, 15_002))
+        inbox.settimeout(0.5)
+
+        def send() -> None:
+            while not over.wait(0.02):
+                outbox.sendto(b"v" * 172, (world.centre.address, 15_002))
+                counted[1] += 1
+
+        def hear() -> None:
+            while not over.is_set() or counted[0] < counted[1]:
+                try:
+                    inbox.recv(200)
+                except TimeoutError:
+                    if over.is_set():
+                        return
+                else:
+                    counted[0] += 1
+
+        threads = [threading.Thread(target=work) for work in (send, hear)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield counted
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+
+
+@contextlib.contextmanager
+def garbage(world: World, data: Sequence[bytes], rate: int = GARBAGE_PER_S) -> Iterator[list[int]]:
+    """The attacker sends at the tunnel's port until the end of the with; in the list: how many packets so far."""
+    sent, over = [0], threading.Event()
+    frames = list(framed(world.attacker, world.centre, data))
+    wire = world.attacker.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    wire.bind(("eth0", 0))
+
+    def send() -> None:
+        began = time.monotonic()
+        while not over.wait(0.002):
+            due = int((time.monotonic() - began) * rate)
+            for n in range(sent[0], min(due, sent[0] + 500)):
+                wire.send(frames[n % len(frames)])
+                sent[0] = n + 1
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield sent
+    finally:
+        over.set()
+        thread.join()
+        wire.close()
+
+
+def framed(attacker: Host, centre: Host, data: Sequence[bytes]) -> Iterator[bytes]:
+    """Ethernet frames of UDP packets at the tunnel's port, from 20,000 addresses; no checksum over UDP (RFC 768)."""
+    head = mac(centre, "eth1") + mac(attacker, "eth0") + b"\x08\x00"
+    for n in range(20_000):
+        body, source = data[n % len(data)], struct.pack("!I", 0x0B00_0000 + n * 577 % 2**24)
+        length, to = 28 + len(body), socket.inet_aton(centre.address_on("provider"))
+        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, length, n, 0, 64, 17, 0, source, to)
+        added = sum(struct.unpack("!10H", ip))
+        added = (added & 0xFFFF) + (added >> 16)
+        ip = ip[:10] + struct.pack("!H", ~((added & 0xFFFF) + (added >> 16)) & 0xFFFF) + ip[12:]
+        yield head + ip + struct.pack("!HHHH", 1024 + n, TUNNEL, length - 20, 0) + body
+
+
+def mac(host: Host, leg: str) -> bytes:
+    return bytes.fromhex(host.run(["cat", f"/sys/class/net/{leg}/address"]).stdout.strip().replace(":", ""))
