@@ -47,9 +47,11 @@ REPLAY_MAX: Final = 65536
 REPLAY_TIME_S: Final = 30
 MAX_CLIENTS: Final = 2 * BRANCHES
 """A branch that comes back may be counted twice until its former session is over."""
-OPENINGS: Final = 2000
-"""Sessions begun in ten seconds: five hundred branches that come back at once, each trying more than once. OpenVPN's own 100
-would take them a minute; what shields it from garbage is the key of each branch, not this."""
+OPENINGS: Final = 200_000
+"""Sessions opened in ten seconds that are answered, by everybody together. OpenVPN's own 100 keep five hundred branches that come back at
+once out for a minute, and any number that a line can reach lets whoever repeats one opening that he has seen keep everybody out. An
+answer is as long as the question, costs 20 us, and nothing is kept of it until the other end has shown its address (force-cookie); what
+shields from garbage is the key of each branch."""
 
 THIRD_INTERFACE: Final = "voice-third"
 OWN_TRIES: Final = 3
@@ -223,11 +225,12 @@ def remotes(one: Concentrator, branch: Branch, number: int) -> tuple[tuple[str, 
 def end_lines(one: Concentrator) -> tuple[str, ...]:
     """Configuration of a branch's end, but for its keys and where the centre is.
 
-    A daemon that turns it away (it isn't its own, or hasn't its file yet) says AUTH_FAILED: OpenVPN would end itself on that word.
+    A daemon that turns it away (it isn't its own, or hasn't its file yet) says AUTH_FAILED: OpenVPN would end itself on that word. With
+    ``auth-retry nointeract`` it goes on, and pauses for ten seconds before each attempt, or for the most that ``connect-retry`` allows.
     """
     return (
         "client", "dev-type tun", "nobind", f"data-ciphers {CIPHERS}", *_both_ends(one),
-        "connect-retry 1 5", "resolv-retry 2", "auth-retry nointeract", "explicit-exit-notify 1", "verb 3", "mute 20",
+        "connect-retry 1 2", "resolv-retry 2", "auth-retry nointeract", "explicit-exit-notify 1", "verb 3", "mute 20",
     )  # fmt: skip
 
 
