@@ -262,6 +262,11 @@ class Paths:
         return self.state / "applier" / "state.json"
 
     @property
+    def names(self) -> Path:
+        """What the host names of the document meant when they were looked up last; anybody may read it."""
+        return self.state / "names" / "known.json"
+
+    @property
     def applier_socket(self) -> Path:
         return self.run / "applier.sock"
 

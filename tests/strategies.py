@@ -134,7 +134,8 @@ ROWS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     ),
     "provider": _row({"name": labels}, country=st.sampled_from(["IT", "GB", "ZZ"]), codec_policy=_ids),
     "trunk": _row(
-        {"name": labels, "provider": _ids, "host": st.just("192.0.2.9"), "auth": _auth},
+        {"name": labels, "provider": _ids, "host": st.sampled_from(["192.0.2.9", "sip.example.com"]), "auth": _auth},
+        lookup=st.sampled_from(["address", "srv"]),
         accept_from=st.lists(st.sampled_from(["192.0.2.9/32", "192.0.2.0/24"]), **_few),
         caller_number=_e164,
         site=_ids,

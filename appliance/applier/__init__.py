@@ -13,6 +13,7 @@
 ``convergence.py`` puts the newest committed revision in force, at start and whenever the store is ahead
 ``handing.py``     hands secrets in the clear to the processes that need them
 ``schedule.py``    revisions that wait for their time
+``refreshing.py``  the revision in force, made anew when the names that it mentions mean something else
 ``upkeep.py``      what is due now and then: verify an engine, close a confirm window, apply what was scheduled
 ``collect.py``     removes runtime values of deleted objects
 ``sockets.py``     where the engine really listens

@@ -79,10 +79,15 @@ def main() -> int:
     try:
         only_one(paths)
         with Store.default(paths) as store:
-            server = Server(paths.applier_socket, make(paths, settings_from_environment(), store))
+            service = make(paths, settings_from_environment(), store)
+            server = Server(paths.applier_socket, service)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: server.stop())
-            server.run()
+            service.desired.names.start()
+            try:
+                server.run()
+            finally:
+                service.desired.names.stop()
     except CentralinoError as error:
         structlog.get_logger("centralino.applier").error("cannot_start", error_id=error.error_id, message=error.message)
         return 1

@@ -98,6 +98,11 @@ class ApplierClient:
         sealed: str = self._ask("seal", ASK_S, id=id, clear=clear)["sealed"]
         return sealed
 
+    def look_up(self) -> list[str]:
+        """Have every host name of the document looked up now; which these are."""
+        found: list[str] = self._ask("look_up", ASK_S)["names"]
+        return found
+
     def _ask(self, op: str, timeout_s: float, **fields: Any) -> dict[str, Any]:
         line = json.dumps(request_json(op, **fields)).encode() + b"\n"
         deadline = time.monotonic() + timeout_s

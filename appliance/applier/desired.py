@@ -19,12 +19,14 @@ from appliance.engine.plan import TLS_DIR, EngineParams, WebSocketServer, static
 from appliance.firewall.machine import this_machine
 from appliance.firewall.promise import promise
 from appliance.firewall.rules import script
+from appliance.names.keeper import Names, asker
 from appliance.organisation.model import Secret
 from appliance.paths import Paths
 from appliance.pbx.context import TOKEN_LENGTH, Installation
 from appliance.pbx.media.plan import listeners, web_server
 from appliance.pbx.plan import desired
 from appliance.pbx.trunks.plan import unwritable
+from appliance.pbx.trunks.verify import ambiguous_by_name
 from appliance.vpn import configured, layout
 from appliance.vpn.plan import daemons
 from appliance.vpn.slices import plan as slices
@@ -41,6 +43,7 @@ class Desired:
         self._paths = paths
         self._settings = settings
         self.key = key
+        self.names = Names(paths.names, asker(paths.engine.top / "resolv.conf", settings.network_namespace))
         self._token = transport_token(paths.state / "keys" / "transport.token")
         self._opened: dict[str, tuple[Secret, str | None]] = {}
         self._static: tuple[EngineParams, dict[str, str]] | None = None
@@ -51,13 +54,17 @@ class Desired:
         :raises UnavailableError: the engine's own secret isn't there yet.
         """
         with _ONE_AT_A_TIME:
-            installation = Installation(self._token, self._secrets(document), self._certificates(), self._authorities())
+            names = self.names.resolved()
+            installation = Installation(
+                self._token, self._secrets(document), self._certificates(), self._authorities(), names=names
+            )
             files: dict[str, ConfFile | str] = {
                 **self._own_files(web_server(document, installation)),
                 **desired(document, installation),
             }
             if self._settings.firewall:
-                files[FIREWALL] = script(promise(document, this_machine()))
+                known = {key: each.sources for key, each in names.items()}
+                files[FIREWALL] = script(promise(document, this_machine(known)))
             if self._settings.vpn:
                 here = layout.installation(self._paths.vpn)
                 files |= {**configured.files(daemons(document, here)), **slices.files(document, here.cores)}
@@ -90,6 +97,7 @@ class Desired:
                 hint = "put the CA certificates there (PEM), readable by everybody"
                 yield Fault(listener.path("authority"), missing, hint, "authority_missing")
         yield from unwritable(document, self.secrets(document))
+        yield from ambiguous_by_name(document, self.names.resolved())
         lost = self.unreadable(document)
         problem = self.key.problem
         if lost and problem is not None:

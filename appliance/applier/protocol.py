@@ -17,9 +17,10 @@ confirm    revision or nothing                                         revision,
 rollback   revision, author, message, allow, confirm_s, offline, at    as apply
 unschedule revision (one that was to be applied at a time)             revision, state
 state      —                                                           revision, generation, verified, busy, applying,
-                                                                       confirm, scheduled, last_error
+                                                                       confirm, scheduled, last_error, names
 check      —                                                           mismatches (asks the engine for everything)
 seal       id (of a secret), clear                                     sealed: for whoever may not read the key file
+look_up    —                                                           names (those that are asked for again now)
 ========== =========================================================== =============================================
 """
 
@@ -105,6 +106,10 @@ class SealRequest(_Request):
     clear: Annotated[str, Field(min_length=1, max_length=4096, repr=False)]
 
 
+class LookUpRequest(_Request):
+    op: Literal["look_up"]
+
+
 Request = (
     PlanRequest
     | VerifyRequest
@@ -115,6 +120,7 @@ Request = (
     | StateRequest
     | CheckRequest
     | SealRequest
+    | LookUpRequest
 )
 _REQUEST: Final[TypeAdapter[Request]] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 

@@ -21,6 +21,7 @@ from appliance.applier.protocol import (
     ApplyRequest,
     CheckRequest,
     ConfirmRequest,
+    LookUpRequest,
     PlanRequest,
     Request,
     RollbackRequest,
@@ -239,6 +240,8 @@ class Server:
                 return {"mismatches": service.check()}
             case SealRequest():
                 return {"sealed": service.seal(request.id, request.clear)}
+            case LookUpRequest():
+                return {"names": service.desired.names.again()}
 
 
 def _turn_away(connection: socket.socket, error: CentralinoError, within_s: float) -> None:

@@ -109,6 +109,10 @@ class Service:
         with self._forgiving("handing out secrets"):
             self.hand_out(self._held.document)
 
+    def hold(self, configuration: Configuration) -> None:
+        """The same revision, by other files that are in force now."""
+        self._held = configuration
+
     def enforce(self) -> None:
         """Load the firewall's rules if they aren't loaded. :raises CentralinoError: the kernel refuses them."""
         if self.applier.enforce(self.current.files):
@@ -162,6 +166,7 @@ class Service:
             else {"revision": confirm.revision, "previous": confirm.previous, "left_s": confirm.left(now())},
             "scheduled": [{"revision": each.revision, "at": each.at.isoformat()} for each in state.scheduled],
             "last_error": state.last_error.model_dump() if state.last_error else None,
+            "names": self.desired.names.told(),
         }
 
     def seal(self, id: str, clear: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -12,9 +13,13 @@ from appliance.applier.confirm import Pending
 from appliance.applier.journal import LastError, now
 from appliance.applier.link import Run
 from appliance.applier.options import ALL_EFFECTS, Options, quiet
+from appliance.applier.refreshing import refresh
 from appliance.applier.service import Service
 from appliance.applier.sockets import Doors
+from appliance.core.document import Document
 from appliance.core.errors import CentralinoError, RefusedError
+from appliance.names.answers import Resolved
+from appliance.names.wanted import wanted
 from appliance.store import State
 
 _log = structlog.get_logger("centralino.applier")
@@ -38,6 +43,9 @@ class Upkeep:
         self._look_again = 0.0
         self._enforce_again = 0.0
         self._restarted_for: Doors | None = None
+        self._followed: Document | None = None
+        self._resolved: Mapping[str, Resolved] | None = None
+        self._refresh_again = 0.0
 
     @property
     def engine_seen(self) -> Run | None:
@@ -58,6 +66,7 @@ class Upkeep:
                 self._store,
                 self._confirm,
                 self._hand_out,
+                self._names,
                 self._firewall,
                 self._engine,
                 service.schedule.work_off,
@@ -82,6 +91,18 @@ class Upkeep:
     def _hand_out(self) -> None:
         """Secrets that couldn't be handed out, or that another key opens."""
         self._service.hand_out(self._service.current.document)
+
+    def _names(self) -> None:
+        """Names that the document mentions mean something else than they did."""
+        names, document = self._service.desired.names, self._service.current.document
+        if document is not self._followed:
+            names.follow(wanted(document))
+            self._followed = document
+        resolved = names.resolved()
+        if resolved != self._resolved and time.monotonic() >= self._refresh_again:
+            self._refresh_again = time.monotonic() + ASK_AGAIN_S
+            refresh(self._service)
+            self._resolved, self._refresh_again = resolved, 0.0
 
     def _firewall(self) -> None:
         """Rules that somebody took away or replaced are loaded again."""

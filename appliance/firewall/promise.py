@@ -17,6 +17,7 @@ from appliance.firewall.model import AddressList, ListAction, Network, NetworkZo
 from appliance.pbx.media.model import Listener, Transport, Zone
 from appliance.pbx.trunks.listeners import listener_for
 from appliance.pbx.trunks.model import Provider, Trunk
+from appliance.pbx.trunks.names import question
 from appliance.vpn.addresses import branches, neighbours, networks_of, tunnel_ports
 
 TUNNELS: Final = "voice-*"
@@ -30,6 +31,7 @@ class Service(StrEnum):
     MEDIA = "media"
     PORTAL = "portal"
     SSH = "ssh"
+    PROVISIONING = "provisioning"
     VPN = "vpn"
     ENROLMENT = "enrolment"
 
@@ -40,7 +42,9 @@ class Machine:
 
     :param cores: processors, which daemons of the voice VPN are shared out to.
     :param media: first and last UDP port of voice packets.
-    :param names: addresses of the host names that the document mentions, as they were resolved last.
+    :param names: addresses of the host names that the document mentions, as they were looked up last, by the key of
+        their question (:class:`appliance.names.answers.Question`).
+    :param provisioning: TCP port of phones' provisioning; None: nothing answers there, so nothing is opened.
     """
 
     portal: int = 8443
@@ -48,6 +52,7 @@ class Machine:
     cores: int = 1
     media: tuple[int, int] = (10000, 19999)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    provisioning: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,8 @@ def _neighbours(document: Document) -> Iterator[tuple[str, str]]:
 def _phones(sources: Sources, listeners: Iterable[Listener], machine: Machine) -> Iterator[Opening]:
     yield from _sip(sources, (each for each in listeners if each.zone is not Zone.TRUNKS))
     yield Opening(sources, Service.MEDIA, "udp", machine.media)
+    if machine.provisioning is not None:
+        yield Opening(sources, Service.PROVISIONING, "tcp", (machine.provisioning, machine.provisioning))
 
 
 def _sip(sources: Sources, listeners: Iterable[Listener]) -> Iterator[Opening]:
@@ -161,7 +168,7 @@ def _trunks(document: Document, machine: Machine) -> Iterator[Opening]:
         provider = document.find(Provider, trunk.provider)
         if provider is None:
             continue
-        sources = Sources(f"trunk-{trunk.id}", addresses_of(trunk, machine.names))
+        sources = Sources(f"trunk-{trunk.id}", addresses_of(trunk, provider, machine.names))
         if not sources.networks:
             continue  # its name isn't known yet: closed
         listener = listener_for(document, trunk, provider)
@@ -170,12 +177,10 @@ def _trunks(document: Document, machine: Machine) -> Iterator[Opening]:
         yield Opening(Sources(f"media-{trunk.id}", tuple(media)), Service.MEDIA, "udp", machine.media)
 
 
-def addresses_of(trunk: Trunk, names: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+def addresses_of(trunk: Trunk, provider: Provider, names: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Addresses and networks that a trunk's signalling comes from."""
-    try:
-        host: tuple[str, ...] = (str(ipaddress.ip_address(trunk.host)),)
-    except ValueError:
-        host = names.get(trunk.host.lower(), ())
+    asked = question(trunk, provider)
+    host = (str(ipaddress.ip_address(trunk.host)),) if asked is None else names.get(asked.key, ())
     return tuple(dict.fromkeys((*trunk.accept_from, *(str(ipaddress.ip_network(each)) for each in host))))
 
 

@@ -73,6 +73,7 @@ COUNTERS: Final = {
     "media": "Voice packets",
     "portal": "Portal, new connections",
     "ssh": "SSH, new connections",
+    "provisioning": "Provisioning, new connections",
     "vpn": "Voice VPN packets",
     "enrolment": "Enrolment of branches, new connections",
 }

@@ -21,6 +21,7 @@ from typing import Any
 from appliance.core.document import parse
 from appliance.kinds import KINDS
 from appliance.pbx.numbers.model import Service
+from tests.hil.agents.names import NameServer, resolv_conf
 from tests.hil.agents.network import Host, Network
 from tests.hil.agents.process import eventually
 from tests.hil.agents.sipp import Sipp, User
@@ -69,12 +70,14 @@ def rows(
 class Company:
     """The running product, the phones that were asked for (they stay until the end), and the provider's two lines.
 
-    ``line`` and ``account`` are the provider's ends of the trunks; ``line`` is None when a test plays it itself.
+    ``others``: further ones that a test has made, by address. ``line`` and ``account`` are the provider's ends of the trunks; ``line`` is None when a test plays it itself.
     """
 
     def __init__(self, net: Network, system: System, work: Path, account: Line, line: Line | None) -> None:
         self.net, self.system, self.work, self.account = net, system, work, account
         self._line = line
+        self.names: NameServer | None = None
+        self.others: dict[str, Line] = {}
         self.desk: Host = net.host("desk")
         self.stack = contextlib.ExitStack()
         self._phones: dict[str, SoftPhone] = {}
@@ -153,12 +156,15 @@ def open_company(
     *,
     own_line: bool = False,
     silent_name_server: bool = False,
+    name_server: Sequence[str] | None = None,
     complaints: Sequence[str] = (),
 ) -> Iterator[Company]:
     """Start the product. When it closes, the engine must not have complained but by lines that hold one of ``complaints``.
 
     :param own_line: the test plays the provider's end of trunk ``line`` itself.
     :param silent_name_server: the engine is told of a name server that never answers, in place of none.
+    :param name_server: the appliance's machine has a name server with these records (the engine is told of none):
+        ``company.names``.
     """
     with contextlib.ExitStack() as stack:
         net = stack.enter_context(Network())
@@ -176,8 +182,13 @@ def open_company(
             stack.enter_context(net.blackhole(server))
             system.paths.engine.top.mkdir(parents=True)
             (system.paths.engine.top / "resolv.conf").write_text(f"nameserver {server.address}\n")
+        names = None
+        if name_server is not None:
+            names = stack.enter_context(NameServer(net.host("dns", number=53), *name_server))
+            stack.enter_context(resolv_conf(pbx, names))
         stack.enter_context(system)
         company = Company(net, system, work, lines["account"], lines.get("line"))
+        company.names = names
         with company.stack:
             yield company
         said = [line for line in system.log() if not any(known in line for known in complaints)]

@@ -1,4 +1,4 @@
-"""What the judge goes by: the document in force, and addresses that tunnels come from now.
+"""What the judge goes by: the document in force, what its names mean, and addresses that tunnels come from now.
 
 What happens when…
 
@@ -13,7 +13,7 @@ import ipaddress
 import json
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ from appliance.firewall.bans import plan
 from appliance.firewall.bans.policy import Policy
 from appliance.firewall.bans.sets import Doors
 from appliance.firewall.machine import this_machine
+from appliance.names.keeper import sources_in
 from appliance.paths import Paths
 from appliance.pbx.emergency.dialled import emergency_forms
 from appliance.store import Store
@@ -52,8 +53,9 @@ class Followed:
     def __init__(self, paths: Paths, resolvers: Path = RESOLVERS) -> None:
         self._paths, self._resolvers = paths, resolvers
         self._store: Store | None = None
-        self._known: tuple[int, tuple[str, ...]] | None = None
-        self._read: tuple[int, Policy, Doors] | None = None
+        self._known: tuple[int, tuple[str, ...], dict[str, tuple[str, ...]]] | None = None
+        self._names: dict[str, tuple[str, ...]] = {}
+        self._read: tuple[int, dict[str, tuple[str, ...]], Policy, Doors] | None = None
         self._outer: dict[str, float] = {}
         self._outer_at = 0.0
 
@@ -64,15 +66,15 @@ class Followed:
         try:
             revision = self._store.head().number
             spared = self._spared()
-            if (revision, spared) == self._known:
+            if (revision, spared, self._names) == self._known:
                 return None
-            if self._read is None or self._read[0] != revision:
-                self._read = revision, *_said(self._store.document())
+            if self._read is None or self._read[:2] != (revision, self._names):
+                self._read = revision, self._names, *_said(self._store.document(), self._names)
         except CentralinoError:
             self.close()
             raise
-        _, policy, doors = self._read
-        self._known = revision, spared
+        *_, policy, doors = self._read
+        self._known = revision, spared, self._names
         return Situation(plan.sparing(policy, spared), doors)
 
     def close(self) -> None:
@@ -85,6 +87,7 @@ class Followed:
         now = time.monotonic()
         if now >= self._outer_at:
             self._outer_at = now + OUTER_EVERY_S
+            self._names = sources_in(self._paths.names)
             self._outer = {address: at for address, at in self._outer.items() if now - at < OUTER_KEPT_S}
             self._outer |= dict.fromkeys(outer_addresses(self._paths.vpn_socket), now)
             while len(self._outer) > OUTER_MAX:
@@ -92,8 +95,8 @@ class Followed:
         return tuple(sorted({*self._outer, *resolvers(self._resolvers)}))
 
 
-def _said(document: Document) -> tuple[Policy, Doors]:
-    machine = this_machine()
+def _said(document: Document, names: Mapping[str, tuple[str, ...]]) -> tuple[Policy, Doors]:
+    machine = this_machine(names)
     emergency = [form for forms in emergency_forms(document).values() for form in forms]
     return plan.policy(document, machine), plan.doors(document, machine, emergency)
 

@@ -27,7 +27,9 @@ def policy(document: Document, machine: Machine, outer: Iterable[str] = ()) -> P
     lists = document.all(AddressList).values()
     never = [each for one in networks if one.zone is NetworkZone.MANAGEMENT for each in one.networks]
     never += [each for one in lists if one.action is ListAction.ALLOW for each in one.networks]
-    never += [each for trunk in document.all(Trunk).values() for each in addresses_of(trunk, machine.names)]
+    for trunk in document.all(Trunk).values():
+        provider = document.find(Provider, trunk.provider)
+        never += addresses_of(trunk, provider, machine.names) if provider is not None else trunk.accept_from
     never += [each for provider in document.all(Provider).values() for each in provider.media_networks]
     ours = [each for site in document.all(Site).values() for each in site.networks]
     ours += [each for one in networks if one.zone is not NetworkZone.MANAGEMENT for each in one.networks]

@@ -10,8 +10,9 @@ from functools import lru_cache
 from typing import Final
 
 from appliance.core.asterisk import Section
+from appliance.names.answers import Resolved
 from appliance.pbx.media.model import CodecPolicy, Listener, MediaSecurity, Transport
-from appliance.pbx.trunks.model import AddressAuth, Clir, IdentityHeader, Provider, RegisterAuth, Trunk
+from appliance.pbx.trunks.model import AddressAuth, Clir, IdentityHeader, Lookup, Provider, RegisterAuth, Trunk
 
 PROBE_SECONDS: Final = 30
 """How often a trunk is asked by OPTIONS whether it is there."""
@@ -27,6 +28,8 @@ RTP_TIMEOUT_SECONDS: Final = 120
 RTP_TIMEOUT_HOLD_SECONDS: Final = 900
 CODECS: Final = "!all,alaw,ulaw"
 """Without a codec policy: what every telephone network speaks."""
+
+_UNKNOWN: Final = Resolved()
 
 
 def endpoint_name(trunk_id: str) -> str:
@@ -52,7 +55,24 @@ def uri(trunk: Trunk, provider: Provider, user: str = "") -> str:
     """SIP URI of the provider's end of a trunk."""
     way = "" if provider.transport is Transport.UDP else f";transport={provider.transport}"
     at = f"{user}@" if user else ""
-    return f"sip:{at}{uri_host(trunk.host)}:{trunk.port}{way}"
+    # A port says that there are no SRV records to ask for (RFC 3263 section 4.2).
+    port = "" if trunk.lookup is Lookup.SRV and not is_address(trunk.host) else f":{trunk.port}"
+    return f"sip:{at}{uri_host(trunk.host)}{port}{way}"
+
+
+def proxy(provider: Provider, listener: Listener | None, known: Resolved) -> str | None:
+    """Where requests to a provider go that is known by name: the address that was looked up ahead, as a route that is written into
+    no request (``hide``). What it reads is the name all the same, and the engine asks no name server.
+
+    None over TLS: the stack compares the certificate with the host that it connects to, which must be the name then.
+    """
+    if provider.transport is Transport.TLS:
+        return None
+    target = known.target(ipaddress.ip_address(listener.address).version if listener is not None else 4)
+    if target is None:
+        return None
+    way = "" if provider.transport is Transport.UDP else f";transport={provider.transport}"
+    return f"sip:{uri_host(target.address)}:{target.port}{way};lr;hide"
 
 
 @lru_cache(maxsize=8192)
@@ -63,23 +83,31 @@ def sections(
     listener: Listener | None,
     language: str,
     secret: str | None,
+    known: Resolved = _UNKNOWN,
 ) -> tuple[Section, ...]:
-    """All objects of a trunk. ``listener``: where its SIP leaves; ``secret``: the password in the clear.
+    """All objects of a trunk. ``listener``: where its SIP leaves; ``secret``: the password in the clear; ``known``: what its name
+    means, if it has one.
 
     A registering trunk whose password isn't known yet has no registration, so that it can't get us banned.
     """
     name = endpoint_name(trunk.id)
-    found = [_endpoint(trunk, provider, policy, listener, language), _aor(trunk, provider)]
-    if sources := matches(trunk, provider):
+    route = proxy(provider, listener, known)
+    found = [_endpoint(trunk, provider, policy, listener, language, route), _aor(trunk, provider, route)]
+    if sources := matches(trunk, provider, known):
         found.append(Section(name, (("endpoint", name), *(("match", source) for source in sources)), "identify"))
     if isinstance(trunk.auth, RegisterAuth) and secret is not None:
         found.append(_auth(name, trunk.auth, secret))
-        found.append(_registration(trunk, trunk.auth, provider, listener))
+        found.append(_registration(trunk, trunk.auth, provider, listener, route))
     return tuple(found)
 
 
 def _endpoint(
-    trunk: Trunk, provider: Provider, policy: CodecPolicy | None, listener: Listener | None, language: str
+    trunk: Trunk,
+    provider: Provider,
+    policy: CodecPolicy | None,
+    listener: Listener | None,
+    language: str,
+    route: str | None,
 ) -> Section:
     name = endpoint_name(trunk.id)
     identity = provider.identity
@@ -120,6 +148,8 @@ def _endpoint(
         if not voice.is_unspecified:  # on a host with several addresses, any other may go one way only
             options += [("media_address", str(voice)), ("bind_rtp_to_media_address", "yes")]
             options.append(("t38_bind_udptl_to_media_address", _yes(provider.t38)))
+    if route is not None:
+        options.append(("outbound_proxy", route))
     if provider.media_security is MediaSecurity.SDES:
         options.append(("media_encryption", "sdes"))
     if provider.t38:
@@ -133,23 +163,26 @@ def _endpoint(
     return Section(name, tuple(options), "endpoint")
 
 
-def _aor(trunk: Trunk, provider: Provider) -> Section:
+def _aor(trunk: Trunk, provider: Provider, route: str | None) -> Section:
     options = [("contact", uri(trunk, provider))]
+    if route is not None:
+        options.append(("outbound_proxy", route))
     if provider.probe:
         options += [("qualify_frequency", str(PROBE_SECONDS)), ("qualify_timeout", f"{PROBE_TIMEOUT_SECONDS}.0")]
     return Section(endpoint_name(trunk.id), tuple(options), "aor")
 
 
-def matches(trunk: Trunk, provider: Provider) -> tuple[str, ...]:
-    """Where its calls come from. Host names aren't resolved: the engine must start without DNS.
+def matches(trunk: Trunk, provider: Provider, known: Resolved = _UNKNOWN) -> tuple[str, ...]:
+    """Where its calls come from.
 
     By default a provider calls from the very address and port that it is called at (UDP), or the address (TCP, TLS:
-    their ports differ from connection to connection).
+    their ports differ from connection to connection). One that is known by name calls from any address that the name has: those
+    that the firewall lets in. The engine itself looks no name up here: it must start without DNS.
     """
     if trunk.accept_from:
         return trunk.accept_from
     if not is_address(trunk.host):
-        return ()
+        return known.sources
     host = uri_host(trunk.host)
     return (f"{host}:{trunk.port}",) if provider.transport is Transport.UDP else (trunk.host,)
 
@@ -159,7 +192,9 @@ def _auth(name: str, auth: RegisterAuth, secret: str) -> Section:
     return Section(name, options, "auth")
 
 
-def _registration(trunk: Trunk, auth: RegisterAuth, provider: Provider, listener: Listener | None) -> Section:
+def _registration(
+    trunk: Trunk, auth: RegisterAuth, provider: Provider, listener: Listener | None, route: str | None
+) -> Section:
     name = endpoint_name(trunk.id)
     options = [
         ("server_uri", uri(trunk, provider)),
@@ -179,6 +214,8 @@ def _registration(trunk: Trunk, auth: RegisterAuth, provider: Provider, listener
     ]
     if listener is not None:
         options.append(("transport", listener.id))
+    if route is not None:
+        options.append(("outbound_proxy", route))
     return Section(name, tuple(options), "registration")
 
 

@@ -48,6 +48,13 @@ class Dtmf(StrEnum):
     AUTO = "auto"
 
 
+class Lookup(StrEnum):
+    """How a trunk's host is looked up, when it is a name."""
+
+    ADDRESS = "address"
+    SRV = "srv"  # RFC 3263; by address all the same, if there are no such records
+
+
 class IdentityProfile(Part):
     """How calling and called numbers look towards and from a provider. The two are normalised separately."""
 
@@ -114,6 +121,10 @@ class Trunk(Object):
     provider: ProviderRef
     host: Host
     port: Port = 5060
+    lookup: Lookup = Field(
+        Lookup.ADDRESS,
+        description="Of a host that is a name: srv takes servers and ports from its SRV records (RFC 3263)",
+    )
     auth: Annotated[RegisterAuth | AddressAuth, Field(discriminator="type")]
     accept_from: Annotated[tuple[IpNetwork, ...], ListField, AnyOrder()] = Field(
         (), description="Addresses its calls may come from"

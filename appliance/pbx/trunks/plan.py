@@ -16,6 +16,7 @@ from appliance.pbx.numbers.model import NumberPlan
 from appliance.pbx.trunks import dialplan, endpoint
 from appliance.pbx.trunks.listeners import listener_for
 from appliance.pbx.trunks.model import Provider, RegisterAuth, Trunk
+from appliance.pbx.trunks.names import resolved
 
 
 def contribute(document: Document, installation: Installation) -> Contribution:
@@ -40,6 +41,7 @@ def contribute(document: Document, installation: Installation) -> Contribution:
             listener_for(document, trunk, provider),
             _language(document, trunk),
             secret,
+            resolved(trunk, provider, installation.names),
         )
         contexts += dialplan.sections(trunk, provider, country, prefix, trunk.site in linked)
     return Contribution(pjsip=tuple(pjsip), dialplan=tuple(contexts))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from appliance.core.document import Document
 from appliance.core.errors import Fault
+from appliance.names.answers import Resolved
 from appliance.pbx.media.model import Listener, MediaSecurity, Transport
 from appliance.pbx.trunks.endpoint import by_address, is_address, matches
 from appliance.pbx.trunks.listeners import listener_for
 from appliance.pbx.trunks.model import Provider, Trunk, TrunkGroup
+from appliance.pbx.trunks.names import resolved
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -25,13 +29,6 @@ def verify(document: Document) -> Iterator[Fault]:
     listeners = document.all(Listener).values()
     for trunk in document.all(Trunk).values():
         yield from _itself(trunk, listeners)
-        if by_address(trunk) and not trunk.accept_from and not is_address(trunk.host):
-            yield Fault(
-                trunk.path("accept_from"),
-                "a trunk without registration that is called by name needs the addresses its calls come from",
-                "ask the provider for them: host names aren't looked up, so that the PBX starts without DNS",
-                "accept_from_missing",
-            )
         if trunk.caller_number is None:
             yield Fault(
                 trunk.path("caller_number"),
@@ -109,7 +106,15 @@ def _one_id(document: Document) -> Iterator[Fault]:
             )
 
 
-def _ambiguous(document: Document) -> Iterator[Fault]:
+def ambiguous_by_name(document: Document, names: Mapping[str, Resolved]) -> Iterator[Fault]:
+    """The same of trunks whose names have the same address now: a warning, for nobody can mend what names mean."""
+    known = {fault.path for fault in _ambiguous(document)}
+    for fault in _ambiguous(document, names):
+        if fault.path not in known:
+            yield replace(fault, severity="warning")
+
+
+def _ambiguous(document: Document, names: Mapping[str, Resolved] = MappingProxyType({})) -> Iterator[Fault]:
     """Trunks whose calls can't be told apart, because they come from the same place.
 
     Two registered ones may: each knows its calls by a mark in its contact. One that is known by its address alone may
@@ -119,7 +124,7 @@ def _ambiguous(document: Document) -> Iterator[Fault]:
     for trunk in document.all(Trunk).values():
         provider = document.find(Provider, trunk.provider)
         if provider is not None:
-            found += [(_source(match), trunk) for match in matches(trunk, provider)]
+            found += [(_source(match), trunk) for match in matches(trunk, provider, resolved(trunk, provider, names))]
     # Networks nest or are disjoint: sorted, each must only be compared with those that are still open.
     found.sort(key=lambda item: (item[0][0].version, int(item[0][0].network_address), item[0][0].prefixlen))
     around: list[tuple[Source, Trunk]] = []

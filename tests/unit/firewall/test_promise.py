@@ -86,9 +86,25 @@ def test_a_provider_reaches_its_listener_and_voice_from_its_own_addresses() -> N
 def test_a_provider_known_by_name_is_let_in_when_the_name_is_known() -> None:
     found = document(*trunk(host="SIP.provider.example", accept_from=[]))
     assert services(promise(found, HERE), "trunk-line") == set()
-    known = Machine(names={"sip.provider.example": ("198.51.100.5", "2001:db8:2::5")})
+    known = Machine(names={"sip.provider.example:5060": ("198.51.100.5", "2001:db8:2::5")})
     line = next(each.sources for each in promise(found, known).openings if each.sources.name == "trunk-line")
     assert (line.of(4), line.of(6)) == (("198.51.100.5/32",), ("2001:db8:2::5/128",))
+
+
+def test_provisioning_is_opened_where_phones_are_and_only_when_something_answers() -> None:
+    made = document(
+        network("a", "voice", "192.0.2.0/24"),
+        network("b", "clients", "0.0.0.0/0"),
+        network("c", "management", "10.9.0.0/24"),
+    )
+    assert all(each.service is not Service.PROVISIONING for each in promise(made, HERE).openings)
+    found = [
+        each for each in promise(made, Machine(provisioning=8088)).openings if each.service is Service.PROVISIONING
+    ]
+    assert {(each.sources.name, each.protocol, each.ports) for each in found} == {
+        ("vpn", "tcp", (8088, 8088)),
+        ("network-a", "tcp", (8088, 8088)),
+    }
 
 
 def test_equal_promises_are_equal_scripts_and_others_are_told_apart() -> None:

@@ -9,11 +9,12 @@ import pytest
 from appliance.core.asterisk import Section
 from appliance.core.document import Document, parse
 from appliance.kinds import KINDS
+from appliance.names.answers import Resolved, Target
 from appliance.pbx.context import Installation
 from appliance.pbx.trunks.dialplan import TRUNKS_OWN_REASONS
 from appliance.pbx.trunks.order import everywhere, flattened
 from appliance.pbx.trunks.plan import contribute, unwritable
-from appliance.pbx.trunks.verify import verify
+from appliance.pbx.trunks.verify import ambiguous_by_name, verify
 
 ADDRESS = {"type": "address"}
 REGISTER = {"type": "register", "username": "account", "secret": "password"}
@@ -204,9 +205,66 @@ def test_a_provider_may_name_the_listener_that_its_trunks_leave_by() -> None:
     assert faults(document({}, provider={"listener": "gone"})) == []  # told as a dangling reference
 
 
-def test_a_named_provider_without_registration_must_say_where_from() -> None:
-    assert faults(document({"host": "sip.example.com"})) == [("trunk/one/accept_from", "accept_from_missing")]
-    assert faults(document({"host": "sip.example.com", "accept_from": ["198.51.100.0/28"]})) == []
+def known(*addresses: str, port: int = 5060) -> Resolved:
+    return Resolved(tuple(Target(address=each, port=port) for each in addresses), addresses)
+
+
+def named(document: Document, names: dict[str, Resolved]) -> dict[str, Section]:
+    """The trunk's objects by their type."""
+    return {
+        each.type: each for each in contribute(document, Installation("token", {"password": "p"}, names=names)).pjsip
+    }
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_provider_by_name_is_reached_at_its_address_and_reads_its_name(transport: str) -> None:
+    listener = ("listener", {"id": "t", "name": "T", "transport": "tcp", "address": "192.0.2.10"})
+    made = document({"host": "sip.example.com", "auth": REGISTER}, listener, provider={"transport": transport})
+    found = named(made, {"sip.example.com:5060": known("2001:db8::1", "198.51.100.7", "198.51.100.8")})
+    way = "" if transport == "udp" else ";transport=tcp"
+    for type in ("endpoint", "aor", "registration"):
+        assert found[type].get("outbound_proxy") == f"sip:198.51.100.7:5060{way};lr;hide"
+    assert found["aor"].get("contact") == f"sip:sip.example.com:5060{way}"
+    assert [value for key, value in found["identify"].options if key == "match"] == [
+        "2001:db8::1", "198.51.100.7", "198.51.100.8",
+    ]  # fmt: skip
+
+
+def test_ports_of_srv_records_are_the_routes_and_no_port_is_in_the_name() -> None:
+    found = named(
+        document({"host": "example.com", "lookup": "srv"}),
+        {"_sip._udp.example.com:5060": known("198.51.100.7", port=5070)},
+    )
+    assert found["endpoint"].get("outbound_proxy") == "sip:198.51.100.7:5070;lr;hide"
+    assert found["aor"].get("contact") == "sip:example.com"
+
+
+def test_over_tls_the_engine_connects_to_the_name_that_the_certificate_has() -> None:
+    tls = ("listener", {"id": "t", "name": "T", "transport": "tls", "address": "192.0.2.10", "certificate": "a"})
+    made = document({"host": "sip.example.com", "port": 5061}, tls, provider={"transport": "tls"})
+    found = named(made, {"sip.example.com:5061": known("198.51.100.7", port=5061)})
+    assert all(each.get("outbound_proxy") is None for each in found.values())
+    assert found["identify"].get("match") == "198.51.100.7"
+
+
+def test_a_name_that_is_not_known_yet_lets_nobody_in() -> None:
+    made = document({"host": "sip.example.com"})
+    assert faults(made) == []
+    assert set(named(made, {})) == {"endpoint", "aor"}
+
+
+def test_two_names_that_mean_one_address_are_told_as_long_as_they_do() -> None:
+    made = document({"host": "one.example.com"}, trunk("two", host="two.example.com"))
+    names = {
+        "one.example.com:5060": known("198.51.100.7"),
+        "two.example.com:5060": known("198.51.100.7", "198.51.100.8"),
+    }
+    (fault,) = ambiguous_by_name(made, names)
+    assert (fault.path, fault.error_id, fault.severity) == ("trunk/two/host", "same_source", "warning")
+    assert list(ambiguous_by_name(made, {})) == []
+    assert (
+        list(ambiguous_by_name(document({}, trunk("two", host="198.51.100.1")), {})) == []
+    )  # an error of its own already
 
 
 def test_trunks_whose_calls_cant_be_told_apart() -> None:
