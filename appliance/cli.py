@@ -15,6 +15,7 @@ from appliance.commands import (
     configuration,
     edge,
     files,
+    firewall,
     keys,
     notifications,
     objects,
@@ -55,6 +56,7 @@ calls.add_to(app)
 notifications.add_to(app)
 vpn.add_to(app)
 edge.add_to(app)
+firewall.add_to(app)
 bans.add_to(app)
 access.add_to(app)
 for _kind in KINDS:

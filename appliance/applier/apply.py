@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -12,7 +12,7 @@ from appliance.applier.checkpoint import checkpoint
 from appliance.applier.expect import Mismatch
 from appliance.applier.generations import Generation, Generations
 from appliance.applier.link import EngineLink
-from appliance.applier.plan import FIREWALL, MODULES, TRANSPORT, Files, changed_sections, text_of, written
+from appliance.applier.plan import FIREWALL, MODULES, TRANSPORT, TUNING, Files, changed_sections, text_of, written
 from appliance.core.asterisk import ConfFile
 from appliance.core.errors import ApplyError, CentralinoError
 from appliance.core.plan import LoadRules, Plan, ReadBack, ReloadModule, RestartEngine, Step, WriteFile
@@ -37,6 +37,9 @@ class Firewall(Protocol):
 
     def load(self, script: str) -> None:
         """All or nothing. :raises ApplyError: it was refused."""
+
+    def tune(self, settings: str) -> Sequence[object]:
+        """Make the kernel's settings; those that it doesn't take."""
 
     def digest(self) -> str | None:
         """Of the script that is loaded; None: none of ours."""
@@ -127,10 +130,16 @@ class Applier:
         :raises CentralinoError: the kernel refuses them; what was loaded still is.
         """
         wanted = files.get(FIREWALL)
-        if self.firewall is None or wanted is None or self.firewall.digest() == digest_in(text_of(wanted)):
+        if self.firewall is None or wanted is None:
             return False
-        self.firewall.load(text_of(wanted))
-        return True
+        lacking = self.firewall.digest() != digest_in(text_of(wanted))
+        if lacking:
+            self.firewall.load(text_of(wanted))
+        if left := self.firewall.tune(
+            text_of(files.get(TUNING, ""))
+        ):  # after the rules: they bring its part of the kernel
+            _log.debug("kernel_not_tuned", count=len(left), first=str(left[0]))
+        return lacking
 
     def revert(self, plan: Plan, old: Files, base: Generation | None, reason: str) -> ApplyError:
         """Put the former generation in force again; gives the error to raise, which says whether the engine has it."""

@@ -11,7 +11,7 @@ from typing import Final
 from appliance.applier.files import write_new
 from appliance.applier.keyfile import KeyFile
 from appliance.applier.link import Settings
-from appliance.applier.plan import FIREWALL, Files
+from appliance.applier.plan import FIREWALL, TUNING, Files
 from appliance.core.asterisk import ConfFile
 from appliance.core.document import Document
 from appliance.core.errors import CorruptError, Fault, UnavailableError
@@ -19,6 +19,7 @@ from appliance.engine.plan import TLS_DIR, EngineParams, WebSocketServer, static
 from appliance.firewall.machine import this_machine
 from appliance.firewall.promise import promise
 from appliance.firewall.rules import script
+from appliance.firewall.tuning import settings, text
 from appliance.names.keeper import Names, asker
 from appliance.organisation.model import Secret
 from appliance.paths import Paths
@@ -64,7 +65,9 @@ class Desired:
             }
             if self._settings.firewall:
                 known = {key: each.sources for key, each in names.items()}
-                files[FIREWALL] = script(promise(document, this_machine(known)))
+                machine = this_machine(known)
+                promised = promise(document, machine)
+                files |= {FIREWALL: script(promised), TUNING: text(settings(document, promised, machine))}
             if self._settings.vpn:
                 here = layout.installation(self._paths.vpn)
                 files |= {**configured.files(daemons(document, here)), **slices.files(document, here.cores)}

@@ -53,6 +53,9 @@ READ_AT_RELOAD: Final[Mapping[str, str]] = {"tables/hints.conf": "pbx_config.so"
 FIREWALL: Final = "host/firewall.nft"
 """The rules of this machine's firewall: in the generation, so that they go forward and back with everything else."""
 
+TUNING: Final = "host/sysctl.conf"
+"""Settings of the kernel that those rules rely on (:mod:`appliance.firewall.tuning`)."""
+
 VPN: Final = "host/vpn/"
 """Configurations of the voice VPN's daemons, which their keeper follows (:mod:`appliance.vpn.configured`)."""
 
@@ -115,7 +118,8 @@ def build(old: Files, new: Files, changes: Iterable[Change] = ()) -> Plan:
         effect = _effect_of_tunnels(name, was, now) if name.startswith(VPN) else _effect_of_file(name)
         writes.append(WriteFile(name, content, effect))
         readbacks.extend(sections)
-    rules = [LoadRules(FIREWALL)] if isinstance(new.get(FIREWALL), str) and _writes(writes, FIREWALL) else []
+    ruled = isinstance(new.get(FIREWALL), str) and (_writes(writes, FIREWALL) or _writes(writes, TUNING))
+    rules = [LoadRules(FIREWALL)] if ruled else []
     reloads = _reloads([step for step in writes if isinstance(step, WriteFile)], readbacks)
     steps = [*writes, *rules, *reloads, *readbacks]
     return Plan(changes, (*steps, *_collected(changes)))
@@ -134,7 +138,7 @@ def _read_backs(name: str, was: ConfFile | str | None, now: ConfFile | str | Non
 
 
 def _effect_of_file(name: str) -> Effect:
-    if name.startswith(HOT) or name in MODULES or name == FIREWALL:
+    if name.startswith(HOT) or name in MODULES or name in (FIREWALL, TUNING):
         return Effect.DROPS_CONNECTIONS if name == "http.conf" else Effect.LIVE
     return Effect.NEEDS_RESTART
 

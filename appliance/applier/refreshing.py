@@ -15,7 +15,7 @@ import structlog
 from appliance.applier import plan as plans
 from appliance.applier.apply import KEPT
 from appliance.applier.options import quiet
-from appliance.applier.plan import FIREWALL, Files
+from appliance.applier.plan import FIREWALL, TUNING, Files
 from appliance.core.errors import ApplyError
 from appliance.core.plan import Effect
 
@@ -33,7 +33,7 @@ def refresh(service: Service) -> bool:
     held, applier, journal = service.current, service.applier, service.journal
     files: Files = service.desired.files(held.document)
     if held.kept:  # files that can't be made anew while secrets can't be opened: the engine keeps what it has
-        files = {**held.files, **({FIREWALL: files[FIREWALL]} if FIREWALL in files else {})}
+        files = {**held.files, **{name: files[name] for name in (FIREWALL, TUNING) if name in files}}
     plan = plans.build(held.files, files)
     if not plan.steps:
         return False

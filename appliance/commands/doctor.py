@@ -54,6 +54,8 @@ class Finding:
 
 def examine(paths: Paths, document: Document | None) -> Iterator[Finding]:
     """All checks, each on its own: one that fails to run is a fault, not the end of the others."""
+    from appliance.commands.firewall import check_names, check_tuning
+
     checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "host": programs,
         "engine root": lambda: engine_root(paths),
@@ -66,6 +68,8 @@ def examine(paths: Paths, document: Document | None) -> Iterator[Finding]:
         "keys": lambda: keys(paths, document),
         "ports": lambda: ports(paths, document),
         "firewall": lambda: firewall(paths),
+        "kernel": lambda: check_tuning(paths),
+        "names": lambda: check_names(paths),
         "bans": lambda: bans(paths),
         "voice VPN": lambda: voice_vpn(paths),
         "history": lambda: history(paths),

@@ -205,6 +205,8 @@ def check_text(check: str) -> str:
         "notifications": _("notifications"),
         "sign-in": _("sign-in"),
         "hub": _("live hub"),
+        "kernel": _("kernel"),
+        "names": _("names"),
     }.get(check, check)
 
 

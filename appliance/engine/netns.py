@@ -6,10 +6,13 @@ import ctypes
 import os
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from appliance.core.errors import UnavailableError
 
+T = TypeVar("T")
 _CLONE_NEWNET = 0x40000000
 _NAMESPACES = Path("/run/netns")
 
@@ -24,11 +27,20 @@ def socket_in(
 
     :raises UnavailableError: ``netns``: no such namespace, or we aren't root.
     """
-    if namespace is None:
-        return socket.socket(family, kind, protocol)
-    made: list[socket.socket | OSError] = []
+    return inside(namespace, lambda: socket.socket(family, kind, protocol))
 
-    def make() -> None:
+
+def inside(namespace: str | None, action: Callable[[], T]) -> T:
+    """What ``action`` gives, done by a thread of its own within ``namespace``; ``None``: ours.
+
+    :raises UnavailableError: ``netns``: no such namespace, or we aren't root; or what it is that the system refused.
+    """
+    if namespace is None:
+        return action()
+    given: list[T] = []
+    raised: list[BaseException] = []
+
+    def enter() -> None:
         try:
             descriptor = os.open(_NAMESPACES / namespace, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -37,13 +49,15 @@ def socket_in(
                     raise OSError(number, os.strerror(number))
             finally:
                 os.close(descriptor)
-            made.append(socket.socket(family, kind, protocol))
-        except OSError as error:
-            made.append(error)
+            given.append(action())
+        except BaseException as error:  # noqa: BLE001 (carried to the caller's thread)
+            raised.append(error)
 
-    thread = threading.Thread(target=make, name="netns")
+    thread = threading.Thread(target=enter, name="netns")
     thread.start()
     thread.join()
-    if isinstance(made[0], OSError):
-        raise UnavailableError(f"network namespace {namespace}: {made[0].strerror}", error_id="netns") from made[0]
-    return made[0]
+    if raised and isinstance(raised[0], OSError):
+        raise UnavailableError(f"network namespace {namespace}: {raised[0].strerror}", error_id="netns") from raised[0]
+    if raised:
+        raise raised[0]
+    return given[0]

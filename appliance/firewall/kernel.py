@@ -13,6 +13,8 @@ from typing import Any, Final
 from appliance.core.errors import ApplyError, UnavailableError
 from appliance.engine.runner import Completed, run
 from appliance.firewall.rules import COUNTERS, DIGEST, GATE, TABLE
+from appliance.firewall.sysctl import Differing, differing, put
+from appliance.firewall.tuning import parsed
 
 TIMEOUT_S: Final = 30.0
 _NO_SUCH: Final = "No such file or directory"
@@ -45,6 +47,14 @@ class Kernel:
     def load(self, script: str) -> None:
         """Put it in force, all or nothing. :raises ApplyError: it was refused, and the former rules stand."""
         self._refused(self._nft("--file", "-", script=script))
+
+    def tune(self, settings: str) -> tuple[Differing, ...]:
+        """Make these settings (:func:`appliance.firewall.tuning.text`); those that the kernel doesn't take."""
+        return put(parsed(settings), self.network_namespace)
+
+    def untuned(self, settings: str) -> tuple[Differing, ...]:
+        """Those that aren't made."""
+        return differing(parsed(settings), self.network_namespace)
 
     def unload(self) -> None:
         """Take our rules away: everything is open. Idempotent."""

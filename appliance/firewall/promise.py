@@ -1,6 +1,7 @@
 """Document → who may reach what (pure): the promise that rules are made from, that screens show and that scans are compared with.
 
-Everything that isn't an opening is closed. An opening is for a group of sources: whoever comes out of the voice VPN, the
+Everything that isn't an opening is closed. As long as the document has neither networks nor branches, private networks may set the
+machine up: portal and SSH, nothing else; the first network that is named ends that. An opening is for a group of sources: whoever comes out of the voice VPN, the
 networks of an object of the document, a trunk's provider, or anybody.
 """
 
@@ -45,6 +46,7 @@ class Machine:
     :param names: addresses of the host names that the document mentions, as they were looked up last, by the key of
         their question (:class:`appliance.names.answers.Question`).
     :param provisioning: TCP port of phones' provisioning; None: nothing answers there, so nothing is opened.
+    :param memory: bytes.
     """
 
     portal: int = 8443
@@ -53,6 +55,7 @@ class Machine:
     media: tuple[int, int] = (10000, 19999)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     provisioning: int | None = None
+    memory: int = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,10 @@ class Promise:
 
 
 ANYBODY: Final = Sources("anybody")
+NEW: Final = Sources(
+    "new-machine", ("10.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
+)
+"""Who may set up a machine that nothing is known of yet: private networks (RFC 1918, 3927, 4193, 4291)."""
 
 
 def promise(document: Document, machine: Machine) -> Promise:
@@ -128,8 +135,9 @@ def promise(document: Document, machine: Machine) -> Promise:
                 found += [Opening(sources, Service.PORTAL, "tcp", (machine.portal, machine.portal))]
                 found += _sip(sources, (each for each in listeners if each.zone is Zone.WEB))
             case NetworkZone.MANAGEMENT:
-                found += [Opening(sources, Service.PORTAL, "tcp", (machine.portal, machine.portal))]
-                found += [Opening(sources, Service.SSH, "tcp", (machine.ssh, machine.ssh))]
+                found += _management(sources, machine)
+    if not networks and not remote:
+        found += _management(NEW, machine)
     found += _trunks(document, machine)
     inside = (*remote, *(each for network in networks for each in network.networks if not _is_everything(each)))
     blocked = [each for each in document.all(AddressList).values() if each.action is ListAction.BLOCK]
@@ -148,6 +156,11 @@ def _neighbours(document: Document) -> Iterator[tuple[str, str]]:
     for site, other in neighbours(document):
         for one in networks_of(document, site):
             yield from ((str(one), str(net)) for net in networks_of(document, other) if net.version == one.version)
+
+
+def _management(sources: Sources, machine: Machine) -> Iterator[Opening]:
+    yield Opening(sources, Service.PORTAL, "tcp", (machine.portal, machine.portal))
+    yield Opening(sources, Service.SSH, "tcp", (machine.ssh, machine.ssh))
 
 
 def _phones(sources: Sources, listeners: Iterable[Listener], machine: Machine) -> Iterator[Opening]:

@@ -42,6 +42,9 @@ def system_status(paths: Paths) -> dict[str, Any]:
     last = (status["applied"] or {}).get("last_error")
     if last and last["error_id"] == "engine_differs":
         faults.append(last["message"])
+    for name in (status["applied"] or {}).get("names", ()):
+        if name["error"]:
+            faults.append(f"{name['name']} can't be looked up: {name['error']}")
     return status
 
 
@@ -72,7 +75,7 @@ def _configuration(paths: Paths) -> dict[str, Any]:
 def _applied(paths: Paths) -> dict[str, Any]:
     """What is in force and what waits, as the applier tells it."""
     told = ApplierClient(paths.applier_socket).state()
-    keys = ("revision", "verified", "applying", "confirm", "scheduled", "last_error")
+    keys = ("revision", "verified", "applying", "confirm", "scheduled", "last_error", "names")
     return {"applied": {key: told[key] for key in keys}}
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,10 +19,11 @@ from appliance.applier.desired import Desired
 from appliance.applier.keyfile import KeyFile
 from appliance.applier.link import Settings
 from appliance.applier.options import Options
-from appliance.applier.plan import FIREWALL, Files
+from appliance.applier.plan import FIREWALL, TUNING, Files
 from appliance.applier.service import Service
 from appliance.applier.upkeep import Upkeep
 from appliance.commands.doctor import Finding, Grade, firewall
+from appliance.commands.firewall import check_tuning
 from appliance.core.document import Document
 from appliance.core.errors import ApplyError
 from appliance.core.model import Object
@@ -81,6 +82,10 @@ class Machine:
         )
         assert isinstance(made, Named)
         return made
+
+    def sysctl(self, key: str) -> str:
+        """A setting of the kernel, as it is."""
+        return self.pbx.run(["sysctl", "-n", key]).stdout.strip()
 
     def admin_gets_in(self) -> bool:
         """Whether a SYN to the SSH port comes in."""
@@ -184,12 +189,49 @@ def test_rules_that_somebody_took_away_come_back(machine: Machine, how: str) -> 
     assert [each.grade for each in examined(machine)] == [Grade.OK]
 
 
-def examined(machine: Machine) -> list[Finding]:
+def test_the_kernels_settings_come_with_the_rules_and_come_back(machine: Machine) -> None:
+    """What each new interface would bring, and what somebody changes by hand; another namespace keeps its own."""
+    redirects = "net.ipv4.conf.eth0.accept_redirects"
+    assert "accept_redirects = 0" in (machine.paths.engine.current / TUNING).read_text()
+    assert machine.sysctl(redirects) == "0"
+    assert machine.admin.run(["sysctl", "-n", redirects]).stdout.strip() == "1"
+    machine.pbx.run(["sysctl", "-qw", f"{redirects}=1", "net.ipv4.ip_forward=1"])
+    assert [each.grade for each in examined(machine, check_tuning)] == [Grade.WARNING]
+    Upkeep(machine.service).tend()
+    assert (machine.sysctl(redirects), machine.sysctl("net.ipv4.ip_forward")) == ("0", "0")
+    assert [each.grade for each in examined(machine, check_tuning)] == [Grade.OK]
+    machine.pbx.run(["ip", "link", "add", "late0.7", "type", "veth", "peer", "name", "late1"])
+    assert machine.sysctl("net.ipv4.conf.late1.accept_redirects") == "0"
+    assert machine.sysctl("net.ipv4.conf.late0/7.rp_filter") == "2"
+
+
+def test_the_committed_rules_are_loaded_with_every_daemon_dead(machine: Machine) -> None:
+    """By the command, as at boot; without a configuration the machine is closed but for who sets it up."""
+    machine.commit(machine.office(machine.admin.address))
+    machine.kernel.unload()
+    command = [sys.executable, "-m", "appliance.cli", "firewall"]
+    env = {**os.environ, "CENTRALINO_STATE": str(machine.paths.state), "CENTRALINO_FIREWALL": "on"}
+    assert machine.pbx.start([*command, "load"], machine.paths.state / "load.log", env=env).wait(20) == 0
+    assert machine.in_force()
+    assert machine.admin_gets_in()
+    assert machine.pbx.start([*command, "status"], machine.paths.state / "load.log", env=env).wait(20) == 0
+    fresh = env | {"CENTRALINO_STATE": str(machine.paths.state / "fresh")}
+    assert machine.pbx.start([*command, "load"], machine.paths.state / "load.log", env=fresh).wait(20) == 0
+    assert machine.kernel.digest() is not None
+    assert not machine.admin_gets_in()
+    private = "10.20.30.40"
+    machine.admin.run(["ip", "address", "add", f"{private}/32", "dev", "eth0"])
+    machine.pbx.run(["ip", "route", "add", f"{private}/32", "dev", "eth0"])
+    knock(machine.admin, private, machine.pbx.address, range(20, 25))
+    eventually(lambda: machine.arrivals.of(private) == {SSH}, "SSH and nothing else")
+
+
+def examined(machine: Machine, check: Callable[[Paths], Iterator[Finding]] = firewall) -> list[Finding]:
     """What the doctor finds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CENTRALINO_FIREWALL", "on")
         patch.setenv("CENTRALINO_ENGINE_NETNS", machine.pbx.namespace)
-        return list(firewall(machine.paths))
+        return list(check(machine.paths))
 
 
 @pytest.mark.parametrize("moment", ["switched", "loaded the firewall's rules", "promoted"])
