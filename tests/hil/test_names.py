@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ NAME: Final = "sip.example.com"
 OTHER, BY_SERVICE = "198.51.100.23", "198.51.100.24"
 OUTSIDE: Final = "00200000999"
 ROME: Final = "00600000001"
+STALL_S: Final = 1.0
 LIES: Final = ("127.0.0.1", PBX, "10.1.2.3", "192.0.2.77")
 """Ourselves, twice; a private address; one of the phones' network."""
 RECORDS: Final = (
@@ -92,9 +94,7 @@ def told(company: Company) -> dict[str, Any]:
 def called(company: Company, number: str, line: Line) -> Any:
     """Call out; the INVITE that arrives at that provider's end."""
     line.begin_anew()
-    call = company.phone("201-1").call(number).established()
-    call.hangup()
-    company.quiet()
+    company.phone("201-1").call(number).established().hangup()
     return line.invites[-1]
 
 
@@ -143,15 +143,15 @@ def test_what_was_known_outlives_bad_answers(company: Company, names: NameServer
         company.system.applier.stop()
         company.system.start_applier()
     company.system.client.look_up()
+    ends = [company.line, company.others[OTHER]]
+    for end in ends:
+        end.begin_anew()
+    began = time.monotonic()
+    company.phone("201-1").call(OUTSIDE).established().hangup()  # while name servers are being asked
+    assert time.monotonic() - began < STALL_S
+    assert sum(len(end.invites) for end in ends) == 1
+    call_in(company.line)
     eventually(lambda: error in told(company)["error"], "it is told", 20)
     assert len(names.asked) > asked
     assert told(company)["refused"] == (sorted(LIES) if how == "lies" else [])
     assert allowed(company) == before
-    ends = [company.line, company.others[OTHER]]
-    for end in ends:
-        end.begin_anew()
-    call = company.phone("201-1").call(OUTSIDE)
-    call.established()
-    call.hangup()
-    assert sum(len(end.invites) for end in ends) == 1
-    call_in(company.line)
