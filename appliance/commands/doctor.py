@@ -1,5 +1,5 @@
 """``centralino doctor``: looks at host, processes, engine, DNS independence, clock, disk, keys, ports, firewall,
-bans, voice VPN, history, notifications, sign-in, hub and single sign-on, and says how to mend each."""
+kernel, names, bans, voice VPN, history, notifications, sign-in, hub and single sign-on, and says how to mend each."""
 
 from __future__ import annotations
 

@@ -178,14 +178,14 @@ def names(
     if json:
         print_json(found)
         return
-    rows = [[each["name"], ", ".join(each["addresses"]) or "–", translated(name_text(each))] for each in found]
+    rows = [[each["name"], ", ".join(each["addresses"]) or "–", translated(_words(each))] for each in found]
     empty = _("No provider is known by a name.")
     print_table(_("Names"), (_("name"), _("addresses"), _("state")), rows, empty=empty)
     if again:
         out.print(_("They are being looked up; what has changed is in force within seconds."))
 
 
-def name_text(name: dict[str, Any]) -> str:
+def _words(name: dict[str, Any]) -> str:
     """How it is with a name (English; interfaces translate)."""
     if not name["asked"]:
         return "not asked yet"

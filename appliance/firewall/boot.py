@@ -25,6 +25,7 @@ from appliance.firewall.machine import this_machine
 from appliance.firewall.promise import promise
 from appliance.firewall.rules import digest_in, script
 from appliance.firewall.tuning import settings, text
+from appliance.i18n import later
 
 RULES: Final = "host/firewall.nft"
 SETTINGS: Final = "host/sysctl.conf"
@@ -100,9 +101,9 @@ def load(generation: Path, kernel: Kernel) -> Loaded:
         left = kernel.tune((generation / SETTINGS).read_text() if (generation / SETTINGS).is_file() else "")
         return Loaded(digest, committed=True, untuned=len(left))
     except FileNotFoundError:
-        trouble = "no configuration is there"
+        trouble = later("no configuration is there")
     except (OSError, ValueError):
-        trouble = "the rules on the disk can't be read"
+        trouble = later("the rules on the disk can't be read")
     except CentralinoError as error:
         trouble = error.message
     machine = this_machine()

@@ -24,6 +24,7 @@ import dns.rdata
 import dns.rdatatype
 import dns.resolver
 
+from appliance.i18n import later
 from appliance.names.answers import ADDRESSES, Answer, Question, Target
 
 NOBODY: Final = 65534
@@ -71,22 +72,23 @@ async def ask(question: Question, resolver: dns.asyncresolver.Resolver) -> Answe
         ttl, found = await _addresses(name, resolver)
         return Answer(ttl=ttl, targets=tuple(Target(address=each, port=question.port) for each in found[:1024]))
     except dns.resolver.NXDOMAIN:
-        return Answer(error="there is no such name")
+        return Answer(error=later("there is no such name"))
     except dns.resolver.NoAnswer:
-        return Answer(error="the name has no address")
+        return Answer(error=later("the name has no address"))
     except dns.resolver.LifetimeTimeout:
-        return Answer(error="no name server answers")
+        return Answer(error=later("no name server answers"))
     except dns.resolver.NoNameservers:
-        return Answer(error="the name servers refuse, or fail")
+        return Answer(error=later("the name servers refuse, or fail"))
     except (dns.exception.DNSException, ValueError, OSError) as error:
-        return Answer(error=f"it can't be looked up: {type(error).__name__}")
+        reason = f"it can't be looked up: {type(error).__name__}"
+        return Answer(error=reason)
 
 
 async def _by_service(name: dns.name.Name, resolver: dns.asyncresolver.Resolver) -> Answer:
     answer = await resolver.resolve(name, dns.rdatatype.SRV, lifetime=LIFETIME_S, search=False)
     records = sorted(answer, key=lambda record: (record.priority, -record.weight, record.target, record.port))
     if all(record.target == dns.name.root for record in records):
-        return Answer(error="the provider says that it has no such service")  # RFC 2782
+        return Answer(error=later("the provider says that it has no such service"))  # RFC 2782
     ttl = answer.chaining_result.minimum_ttl
     targets: list[Target] = []
     trouble: Exception | None = None
@@ -106,7 +108,7 @@ async def _by_service(name: dns.name.Name, resolver: dns.asyncresolver.Resolver)
     if not targets:
         if trouble is not None and not isinstance(trouble, dns.resolver.NXDOMAIN | dns.resolver.NoAnswer):
             raise trouble
-        return Answer(error="its servers have no address")
+        return Answer(error=later("its servers have no address"))
     return Answer(ttl=ttl, targets=tuple(targets))
 
 

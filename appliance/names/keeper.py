@@ -26,6 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 from appliance.applier.files import replace
 from appliance.core.errors import CentralinoError
 from appliance.engine.runner import run
+from appliance.i18n import later
 from appliance.names.answers import Answer, Known, Question, Resolved, judged, pause_s
 from appliance.names.wanted import Wanted
 
@@ -154,7 +155,9 @@ class Names:
         with self._changed:
             for question in due:
                 if question.key in self._wanted.questions:
-                    self._take(question.key, answers.get(question.key, Answer(error="name servers couldn't be asked")))
+                    self._take(
+                        question.key, answers.get(question.key, Answer(error=later("name servers couldn't be asked")))
+                    )
         after = self.resolved()
         self._note(changed=before != after)
         return before != after
@@ -167,8 +170,10 @@ class Names:
         if believed:
             fresh = known.heard(believed, refused, elapsed)
         else:
-            lies = f"none of its addresses can be a provider's: {', '.join(refused[:4])}" if refused else ""
-            fresh = known.failed(answer.error or lies or "the name has no address", refused, elapsed)
+            reason = answer.error or later("the name has no address")
+            if refused:
+                reason = f"none of its addresses can be a provider's: {', '.join(refused[:4])}"
+            fresh = known.failed(reason, refused, elapsed)
         failures = self._failures[key] = 0 if believed else self._failures.get(key, 0) + 1
         if (fresh.error, fresh.refused, fresh.sources) != (known.error, known.refused, known.sources):
             log = _log.warning if fresh.error or fresh.refused else _log.info

@@ -44,7 +44,8 @@ def system_status(paths: Paths) -> dict[str, Any]:
         faults.append(last["message"])
     for name in (status["applied"] or {}).get("names", ()):
         if name["error"]:
-            faults.append(f"{name['name']} can't be looked up: {name['error']}")
+            what = f"{name['name']} can't be looked up: {name['error']}"
+            faults.append(what)
     return status
 
 
