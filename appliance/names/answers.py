@@ -86,11 +86,15 @@ class Question(_Value):
 
 
 class Answer(_Value):
-    """What a name server said: targets and how long they hold (s), or why there are none."""
+    """What a name server said: targets and how long they hold (s), or why there are none.
+
+    ``partial``: of some it couldn't say anything (of IPv4, say, or of one of several servers): who is missing isn't gone.
+    """
 
     ttl: Annotated[int, Field(ge=0)] = 0
     targets: Annotated[tuple[Target, ...], Field(max_length=1024)] = ()
     error: Annotated[str, Field(max_length=200)] = ""
+    partial: bool = False
 
 
 class Held(_Value):
@@ -209,4 +213,6 @@ def pause_s(answer: Answer, failures: int) -> float:
         first, longest = RETRY_S
         return float(min(longest, first * 2 ** min(failures - 1, 10)))
     shortest, longest = TTL_S
+    if answer.partial:
+        return shortest
     return float(min(max(float(answer.ttl), shortest), longest))

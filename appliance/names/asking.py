@@ -14,9 +14,11 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import dns.asyncbackend
 import dns.asyncresolver
 import dns.exception
 import dns.name
@@ -69,8 +71,9 @@ async def ask(question: Question, resolver: dns.asyncresolver.Resolver) -> Answe
                 return await _by_service(dns.name.from_text(question.service, None) + name, resolver)
             except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
                 pass  # RFC 3263 section 4.2: no such records, so the name itself is the server
-        ttl, found = await _addresses(name, resolver)
-        return Answer(ttl=ttl, targets=tuple(Target(address=each, port=question.port) for each in found[:1024]))
+        found = await _addresses(name, resolver)
+        targets = tuple(Target(address=each, port=question.port) for each in found.addresses[:1024])
+        return Answer(ttl=found.ttl, targets=targets, partial=found.partial)
     except dns.resolver.NXDOMAIN:
         return Answer(error=later("there is no such name"))
     except dns.resolver.NoAnswer:
@@ -92,6 +95,7 @@ async def _by_service(name: dns.name.Name, resolver: dns.asyncresolver.Resolver)
     ttl = answer.chaining_result.minimum_ttl
     targets: list[Target] = []
     trouble: Exception | None = None
+    partial = False
     records = [record for record in records if record.target != dns.name.root and record.port][:SERVERS]
     found = await asyncio.gather(*(_addresses(each.target, resolver) for each in records), return_exceptions=True)
     for record, its in zip(records, found, strict=True):
@@ -100,20 +104,28 @@ async def _by_service(name: dns.name.Name, resolver: dns.asyncresolver.Resolver)
                 raise its
             trouble = its
             continue
-        ttl = min(ttl, its[0])
+        ttl, partial = min(ttl, its.ttl), partial or its.partial
         targets += [
             Target(address=each, port=record.port, priority=record.priority, weight=record.weight)
-            for each in its[1][:ADDRESSES]
+            for each in its.addresses[:ADDRESSES]
         ]
+    silent = trouble is not None and not isinstance(trouble, dns.resolver.NXDOMAIN | dns.resolver.NoAnswer)
     if not targets:
-        if trouble is not None and not isinstance(trouble, dns.resolver.NXDOMAIN | dns.resolver.NoAnswer):
+        if trouble is not None and silent:
             raise trouble
         return Answer(error=later("its servers have no address"))
-    return Answer(ttl=ttl, targets=tuple(targets))
+    return Answer(ttl=ttl, targets=tuple(targets), partial=partial or silent)
 
 
-async def _addresses(name: dns.name.Name, resolver: dns.asyncresolver.Resolver) -> tuple[int, list[str]]:
-    """Time to live (s) and addresses. :raises DNSException: there are none, or neither kind could be asked for."""
+@dataclass(frozen=True, slots=True)
+class _Addresses:
+    ttl: int
+    addresses: list[str]
+    partial: bool
+
+
+async def _addresses(name: dns.name.Name, resolver: dns.asyncresolver.Resolver) -> _Addresses:
+    """Addresses of a name. :raises DNSException: there are none, or neither kind could be asked for."""
     kinds = (dns.rdatatype.A, dns.rdatatype.AAAA)
     asked = (resolver.resolve(name, kind, lifetime=LIFETIME_S, search=False) for kind in kinds)
     ttls, found = [], []
@@ -124,11 +136,11 @@ async def _addresses(name: dns.name.Name, resolver: dns.asyncresolver.Resolver) 
             continue
         ttls.append(int(answer.chaining_result.minimum_ttl))
         found += [str(record.address) for record in answer]
+    silent = [each for each in trouble if not isinstance(each, dns.resolver.NXDOMAIN | dns.resolver.NoAnswer)]
     if not found:
         # That the name is known to have no address of one kind says nothing while the other can't be asked for.
-        silent = [each for each in trouble if not isinstance(each, dns.resolver.NXDOMAIN | dns.resolver.NoAnswer)]
         raise (silent or trouble)[0]
-    return min(ttls), found
+    return _Addresses(min(ttls), found, partial=bool(silent))
 
 
 def give_up_root() -> None:
@@ -144,6 +156,7 @@ def main() -> int:
     questions = [Question.model_validate(each) for each in json.load(sys.stdin)]
     resolver = dns.asyncresolver.Resolver(str(configuration([Path(each) for each in sys.argv[1:]])))
     resolver.timeout, resolver.lifetime, resolver.cache = TIMEOUT_S, LIFETIME_S, None
+    dns.asyncbackend.get_backend("asyncio")  # all of it is loaded before nobody may read it any more
     dns.rdata.load_all_types()  # type: ignore[no-untyped-call]
     give_up_root()
     answers = asyncio.run(ask_all(questions, resolver))

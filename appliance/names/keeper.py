@@ -13,6 +13,7 @@ the clock jumps        nothing: running time alone counts
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -67,7 +68,11 @@ def asker(resolv_conf: Path, network_namespace: str | None = None) -> Ask:
     def ask(questions: Sequence[Question]) -> Mapping[str, Answer]:
         inside = ["ip", "netns", "exec", network_namespace] if network_namespace else []
         argv = [*inside, sys.executable, "-m", "appliance.names.asking", str(resolv_conf)]
-        said = run(argv, timeout_s=ROUND_S, input_text=json.dumps([each.model_dump() for each in questions]))
+        env = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
+        asked = json.dumps([each.model_dump() for each in questions])
+        said = run(
+            argv, timeout_s=ROUND_S, input_text=asked, env=env
+        )  # none of our own environment: it may hold passwords
         return _ANSWERS.validate_json(said.output)
 
     return ask
@@ -168,7 +173,7 @@ class Names:
         known = self._known.get(key, Known())
         believed, refused = judged(answer.targets, self._wanted.limits[key])
         if believed:
-            fresh = known.heard(believed, refused, elapsed)
+            fresh = known.heard(believed, refused, 0.0 if answer.partial else elapsed)
         else:
             reason = answer.error or later("the name has no address")
             if refused:

@@ -12,11 +12,12 @@ import pytest
 
 from tests.hil.agents.names import NameServer
 from tests.hil.agents.process import eventually
-from tests.hil.company import ECHO, LINE, MAIN, PBX, PBX_OUTSIDE, Company, open_company, rows
+from tests.hil.company import ACCOUNT, ECHO, LINE, MAIN, PBX, PBX_OUTSIDE, Company, open_company, rows
 from tests.hil.outside_world import Line
 from tests.hil.system import Rows
 
 NAME: Final = "sip.example.com"
+REGISTRAR = "198.51.100.22"
 OTHER, BY_SERVICE = "198.51.100.23", "198.51.100.24"
 OUTSIDE: Final = "00200000999"
 ROME: Final = "00600000001"
@@ -25,6 +26,7 @@ LIES: Final = ("127.0.0.1", PBX, "10.1.2.3", "192.0.2.77")
 """Ourselves, twice; a private address; one of the phones' network."""
 RECORDS: Final = (
     f"{NAME}. 60 IN A {LINE}",
+    f"register.example.com. 60 IN A {REGISTRAR}",
     "_sip._udp.example.net. 60 IN SRV 10 1 5070 one.example.net.",
     f"one.example.net. 60 IN A {BY_SERVICE}",
 )
@@ -33,8 +35,10 @@ RECORDS: Final = (
 def made() -> Rows:
     """Trunk ``line`` by name, trunk ``service`` by SRV; phones sit in the voice LAN."""
     line = {"id": "line", "name": "Line", "provider": "telco", "auth": {"type": "address"}, "caller_number": MAIN}
+    register = {"type": "register", "username": ACCOUNT, "secret": ACCOUNT}
     return rows(3, more=[
         ("trunk", line | {"host": NAME}),
+        ("trunk", line | {"id": "account", "host": "register.example.com", "auth": register}),
         ("trunk", line | {"id": "service", "host": "example.net", "lookup": "srv"}),
         ("outbound_route", {"id": "rome", "name": "Rome", "order": 1, "prefixes": ["+3906"], "trunks": ["service"]}),
         ("network", {"id": "phones", "name": "Phones", "zone": "voice", "networks": ["192.0.2.0/24"]}),
@@ -108,6 +112,11 @@ def test_a_provider_reads_its_name_and_calls_come_in_from_its_address(company: C
     assert invite.uri.host == NAME
     assert invite.headers.get("Route") is None
     call_in(company.line)
+
+
+def test_registrations_and_emergency_calls_go_there_too(company: Company) -> None:
+    assert company.account.contact_of(ACCOUNT)
+    assert called(company, "112", company.line).uri.host == NAME
 
 
 def test_servers_and_ports_come_from_srv_records(company: Company) -> None:

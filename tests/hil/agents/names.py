@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,15 +32,20 @@ PLACES = Path("/etc/netns")
 
 
 class NameServer:
-    """Answers with the records that it was given last; names of which it has none don't exist. ``asked``: all questions."""
+    """Answers with the records that it was given last; names of which it has none don't exist. ``asked``: all questions.
 
-    def __init__(self, host: Host, *records: str) -> None:
-        self.silent = False
-        self.address = host.address
+    ``garbled``: answers are noise. ``failing``: it can't say anything of that type.
+    """
+
+    def __init__(self, host: Host | None, *records: str) -> None:
+        """``host``: None for this machine's loopback, at a free port."""
+        self.silent = self.garbled = False
+        self.failing: str | None = None
         self.asked: list[tuple[str, str]] = []
         self._records: dict[tuple[dns.name.Name, int], dns.rrset.RRset] = {}
-        self._socket = host.socket()
-        self._socket.bind((host.address, 53))
+        self._socket = host.socket() if host is not None else socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((host.address, 53) if host is not None else ("127.0.0.1", 0))
+        self.address, self.port = self._socket.getsockname()
         self._socket.settimeout(0.2)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="name server")
@@ -65,7 +71,9 @@ class NameServer:
                 question = dns.message.from_wire(data)
                 asked = question.question[0]
                 self.asked.append((asked.name.to_text(), dns.rdatatype.to_text(asked.rdtype)))
-                if not self.silent:
+                if self.garbled:
+                    self._socket.sendto(data[:2] + b"\x81\x80\x00\x01\xff\xff noise", client)
+                elif not self.silent:
                     self._socket.sendto(self._answer(question).to_wire(), client)
 
     def _answer(self, question: dns.message.Message) -> dns.message.Message:
@@ -74,8 +82,14 @@ class NameServer:
         answer.flags |= dns.flags.AA | dns.flags.RA
         if (found := records.get((asked.name, int(asked.rdtype)))) is not None:
             answer.answer.append(found)
-        elif not any(name == asked.name for name, _ in records):
-            answer.set_rcode(dns.rcode.NXDOMAIN)
+        elif asked.rdtype == dns.rdatatype.CNAME or (alias := records.get((asked.name, dns.rdatatype.CNAME))) is None:
+            known = any(name == asked.name for name, _ in records)
+            answer.set_rcode(dns.rcode.NOERROR if known else dns.rcode.NXDOMAIN)
+        else:
+            answer.answer += [alias, *filter(None, [records.get((alias[0].target, int(asked.rdtype)))])]
+        if self.failing == dns.rdatatype.to_text(asked.rdtype):
+            answer.answer.clear()
+            answer.set_rcode(dns.rcode.SERVFAIL)
         return answer
 
     def __enter__(self) -> Self:

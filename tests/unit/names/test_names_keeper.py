@@ -110,6 +110,21 @@ def test_bad_answers_change_nothing_are_told_and_asked_again_ever_more_seldom(wo
     assert told["refused"] == (["127.0.0.1"] if how == "lies" else [])
 
 
+def test_who_is_missing_in_half_an_answer_is_not_gone(world: World) -> None:
+    names = world.names()
+    names.follow(wanted(document()))
+    world.answers[KEY] = answer(A)
+    names.work()
+    world.answers[KEY] = answer("2001:db8::9").model_copy(update={"partial": True})
+    for _ in range(100):
+        world.now += names.due_in() or 0
+        names.work()
+    assert names.due_in() == 60
+    found = names.resolved()[KEY].target(4)
+    assert found is not None
+    assert found.address == A
+
+
 def test_what_was_learned_outlives_a_restart(world: World) -> None:
     names = world.names()
     names.follow(wanted(document()))
