@@ -17,7 +17,7 @@ from appliance.pbx.extensions.model import Device, Extension
 from appliance.pbx.trunks.model import Trunk
 
 DEVICE_FLOWS: Final = 2
-"""SIP of a phone, over UDP or TCP; provisioning. Voice isn't tracked (:mod:`appliance.firewall.rules`)."""
+"""SIP of a phone over TCP; provisioning. Voice and SIP over UDP aren't tracked (:mod:`appliance.firewall.rules`)."""
 EXTENSION_FLOWS: Final = 8
 """A browser and a mobile: portal, live view, SIP over WSS, and what they left behind by reloading."""
 TRUNK_FLOWS: Final = 16

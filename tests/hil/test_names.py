@@ -68,26 +68,23 @@ def names(company: Company) -> Iterator[NameServer]:
     company.names.says(*RECORDS)
 
 
-def allowed(company: Company, trunk: str = "line") -> set[str]:
-    """Addresses that the firewall has opened a trunk's port to, as the kernel says."""
-    argv = ["nft", "-j", "list", "set", "inet", "centralino", f"trunk-{trunk}-4"]
-    done = company.system.host.run(argv, check=False)
+def allowed(company: Company) -> set[str]:
+    """Addresses of providers that the firewall has opened a port to, as the kernel says; not those of other trunks."""
+    done = company.system.host.run(["nft", "-j", "list", "table", "inet", "centralino"], check=False)
     listed = json.loads(done.stdout)["nftables"] if done.returncode == 0 else []
-    found: set[str] = set()
-    for element in (each for item in listed if "set" in item for each in item["set"].get("elem", [])):
-        if isinstance(element, dict):
-            first, last = element["range"]
-            found |= {str(each) for each in _between(first, last)}
-        else:
-            found.add(str(element))
-    return found
+    sets = [item["set"] for item in listed if "set" in item and item["set"]["name"].startswith("trunk-")]
+    found = {str(address) for each in sets for element in each.get("elem", []) for address in _addresses(element)}
+    return found - {REGISTRAR, BY_SERVICE}
 
 
-def _between(first: str, last: str) -> Iterator[ipaddress.IPv4Address]:
-    at, end = ipaddress.IPv4Address(first), ipaddress.IPv4Address(last)
-    while at <= end:
-        yield at
-        at += 1
+def _addresses(element: Any) -> Iterator[ipaddress.IPv4Address]:
+    """Of an element: an address, a prefix or a range."""
+    if isinstance(element, dict) and "prefix" in element:
+        yield from ipaddress.IPv4Network((element["prefix"]["addr"], element["prefix"]["len"]))
+        return
+    first, last = element["range"] if isinstance(element, dict) else (element, element)
+    for number in range(int(ipaddress.IPv4Address(first)), int(ipaddress.IPv4Address(last)) + 1):
+        yield ipaddress.IPv4Address(number)
 
 
 def told(company: Company) -> dict[str, Any]:
@@ -122,7 +119,7 @@ def test_registrations_and_emergency_calls_go_there_too(company: Company) -> Non
 def test_servers_and_ports_come_from_srv_records(company: Company) -> None:
     invite = called(company, ROME, company.others[BY_SERVICE])
     assert (invite.uri.host, invite.uri.port) == ("example.net", None)
-    assert allowed(company, "service") == {BY_SERVICE}
+    call_in(company.others[BY_SERVICE])
 
 
 def test_firewall_and_engine_follow_a_provider_that_moves(company: Company, names: NameServer) -> None:
