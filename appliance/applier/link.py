@@ -181,6 +181,20 @@ class EngineLink:
         with self._closing_when_broken():
             return not self._ami().channels()
 
+    def reaches(self, endpoint: str) -> bool:
+        """False if a contact of an endpoint didn't answer the last OPTIONS. :raises UnavailableError: no engine answers."""
+        with self._closing_when_broken():
+            try:
+                found = self._ami().list("PJSIPShowEndpoint", {"Endpoint": endpoint})
+            except AmiError:  # it isn't there (yet)
+                return True
+        return all(each.get("Status") != "Unreachable" for each in found if each.event == "ContactStatusDetail")
+
+    def qualify(self, endpoint: str) -> None:
+        """Have the contacts of an endpoint asked at once whether they are there."""
+        with self._closing_when_broken(), contextlib.suppress(AmiError):  # it has none that are asked
+            self._ami().action("PJSIPQualify", {"Endpoint": endpoint})
+
     def log(self) -> EngineLog:
         """The engine's log, from now on."""
         return EngineLog(self._paths.messages)

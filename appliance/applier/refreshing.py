@@ -18,11 +18,42 @@ from appliance.applier.options import quiet
 from appliance.applier.plan import FIREWALL, TUNING, Files
 from appliance.core.errors import ApplyError
 from appliance.core.plan import Effect
+from appliance.names.answers import Resolved
+from appliance.pbx.trunks.endpoint import endpoint_name, version_of
+from appliance.pbx.trunks.listeners import listener_for
+from appliance.pbx.trunks.model import Provider, Trunk
+from appliance.pbx.trunks.names import question
 
 if TYPE_CHECKING:
     from appliance.applier.service import Service
 
 _log = structlog.get_logger("centralino.applier")
+
+
+def avoid_silent(service: Service) -> tuple[str, ...]:
+    """Whoever is called by a name that means several addresses and doesn't answer at the one in use is called at the next: names of
+    the trunks' endpoints. Under the service's lock.
+
+    The engine notices by OPTIONS (trunks whose provider has ``probe`` off are never noticed), and tries other trunks meanwhile.
+
+    :raises UnavailableError: the engine doesn't answer.
+    """
+    names, document = service.desired.names, service.current.document
+    if not names.choices or service.applier.link.run is None:
+        return ()
+    resolved = names.resolved()
+    moved = []
+    for trunk in document.all(Trunk).values():
+        provider = document.find(Provider, trunk.provider)
+        asked = question(trunk, provider) if provider is not None else None
+        if provider is None or asked is None or not provider.probe:
+            continue
+        version = version_of(listener_for(document, trunk, provider))
+        there = [each for each in resolved.get(asked.key, Resolved()).targets if each.version == version]
+        silent = len(there) > 1 and not service.applier.link.reaches(endpoint_name(trunk.id))
+        if silent and names.away(asked.key, there[0]):
+            moved.append(endpoint_name(trunk.id))
+    return tuple(moved)
 
 
 def refresh(service: Service) -> bool:

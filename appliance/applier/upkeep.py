@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,11 +14,11 @@ from appliance.applier.confirm import Pending
 from appliance.applier.journal import LastError, now
 from appliance.applier.link import Run
 from appliance.applier.options import ALL_EFFECTS, Options, quiet
-from appliance.applier.refreshing import refresh
+from appliance.applier.refreshing import avoid_silent, refresh
 from appliance.applier.service import Service
 from appliance.applier.sockets import Doors
 from appliance.core.document import Document
-from appliance.core.errors import CentralinoError, RefusedError
+from appliance.core.errors import CentralinoError, RefusedError, UnavailableError
 from appliance.names.answers import Resolved
 from appliance.names.wanted import wanted
 from appliance.store import State
@@ -28,6 +29,9 @@ ASK_AGAIN_S: Final = 60.0
 """Seconds until an engine that differs from what is committed is told and asked again."""
 LOOK_AGAIN_S: Final = 10.0
 """Seconds between two looks at which revision is the store's newest, and at whose rules the firewall has."""
+JUDGE_AGAIN_S: Final = 5.0
+"""Seconds between two looks at which providers answer; :data:`SETTLE_S` after one is called elsewhere."""
+SETTLE_S: Final = 45.0
 SEEN_S: Final = 30.0
 """Seconds between two notes of how much of a confirm window is left."""
 AUTHOR: Final = "applier"
@@ -46,6 +50,8 @@ class Upkeep:
         self._followed: Document | None = None
         self._resolved: Mapping[str, Resolved] | None = None
         self._refresh_again = 0.0
+        self._moved: tuple[str, ...] = ()
+        self._judge_again = 0.0
 
     @property
     def engine_seen(self) -> Run | None:
@@ -98,11 +104,25 @@ class Upkeep:
         if document is not self._followed:
             names.follow(wanted(document))
             self._followed = document
+        self._avoid_silent()
         resolved = names.resolved()
         if resolved != self._resolved and time.monotonic() >= self._refresh_again:
             self._refresh_again = time.monotonic() + ASK_AGAIN_S
             refresh(self._service)
             self._resolved, self._refresh_again = resolved, 0.0
+            for endpoint in self._moved:
+                self._service.applier.link.qualify(endpoint)
+            self._moved = ()
+
+    def _avoid_silent(self) -> None:
+        """Providers that don't answer at one address of several. The new one is given time to answer before it is judged."""
+        if time.monotonic() < self._judge_again:
+            return
+        self._judge_again = time.monotonic() + JUDGE_AGAIN_S
+        with contextlib.suppress(UnavailableError):  # no engine, no answer
+            self._moved = avoid_silent(self._service)
+        if self._moved:
+            self._judge_again = time.monotonic() + SETTLE_S
 
     def _firewall(self) -> None:
         """Rules that somebody took away or replaced are loaded again."""

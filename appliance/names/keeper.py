@@ -28,13 +28,15 @@ from appliance.applier.files import replace
 from appliance.core.errors import CentralinoError
 from appliance.engine.runner import run
 from appliance.i18n import later
-from appliance.names.answers import Answer, Known, Question, Resolved, judged, pause_s
+from appliance.names.answers import Answer, Known, Question, Resolved, Target, judged, pause_s
 from appliance.names.wanted import Wanted
 
 _log = structlog.get_logger("centralino.names")
 
 ROUND_S: Final = 45.0
 """After so long a round of questions is given up."""
+AWAY_S: Final = (600.0, 21_600.0)
+"""For so long a target that doesn't answer is called last, if there are others; twice as long each time, until it is a day old."""
 NOTED_S: Final = 3600.0
 """How often it is noted that nothing has changed."""
 
@@ -89,6 +91,7 @@ class Names:
         self._due: dict[str, float] = {}
         self._asked: dict[str, float] = {}
         self._failures: dict[str, int] = {}
+        self._away: dict[tuple[str, Target], tuple[float, float]] = {}
         self._noted, self._unwritten = clock(), False
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -96,7 +99,37 @@ class Names:
     def resolved(self) -> Mapping[str, Resolved]:
         """What plans are told, by the key of the question."""
         with self._changed:
-            return {key: Resolved(each.targets, each.sources) for key, each in self._known.items() if each.held}
+            return {
+                key: Resolved(self._ordered(key, each), each.sources) for key, each in self._known.items() if each.held
+            }
+
+    def _ordered(self, key: str, known: Known) -> tuple[Target, ...]:
+        """Those that don't answer come last."""
+        now = self._clock()
+        away = {target for (of, target), (until, _) in self._away.items() if of == key and until > now}
+        return tuple(sorted(known.targets, key=lambda each: each in away))
+
+    def away(self, key: str, target: Target) -> bool:
+        """A target doesn't answer: whether there are others of its family, which come before it from now on."""
+        with self._changed:
+            known = self._known.get(key, Known())
+            others = [each for each in known.targets if each.version == target.version and each != target]
+            if not others or target not in known.targets:
+                return False
+            now = self._clock()
+            until, pause = self._away.get((key, target), (0.0, 0.0))
+            if until <= now:
+                first, longest = AWAY_S
+                pause = min(longest, 2 * pause) if pause and now - until < longest else first
+                self._away[key, target] = (now + pause, pause)
+                _log.warning("target_away", name=key, address=target.address, port=target.port, seconds=pause)
+            return True
+
+    @property
+    def choices(self) -> bool:
+        """Whether any name means more than one target."""
+        with self._changed:
+            return any(len(each.targets) > 1 for each in self._known.values())
 
     def told(self) -> list[dict[str, Any]]:
         """For people: each name that is wanted, its addresses, and what isn't well."""
@@ -126,6 +159,7 @@ class Names:
             for key in wanted.questions:
                 if key not in before.questions or before.limits.get(key) != wanted.limits.get(key):
                     self._due[key] = self._clock()
+            self._away = {place: left for place, left in self._away.items() if place[0] in wanted.questions}
             for each in (self._due, self._asked, self._failures):
                 for key in each.keys() - wanted.questions.keys():
                     del each[key]

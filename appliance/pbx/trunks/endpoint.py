@@ -60,6 +60,11 @@ def uri(trunk: Trunk, provider: Provider, user: str = "") -> str:
     return f"sip:{at}{uri_host(trunk.host)}{port}{way}"
 
 
+def version_of(listener: Listener | None) -> int:
+    """The address family that a trunk's requests leave by: 4 or 6."""
+    return ipaddress.ip_address(listener.address).version if listener is not None else 4
+
+
 def proxy(provider: Provider, listener: Listener | None, known: Resolved) -> str | None:
     """Where requests to a provider go that is known by name: the address that was looked up ahead, as a route that is written into
     no request (``hide``). What it reads is the name all the same, and the engine asks no name server.
@@ -68,7 +73,7 @@ def proxy(provider: Provider, listener: Listener | None, known: Resolved) -> str
     """
     if provider.transport is Transport.TLS:
         return None
-    target = known.target(ipaddress.ip_address(listener.address).version if listener is not None else 4)
+    target = known.target(version_of(listener))
     if target is None:
         return None
     way = "" if provider.transport is Transport.UDP else f";transport={provider.transport}"

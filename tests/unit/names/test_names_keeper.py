@@ -125,6 +125,28 @@ def test_who_is_missing_in_half_an_answer_is_not_gone(world: World) -> None:
     assert found.address == A
 
 
+def test_a_target_that_does_not_answer_comes_last_for_a_while_and_longer_each_time(world: World) -> None:
+    names = world.names()
+    names.follow(wanted(document()))
+    world.answers[KEY] = answer(A, ttl=86_400)
+    names.work()
+    one = names.resolved()[KEY].targets[0]
+    assert not names.choices
+    assert not names.away(KEY, one)  # there is no other
+    world.answers[KEY] = answer(A, B, ttl=86_400)
+    names.again()
+    names.work()
+    assert names.choices
+    for pause in (600, 1200, 2400):
+        first = names.resolved()[KEY].targets[0]
+        assert names.away(KEY, first)
+        assert names.away(KEY, first)  # told twice, it isn't away twice as long
+        assert names.resolved()[KEY].targets[-1] == first
+        assert set(names.resolved()[KEY].sources) == {A, B}
+        world.now += pause
+        assert names.resolved()[KEY].targets[0] == first
+
+
 def test_what_was_learned_outlives_a_restart(world: World) -> None:
     names = world.names()
     names.follow(wanted(document()))
