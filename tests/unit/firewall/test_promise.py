@@ -49,7 +49,11 @@ def test_an_empty_document_opens_nothing_but_the_tunnel() -> None:
         "new-machine"
     }  # portal and SSH: test_tuning.py
     only = Document.of(parse(KINDS, kind, data) for kind, data in VPN[:1])
-    assert [(each.sources.name, each.protocol, each.ports, each.at_times) for each in promise(only, HERE).openings if each.sources.name == "anybody"] == [
+    assert [
+        (each.sources.name, each.protocol, each.ports, each.at_times)
+        for each in promise(only, HERE).openings
+        if each.sources.name == "anybody"
+    ] == [
         ("anybody", "udp", (1194, 1194), False),
         ("anybody", "tcp", (1194, 1194), True),  # while an invitation waits
     ]
