@@ -50,6 +50,7 @@ AREAS: Final[dict[str, str]] = {
     "api_keys": "Keys for programs",
     "audit": "Audit",
     "calls": "Calls now",
+    "firewall": "Firewall and bans",
     "history": "Call history",
     "revisions": "Former revisions",
     "system": "State of the system",

@@ -307,6 +307,11 @@ class Paths:
     @property
     def vpn_socket(self) -> Path:
         """Where the voice VPN's process tells how it stands (:mod:`appliance.vpn.service`)."""
+        return self.live / "vpn.sock"
+
+    @property
+    def vpn_orders_socket(self) -> Path:
+        """Where it takes orders (:mod:`appliance.vpn.orders`)."""
         return self.run / "vpn.sock"
 
     @property
@@ -318,6 +323,11 @@ class Paths:
     def attempts_socket(self) -> Path:
         """Where the judge of bans is told who tried to get in (:mod:`appliance.firewall.bans.reporting`)."""
         return self.run / "attempts.sock"
+
+    @property
+    def live(self) -> Path:
+        """Sockets that only tell how something stands: the hub sees these, and not those that take orders."""
+        return self.run / "live"
 
     @property
     def vpn(self) -> VpnPaths:

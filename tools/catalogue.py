@@ -142,7 +142,7 @@ def _of_node(node: ast.AST, positions: dict[str, tuple[int, ...]]) -> Iterator[s
             | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
         ) if name in NAMES:
             yield from texts_of(value)
-        case ast.AnnAssign(target=ast.Name(id="LABELS"), value=ast.Dict(values=values)):
+        case ast.AnnAssign(target=ast.Name(id="LABELS" | "COUNTERS"), value=ast.Dict(values=values)):
             for value in values:
                 yield from texts_of(value)
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if name in FUNCTIONS:

@@ -51,6 +51,7 @@ class Event(StrEnum):
     RESET = "reset"
     FORGOTTEN = "forgotten"
     BAN_LIFTED = "ban_lifted"
+    BRANCH_REVOKED = "branch_revoked"
 
 
 @dataclass(frozen=True, slots=True)

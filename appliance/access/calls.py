@@ -59,7 +59,14 @@ class GuardedCalls:
         }  # fmt: skip
 
     def _may_look(self, type: str) -> bool:
-        areas = {"extension": "calls", "call": "calls", "trunk": "trunk", "link": "site", "alarm": "system"}
+        areas = {
+            "extension": "calls",
+            "call": "calls",
+            "trunk": "trunk",
+            "link": "site",
+            "branch": "branch",
+            "alarm": "system",
+        }
         return self._subject.may(areas[type])
 
     def get(self, id: str) -> Data:

@@ -1,7 +1,7 @@
 """What somebody may see of the live state, and whose calls it may handle (pure): roles, held against what the hub tells.
 
-The area ``calls`` opens calls and the state of extensions, which follows from them; ``device`` where phones are registered; ``trunk``
-and ``site`` trunks and the links between sites; ``system`` alarms. To edit ``calls`` is to place, transfer and end them.
+The area ``calls`` opens calls and the state of extensions, which follows from them; ``device`` where phones are registered; ``trunk``,
+``site`` and ``branch`` trunks, the links between sites, and branches of the voice VPN; ``system`` alarms. To edit ``calls`` is to place, transfer and end them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class View:
     devices: Reach = NOWHERE
     trunks: Reach = NOWHERE
     links: Reach = NOWHERE
+    branches: Reach = NOWHERE
     alarms: bool = False
     own: bool = False
 
@@ -43,6 +44,7 @@ def view_of(grants: Iterable[Grant]) -> View:
         devices=_reach(reaching, "device"),
         trunks=_reach(reaching, "trunk"),
         links=_reach(reaching, "site"),
+        branches=_reach(reaching, "branch"),
         alarms=any(grant.covers("system", "", edit=False) for grant in reaching),
         own=any(grant.covers("calls", "", edit=False) for grant in grants),
     )
@@ -84,6 +86,8 @@ def shown(view: View, own: frozenset[str], type: str, room: str, data: Data) -> 
             return data if _in(view.trunks, data["site"]) or (view.trunks and not data["site"]) else None
         case "link":
             return data if view.links is None or set(data["sites"]) & view.links else None
+        case "branch":
+            return data if _in(view.branches, data["site"]) else None
         case "alarm":
             return data if view.alarms else None
         case "emergency":

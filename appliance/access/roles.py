@@ -20,6 +20,7 @@ AREAS: Final[dict[str, str]] = {
     "api_keys": "keys for programs",
     "audit": "who signed in and who did what",
     "calls": "calls that are up; to edit is to place, transfer and end them",
+    "firewall": "who may reach what on this machine, and who is kept out; to edit is to lift bans",
     "history": "calls that have ended, and statistics",
     "revisions": "former revisions; to edit is to roll back and to confirm other people's commits",
     "system": "processes, alarms and health",
@@ -69,7 +70,7 @@ BUILT_IN: Final[dict[str, Role]] = {
                         "company", "site", "person", "number_plan", "emergency_plan", "class_of_service", "service_code",
                         "codec_policy", "listener", "extension", "device", "ring_group", "provider", "trunk", "trunk_group",
                         "did", "inbound_route", "outbound_route", "concentrator", "branch", "network", "address_list", "notification_endpoint", "history_export",
-                        "secret", "calls", "revisions", "system",
+                        "secret", "calls", "firewall", "revisions", "system",
                     )
                 ),
             ),

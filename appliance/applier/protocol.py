@@ -17,7 +17,8 @@ confirm    revision or nothing                                         revision,
 rollback   revision, author, message, allow, confirm_s, offline, at    as apply
 unschedule revision (one that was to be applied at a time)             revision, state
 state      —                                                           revision, generation, verified, busy, applying,
-                                                                       confirm, scheduled, last_error, names
+                                                                       confirm, scheduled, firewall, last_error,
+                                                                       names
 check      —                                                           mismatches (asks the engine for everything)
 seal       id (of a secret), clear                                     sealed: for whoever may not read the key file
 look_up    —                                                           names (those that are asked for again now)

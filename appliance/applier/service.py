@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
@@ -58,6 +58,7 @@ class Service:
         self._lock = threading.Lock()
         self._held: Configuration | None = None
         self._hindrance: CentralinoError | None = None
+        self._rules: dict[str, Any] = {"revision": None, "checked": None, "trouble": ""}
         self.schedule = Schedule(self)
         self.collector = Collector(journal, applier.link)
 
@@ -115,8 +116,14 @@ class Service:
 
     def enforce(self) -> None:
         """Load the firewall's rules if they aren't loaded. :raises CentralinoError: the kernel refuses them."""
-        if self.applier.enforce(self.current.files):
-            _log.warning("firewall_loaded", revision=self.current.revision)
+        try:
+            if self.applier.enforce(self.current.files):
+                _log.warning("firewall_loaded", revision=self.current.revision)
+        except CentralinoError as error:
+            self._rules = {**self._rules, "trouble": error.message}
+            raise
+        checked = datetime.now(UTC).isoformat(timespec="seconds")
+        self._rules = {"revision": self.current.revision, "checked": checked, "trouble": ""}
 
     def hand_out(self, document: Document) -> None:
         """Let other processes have the secrets that they need. :raises CentralinoError: the disk refuses."""
@@ -165,6 +172,7 @@ class Service:
             if confirm is None
             else {"revision": confirm.revision, "previous": confirm.previous, "left_s": confirm.left(now())},
             "scheduled": [{"revision": each.revision, "at": each.at.isoformat()} for each in state.scheduled],
+            "firewall": None if self.applier.firewall is None else self._rules,
             "last_error": state.last_error.model_dump() if state.last_error else None,
             "names": self.desired.names.told(),
         }

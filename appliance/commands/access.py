@@ -258,6 +258,7 @@ def event_text(event: str) -> str:
         "reset": _("password and second factors forgotten"),
         "forgotten": _("account collected"),
         "ban_lifted": _("ban lifted"),
+        "branch_revoked": _("certificates of a branch revoked"),
     }.get(event, event)
 
 

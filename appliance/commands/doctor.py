@@ -355,12 +355,12 @@ def bans(paths: Paths) -> Iterator[Finding]:
 
 def voice_vpn(paths: Paths) -> Iterator[Finding]:
     """Its daemons answer, and every branch is in. Nothing to say where it doesn't run here."""
-    from appliance.commands.vpn import told
     from appliance.engine.place import has_vpn
+    from appliance.vpn.asking import told
 
     if not has_vpn():
         return
-    found = told(paths)
+    found = told(paths.vpn_socket)
     faults = [*found["faults"], *(each["alarm"] for each in found["daemons"] if each["alarm"])]
     for fault in faults:
         yield Finding("voice VPN", Grade.FAULT, fault, str(paths.vpn.log))

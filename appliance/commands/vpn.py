@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json as plain_json
-import socket
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from appliance.commands import enrolment
-from appliance.commands.common import Json, out, print_json, print_table
+from appliance.commands.common import Json, author, out, print_json, print_table
 from appliance.commands.completion import ids_of
 from appliance.commands.notifications import when
-from appliance.core.errors import UnavailableError
-from appliance.engine.unix import connect
 from appliance.i18n import _
 from appliance.paths import Paths
+from appliance.vpn.asking import told
 
-ASK_S: Final = 5.0
 Site = Annotated[str, typer.Argument(metavar="SITE", autocompletion=ids_of("site"))]
 
 
@@ -34,27 +30,9 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(sub, name="vpn", rich_help_panel=_("The running system"))
 
 
-def told(paths: Paths) -> dict[str, Any]:
-    """What the voice VPN's process says. :raises UnavailableError: ``vpn_not_running``."""
-    said = b""
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(ASK_S)
-            connect(connection, paths.vpn_socket)
-            while chunk := connection.recv(65536):
-                said += chunk
-        return dict(plain_json.loads(said))
-    except (OSError, ValueError) as error:
-        raise UnavailableError(
-            "the voice VPN isn't running here",
-            "it runs where CENTRALINO_VPN=on: centralino status",
-            error_id="vpn_not_running",
-        ) from error
-
-
 def status(json: Json = False) -> None:
     """Branches, and what isn't well."""
-    found = told(Paths.default())
+    found = told(Paths.default().vpn_socket)
     if json:
         print_json(found)
         return
@@ -64,7 +42,7 @@ def status(json: Json = False) -> None:
         colour = "red" if alarm["severity"] == "error" else "yellow"
         out.print(f"[{colour}]{escape(alarm['message'])}[/]\n  {escape(alarm['hint'])}")
     columns = (
-        _("site"), _("since"), _("address"), _("within the tunnel"), _("from it"), _("to it"), "OpenVPN", _("certificate until"),
+        _("site"), _("since"), _("address"), _("within the tunnel"), _("round trip"), _("lost"), _("from it"), _("to it"), "OpenVPN", _("certificate until"),
     )  # fmt: skip
     empty = _("No branch is in use. Add one: centralino branch add ID site=SITE number=1")
     print_table(_("Branches"), columns, map(_row, found["branches"]), empty=empty)
@@ -72,12 +50,14 @@ def status(json: Json = False) -> None:
 
 def _row(branch: dict[str, Any]) -> list[str]:
     if not branch["connected"]:
-        return [branch["site"], _("not connected"), "–", "–", "–", "–", "–", "–"]
+        return [branch["site"], _("not connected"), *["–"] * 8]
     return [
         branch["site"],
         when(1000 * branch["since"]),
         branch["address"],
         ", ".join(branch["inside"]) or "–",
+        "–" if branch["rtt_median_ms"] is None else f"{branch['rtt_median_ms']:.0f} ms",
+        _("unknown") if branch["loss"] is None else f"{100 * branch['loss']:.0f} %",
         _rate(branch["received_rate"]),
         _rate(branch["sent_rate"]),
         branch["version"] or "–",
@@ -91,8 +71,12 @@ def _rate(bits: float | None) -> str:
 
 def revoke(site: Site) -> None:
     """All certificates of a site. The VPN's process cuts its connections within a second."""
+    from appliance.access.branches import note_revocation
+    from appliance.commands.access import CONSOLE, access
     from appliance.vpn.pki import Authority
 
+    with access() as opened:
+        note_revocation(opened, site, author(), CONSOLE)
     ended = Authority(Paths.default().vpn).revoke_site(site)
     if ended:
         out.print(_("Revoked: {names}. The branch is let in again when it is enrolled anew.").format(

@@ -16,11 +16,13 @@ from appliance.console.api.requests import document, transactions
 from appliance.console.identify import Identity
 from appliance.console.limits import Buckets, Verdict
 from appliance.console.portal.account import account
+from appliance.console.portal.branches import branches
 from appliance.console.portal.browser import services, session
 from appliance.console.portal.calls import calls
 from appliance.console.portal.changes import changes
 from appliance.console.portal.deliveries import deliveries
 from appliance.console.portal.entry import entry
+from appliance.console.portal.firewall import firewall
 from appliance.console.portal.flow import flow_pages
 from appliance.console.portal.live import live
 from appliance.console.portal.pages import portal
@@ -98,7 +100,7 @@ def create_app(of: Services, limits: Buckets | None = None) -> Flask:
     app.register_error_handler(Exception, _answer_unknown)
     app.register_blueprint(api, url_prefix="/api/v1")
     for pages in (
-        portal(document), flow_pages(document, transactions), live(), calls(), statistics(), changes(), entry(), account(),
+        portal(document), flow_pages(document, transactions), live(), branches(), firewall(), calls(), statistics(), changes(), entry(), account(),
         reference(), deliveries(),
     ):  # fmt: skip
         app.register_blueprint(pages)

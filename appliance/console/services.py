@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
 from appliance.access import Access, SignIn
+from appliance.access.branches import GuardedBranches
 from appliance.access.calls import GuardedCalls
 from appliance.access.editing import OpenForms
 from appliance.access.guarded import GuardedDocument
@@ -14,10 +16,12 @@ from appliance.access.outward import Outward
 from appliance.access.permissions import Subject
 from appliance.access.providers import Providers
 from appliance.access.seen_deliveries import SeenDeliveries, require
+from appliance.access.seen_firewall import SeenFirewall
 from appliance.access.transactions import Transactions
 from appliance.applier.client import ApplierClient
 from appliance.console.identify import Identifier, Identity
 from appliance.console.past import Past, SeenHistory
+from appliance.core.errors import CentralinoError
 from appliance.firewall.bans.reporting import Reporter
 from appliance.hub.client import HubClient
 from appliance.notifications.service import Deliveries
@@ -25,6 +29,7 @@ from appliance.organisation.model import Person
 from appliance.paths import Paths
 from appliance.store import Store
 from appliance.store.handed import Handed
+from appliance.vpn import asking
 
 if TYPE_CHECKING:
     from flask import Request
@@ -96,6 +101,11 @@ class Services:
         """Calls that are up, as somebody may see and handle them."""
         return GuardedCalls(lambda: HubClient(self.paths.hub_socket), subject, self.store.document())
 
+    def branches(self, subject: Subject) -> GuardedBranches:
+        """Branches of the voice VPN, as somebody may shut them out."""
+        revoke = partial(asking.revoke, self.paths.vpn_orders_socket)
+        return GuardedBranches(subject, self.store.document(), self.access, revoke)
+
     def deliveries(self, subject: Subject, *, edit: bool = False) -> SeenDeliveries:
         """What was sent to whom, as somebody may see it.
 
@@ -105,6 +115,19 @@ class Services:
         """
         require(subject, edit=edit)
         return SeenDeliveries(Deliveries(self.past.database(self.paths)), subject, self.store.document())
+
+    def firewall(self, subject: Subject) -> SeenFirewall:
+        """Firewall and bans, as somebody may see them. :raises RefusedError: ``forbidden``."""
+        return SeenFirewall(subject, self.store.document(), self.access, self.paths)
+
+    def rules(self) -> dict[str, Any] | None:
+        """How the applier found the kernel's rules last: ``revision``, ``checked``, ``trouble``. None: the firewall isn't ours, or
+        the applier doesn't answer."""
+        try:
+            found: dict[str, Any] | None = self.applier().state().get("firewall")
+        except CentralinoError:
+            return None
+        return found
 
     def applier(self, progress: Callable[[str], None] | None = None) -> ApplierClient:
         """A client of the applier."""

@@ -39,7 +39,7 @@ class HubClient:
         return self._ask("GET", "/health", ASK_S)
 
     def state(self, type: str) -> State:
-        """All objects of a type: ``extension``, ``call``, ``trunk``, ``link``, ``alarm``."""
+        """All objects of a type: ``extension``, ``call``, ``trunk``, ``link``, ``branch``, ``alarm``."""
         told = self._ask("GET", f"/inside/state/{type}", ASK_S)
         return State(tuple(told["objects"]), told["reason"], told["since"])
 

@@ -11,6 +11,8 @@ from appliance.pbx.extensions.model import Device, Extension
 from appliance.pbx.extensions.resolve import display_name, identity
 from appliance.pbx.trunks.endpoint import uri
 from appliance.pbx.trunks.model import Provider, RegisterAuth, Trunk
+from appliance.vpn.addresses import branches, concentrator
+from appliance.vpn.model import Branch
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,16 @@ class LinkEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class BranchEntry:
+    """A branch of the voice VPN. ``name``: its site's. ``enabled``: it and the voice VPN are in use."""
+
+    id: str
+    site: str
+    name: str
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceClass:
     """Where in the dialplan a device's calls begin, and where numbers are looked up to which it transfers or redirects a call."""
 
@@ -62,6 +74,7 @@ class Directory:
     extensions: Mapping[str, ExtensionEntry] = field(default_factory=dict)
     trunks: Mapping[str, TrunkEntry] = field(default_factory=dict)
     links: Mapping[str, LinkEntry] = field(default_factory=dict)
+    branches: Mapping[str, BranchEntry] = field(default_factory=dict)
     extension_of: Mapping[str, str] = field(default_factory=dict)
     place: Mapping[str, str] = field(default_factory=dict)
     classes: Mapping[str, DeviceClass] = field(default_factory=dict)
@@ -84,6 +97,7 @@ def directory(document: Document, revision: int = 0) -> Directory:
         },
         trunks={id: _trunk(document, trunk) for id, trunk in sorted(document.all(Trunk).items())},
         links=_links(document),
+        branches=_branches(document),
         extension_of={device.id: device.extension for device in devices},
         place={device.id: device.site or extensions[device.extension].site for device in devices},
         classes={device.id: _class(document, extensions[device.extension], device) for device in devices},
@@ -100,6 +114,16 @@ def _trunk(document: Document, trunk: Trunk) -> TrunkEntry:
     provider = document.get(Provider, trunk.provider)
     account = uri(trunk, provider, trunk.auth.username) if isinstance(trunk.auth, RegisterAuth) else ""
     return TrunkEntry(trunk.id, trunk.name, trunk.site or "", trunk.max_calls, account)
+
+
+def _branches(document: Document) -> dict[str, BranchEntry]:
+    used = branches(document) if concentrator(document) is not None else {}
+    sites = document.all(Site)
+    return {
+        branch.id: BranchEntry(branch.id, branch.site, sites[branch.site].name, used.get(branch.site) == branch)
+        for branch in sorted(document.all(Branch).values(), key=lambda branch: branch.id)
+        if branch.site in sites
+    }
 
 
 def _links(document: Document) -> dict[str, LinkEntry]:

@@ -18,9 +18,11 @@ from typing import Any, Final
 from appliance.access.live import owners
 from appliance.hub.subject import Message, Subject, Visible
 
-ROOMS: Final = ("extensions", "calls", "trunks", "links", "alarms", "me")
+ROOMS: Final = ("extensions", "calls", "trunks", "links", "branches", "alarms", "me")
 """Rooms that can be subscribed to. ``me``: own extensions and the calls in which they take part."""
-OBJECTS: Final = {"extension": "extensions", "call": "calls", "trunk": "trunks", "link": "links", "alarm": "alarms"}
+OBJECTS: Final = {
+    "extension": "extensions", "call": "calls", "trunk": "trunks", "link": "links", "branch": "branches", "alarm": "alarms",
+}  # fmt: skip
 """Type of message that says how an object is now → its room. ``<type>_gone`` says that it is no more."""
 HAPPENINGS: Final = {"transfer": "calls", "pickup": "calls", "emergency": "alarms"}
 """Type of message about what happened and is no state → its room."""

@@ -18,7 +18,7 @@ from hypercorn.config import Config
 from appliance.access import Access
 from appliance.core.errors import CentralinoError, UnavailableError
 from appliance.engine.ami_stream import Place
-from appliance.engine.place import ami_port, engine_namespace
+from appliance.engine.place import ami_port, engine_namespace, has_vpn
 from appliance.engine.plan import AMI_HUB_USER
 from appliance.engine.unix import listening
 from appliance.history.service import Alarm, History
@@ -31,6 +31,7 @@ from appliance.hub.subject import Authenticator, Visible
 from appliance.paths import Paths
 from appliance.store import Store
 from appliance.store.history import open_history
+from appliance.vpn.asking import told
 
 _log = logging.getLogger("centralino.hub")
 
@@ -83,6 +84,7 @@ async def _serve(
         directory_reader(paths),
         alarm_reader(paths),
         paths.hub / "memory.json",
+        (lambda: told(paths.vpn_socket)) if has_vpn() else None,
     )
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,12 +7,14 @@ import contextlib
 import json
 import logging
 import secrets
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from appliance.core.errors import CentralinoError
+from appliance.core.errors import CentralinoError, UnavailableError
 from appliance.engine.ami_stream import Place
+from appliance.hub import tunnels
 from appliance.hub.directory import Directory
 from appliance.hub.engine_link import EngineLink
 from appliance.hub.live import Live
@@ -27,6 +29,11 @@ GATHER_S: Final = 0.025
 FOLLOW_S: Final = 1.0
 """Pause between two looks for another revision of the document, for alarms, and at what is to be remembered."""
 
+ASK_TUNNELS_S: Final = 2.0
+"""Pause between two looks at the voice VPN's branches."""
+GIVE_UP_S: Final = 20.0
+"""The voice VPN's process may be silent for so long, while it is started anew, before what it said last counts no more."""
+
 Alarms = Sequence[dict[str, Any]]
 
 
@@ -35,6 +42,8 @@ class Hub:
 
     :param read_directory: given the revision that is known (None: none yet), the directory of another one, or None. Called
         in a thread; so is ``read_alarms``: objects with at least an ``id``.
+    :param ask_tunnels: what the voice VPN's process says, see :func:`appliance.vpn.asking.told`; in a thread too. None: it doesn't
+        run here.
     :param memory: file for what no snapshot of the engine can tell.
     """
 
@@ -45,6 +54,7 @@ class Hub:
         read_directory: Callable[[int | None], Directory | None],
         read_alarms: Callable[[], Alarms] = lambda: (),
         memory: Path | None = None,
+        ask_tunnels: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         self.live = Live()
         self.rooms = Rooms(secrets.token_hex(8), visible)
@@ -54,7 +64,12 @@ class Hub:
         self._news = asyncio.Event()
         self._revision: int | None = None
         self._remembered: dict[str, int] = {}
+        self._ask_tunnels = ask_tunnels
+        self._tunnels: tunnels.Told | None = None
+        self._tunnels_heard = time.monotonic()
+        self._tunnel_alarms = tunnels.Alarms()
         self._alarms: set[str] = set()
+        self._branches: set[str] = set()
         self._failing = ""
 
     async def run(self) -> None:
@@ -64,7 +79,8 @@ class Hub:
             self.live.recall(self._remembered)
         await self._follow()
         work: list[Coroutine[Any, Any, None]] = [
-            self.link.run(), self._gather_for_ever(), self._beat_for_ever(), self._follow_for_ever()
+            self.link.run(), self._gather_for_ever(), self._beat_for_ever(), self._follow_for_ever(),
+            self._ask_for_ever(),
         ]  # fmt: skip
         try:
             async with asyncio.TaskGroup() as group:
@@ -128,11 +144,42 @@ class Hub:
             self._revision = found.revision
             self.live.use(found)
             self._notice()
-        told = {str(alarm["id"]): alarm for alarm in alarms}
+        told = {str(alarm["id"]): alarm for alarm in (*alarms, *self._faults_of_tunnels())}
         entries = [self.rooms.put("alarm", id, told.get(id)) for id in sorted(self._alarms | set(told))]
         self._alarms = set(told)
         if fresh := [entry for entry in entries if entry is not None]:
             self.sockets.publish(fresh)
+
+    # The voice VPN
+
+    async def _ask_for_ever(self) -> None:
+        while True:
+            await self._look_at_tunnels()
+            await asyncio.sleep(ASK_TUNNELS_S)
+
+    async def _look_at_tunnels(self) -> None:
+        """How branches stand."""
+        if self._ask_tunnels is not None:
+            try:
+                self._tunnels = tunnels.checked(await asyncio.to_thread(self._ask_tunnels))
+                self._tunnels_heard = time.monotonic()
+            except UnavailableError:
+                if time.monotonic() - self._tunnels_heard > GIVE_UP_S:
+                    self._tunnels = None
+        told = tunnels.branches(self.live.directory.branches.values(), self._tunnels)
+        entries = [self.rooms.put("branch", id, told.get(id)) for id in sorted(self._branches | set(told))]
+        self._branches = set(told)
+        if fresh := [entry for entry in entries if entry is not None]:
+            self.sockets.publish(fresh)
+
+    def _faults_of_tunnels(self) -> Alarms:
+        """What isn't well with them; nothing at first, and where there are none."""
+        silent = self._tunnels is None and time.monotonic() - self._tunnels_heard <= GIVE_UP_S
+        if self._ask_tunnels is None or silent:
+            return ()
+        wanted = any(each.enabled for each in self.live.directory.branches.values())
+        found = tunnels.faults(self._tunnels) if wanted or self._tunnels is not None else {}
+        return self._tunnel_alarms.of(found, int(time.time() * 1000))
 
     async def _remember(self) -> None:
         """A hub that is killed forgets what it has seen in the last second at most."""

@@ -150,7 +150,7 @@ def _console(paths: Paths) -> Program:
             paths,
             [sys.executable, "-m", "appliance.console"],
             writable=(paths.store, paths.console, paths.web),
-            readable=(paths.run, paths.handed_to("console")),
+            readable=(paths.run, paths.names.parent, paths.handed_to("console")),
         ),
         log=paths.state / "log" / "console.log",
         pid_file=paths.run / "console.pid",
@@ -162,7 +162,12 @@ def _hub(paths: Paths) -> Program:
     """Not waited for: without it, all but the browsers' live view works."""
     return Program(
         "hub",
-        web.confined(paths, [sys.executable, "-m", "appliance.hub"], writable=(paths.store, paths.hub, paths.web)),
+        web.confined(
+            paths,
+            [sys.executable, "-m", "appliance.hub"],
+            writable=(paths.store, paths.hub, paths.web),
+            readable=(paths.live,),
+        ),
         log=paths.state / "log" / "hub.log",
         pid_file=paths.run / "hub.pid",
     )

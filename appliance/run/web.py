@@ -33,7 +33,7 @@ def make_places(paths: Paths) -> None:
     """The web processes' directories, and the hub's password at the manager interface once there is an engine. Safe to repeat."""
     for place, mode in (
         (paths.store, 0o2770), (paths.console, 0o700), (paths.hub, 0o700), (paths.web, 0o700), (paths.gate, 0o750),
-        (paths.run, 0o755),
+        (paths.run, 0o755), (paths.live, 0o755), (paths.names.parent, 0o755),
     ):  # fmt: skip
         place.mkdir(parents=True, exist_ok=True)
         place.chmod(mode)

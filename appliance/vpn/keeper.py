@@ -130,6 +130,15 @@ class Keeper:
         """Of daemons that are wanted."""
         return sorted(self._kept)
 
+    @property
+    def network_namespace(self) -> str | None:
+        """Where the tunnels are; None: ours."""
+        return self._namespace
+
+    def revoke(self, site: str) -> tuple[Issued, ...]:
+        """Revoke all certificates of a site; its connections are cut off at the next round. From any thread."""
+        return self._authority.revoke_site(site)
+
     def management(self, interface: str) -> Path:
         """A daemon's management socket."""
         return self._paths.management(interface)

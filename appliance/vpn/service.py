@@ -1,7 +1,8 @@
 """The voice VPN's process besides its keeper: who is connected, and cutting off whose certificate or networks changed.
 
-Asks each daemon's management socket, which serves one asker, and tells everybody else: whoever connects to ``run/vpn.sock`` gets one
-JSON object, and the connection is closed.
+Asks each daemon's management socket, which serves one asker, and every branch through its tunnel (:mod:`appliance.vpn.echoes`), and
+tells everybody else: whoever connects to ``run/live/vpn.sock`` gets one JSON object, and the connection is closed. Orders come by
+``run/vpn.sock`` (:mod:`appliance.vpn.orders`), which fewer processes see.
 
 What happens when…
 
@@ -21,7 +22,10 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 from typing import Any, Final
 
 from appliance.core.errors import CentralinoError
@@ -30,9 +34,12 @@ from appliance.engine.unix import listening
 from appliance.firewall.bans.reporting import Reporter
 from appliance.paths import Paths
 from appliance.vpn.branches import Branch, Branches
+from appliance.vpn.echoes import Echoes
 from appliance.vpn.enrolment.gate import Gate
 from appliance.vpn.keeper import Keeper
+from appliance.vpn.orders import answer_order
 from appliance.vpn.pki import site_of
+from appliance.vpn.quality import Quality
 
 _log = logging.getLogger("centralino.vpn")
 
@@ -57,18 +64,20 @@ class Service:
         self._branches = Branches()
         self._report = Reporter(paths.attempts_socket)
         self._watched: dict[str, _Watched] = {}
+        self._echoes = Echoes(keeper.network_namespace)
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; the daemons end with it. :raises RefusedError: ``already_running``."""
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        self._paths.vpn_socket.parent.mkdir(parents=True, exist_ok=True)
-        with listening(self._paths.vpn_socket, SOCKET_MODE) as listener:
-            listener.listen(16)
-            if self._group is not None:
-                os.chown(self._paths.vpn_socket, -1, self._group)
-            server = await asyncio.start_unix_server(self._answer, sock=_owned(listener))
+        with contextlib.ExitStack() as stack:
+            servers = [
+                await self._serve(stack, self._paths.vpn_orders_socket, self._take_order),
+                await self._serve(stack, self._paths.vpn_socket, self._answer),
+            ]
+            measuring = asyncio.create_task(self._echoes.run())
+            measuring.add_done_callback(_tell_death)
             gate = asyncio.create_task(self._keep_gate(stopping))
             try:
                 while not stopping.is_set():
@@ -76,10 +85,14 @@ class Service:
                     await self._follow()
                     await self._arrived()
                     await self._cut_off()
+                    self._echoes.follow(_targets(self._branches.rows()))
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(stopping.wait(), ROUND_S)
             finally:
-                server.close()
+                for server in servers:
+                    server.close()
+                measuring.cancel()
+                await asyncio.gather(measuring, return_exceptions=True)
                 stopping.set()
                 await gate
                 for interface in list(self._watched):
@@ -87,20 +100,33 @@ class Service:
                 await asyncio.to_thread(self._keeper.stop)
                 self._report.close()
 
+    async def _serve(
+        self, stack: contextlib.ExitStack, path: Path, answer: Callable[..., Awaitable[None]]
+    ) -> asyncio.Server:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        listener = stack.enter_context(listening(path, SOCKET_MODE))
+        listener.listen(16)
+        if self._group is not None:
+            os.chown(path, -1, self._group)
+        return await asyncio.start_unix_server(answer, sock=_owned(listener))
+
     def told(self) -> dict[str, Any]:
         """What whoever asks is told: every branch of the configuration, connected or not."""
         connected = {site_of(row.common_name): row for row in self._branches.rows()}
         ends = {name: each.ends.isoformat() for name, each in self._keeper.living.items()}
         return {
             "at": time.time(),
-            "faults": [*self._keeper.faults, *([self._gate.fault] if self._gate and self._gate.fault else [])],
+            "faults": [
+                *self._keeper.faults,
+                *filter(None, (self._gate.fault if self._gate else "", self._echoes.trouble)),
+            ],
             "alarms": [
                 {"id": each.error_id, "severity": each.severity, "message": each.message, "hint": each.hint}
                 for each in self._keeper.alarms
             ],
             "daemons": [_daemon(interface, each.management) for interface, each in sorted(self._watched.items())],
             "branches": [
-                _branch(site, interface, connected.get(site), ends)
+                _branch(site, interface, connected.get(site), ends, self._echoes.quality(site))
                 for site, interface in sorted(self._keeper.sites.items())
             ],
         }
@@ -189,6 +215,15 @@ class Service:
             await asyncio.wait_for(writer.drain(), SEND_S)
         writer.close()
 
+    async def _take_order(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answer_order(self._keeper.revoke, reader, writer)
+
+
+def _tell_death(task: asyncio.Task[None]) -> None:
+    """Nothing waits for it: branches are looked after, measured or not."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("branches aren't measured any more", exc_info=error)
+
 
 def _owned(listener: socket.socket) -> socket.socket:
     """A socket of its own for asyncio, which closes it."""
@@ -199,7 +234,7 @@ def _daemon(interface: str, management: Management) -> dict[str, Any]:
     return {"interface": interface, "standing": management.standing.kind, "alarm": management.standing.alarm}
 
 
-def _branch(site: str, interface: str, row: Branch | None, ends: dict[str, str]) -> dict[str, Any]:
+def _branch(site: str, interface: str, row: Branch | None, ends: dict[str, str], quality: Quality) -> dict[str, Any]:
     if row is None:
         return {"site": site, "interface": interface, "connected": False}
     return {
@@ -217,4 +252,21 @@ def _branch(site: str, interface: str, row: Branch | None, ends: dict[str, str])
         "version": row.version,
         "certificate": row.common_name,
         "certificate_ends": ends.get(row.common_name),
+        "rtt_ms": _rounded(quality.rtt_ms),
+        "rtt_median_ms": _rounded(quality.median_ms),
+        "loss": quality.loss,
     }
+
+
+def _rounded(ms: float | None) -> float | None:
+    return None if ms is None else round(ms, 2)
+
+
+def _targets(rows: list[Branch]) -> dict[str, tuple[IPv4Address | IPv6Address, object]]:
+    """Whom to ask: each site at its own address within the tunnel."""
+    found: dict[str, tuple[IPv4Address | IPv6Address, object]] = {}
+    for row in rows:
+        address = row.virtual4 or row.virtual6
+        if address is not None:
+            found[site_of(row.common_name)] = (address, (row.common_name, row.daemon, row.cid, row.connected_since))
+    return found

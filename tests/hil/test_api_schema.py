@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,9 +24,12 @@ from schemathesis.specs.openapi.checks import (
 from appliance.console import limits
 from appliance.console.app import create_app
 from appliance.console.services import Services
+from appliance.core.errors import UnavailableError
+from appliance.firewall.bans import asking
 from appliance.history.model import Call
 from appliance.store import Store
 from tests.hil.agents.network import Network
+from tests.hil.agents.process import eventually
 from tests.hil.live_hub import live_hub
 from tests.hil.system import Rows, System, office
 from tests.unit.console.asking import Askers
@@ -87,8 +93,26 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         Network() as net,
         System(net.host("pbx", number=10), tmp_path_factory.mktemp("api"), made.values()) as system,
         live_hub(system),
+        judge_of_bans(system),
     ):
         yield system
+
+
+@contextmanager
+def judge_of_bans(system: System) -> Iterator[None]:
+    """The product's own, beside the engine."""
+    argv, root = [sys.executable, "-m", "appliance.firewall.bans"], Path(__file__).parents[2]
+    with system.host.start(argv, system.paths.state / "bans.log", env=system.environment, cwd=root) as child:
+
+        def judges() -> bool:
+            assert child.running, child.text()
+            with suppress(UnavailableError):
+                asking.lift(system.paths, "203.0.113.1")
+                return True
+            return False
+
+        eventually(judges, "it judges", 20)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -131,9 +131,12 @@ def machine(shared: Machine) -> Machine:
 def test_rules_come_and_go_back_with_the_commit(machine: Machine) -> None:
     assert machine.in_force()
     assert not machine.admin_gets_in()
-    machine.commit(machine.office(machine.admin.address))
+    number = machine.commit(machine.office(machine.admin.address))
     assert machine.in_force()
     assert machine.admin_gets_in()
+    Upkeep(machine.service).tend()
+    told = machine.service.state()["firewall"]
+    assert (told["revision"], told["trouble"], bool(told["checked"])) == (number, "", True)
 
 
 def test_an_administrator_who_locks_himself_out_is_let_in_again_by_itself(machine: Machine) -> None:
@@ -173,6 +176,9 @@ def test_a_kernel_that_refuses_holds_up_nothing_but_the_firewall(machine: Machin
     assert service.state()["revision"] == machine.store.head().number
     with pytest.raises(ApplyError, match="refuses the firewall"):
         service.enforce()
+    told = service.state()["firewall"]
+    assert (told["revision"], told["checked"]) == (None, None)
+    assert "refuses the firewall's rules" in told["trouble"]
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,9 @@ from appliance.access.clock import system_clock
 from appliance.commands.doctor import voice_vpn
 from appliance.core.document import Document
 from appliance.paths import Paths
+from appliance.run import web
 from appliance.vpn import configured
+from appliance.vpn.asking import revoke
 from appliance.vpn.keeper import Keeper
 from appliance.vpn.layout import installation
 from appliance.vpn.pki import Authority, lists
@@ -217,16 +220,20 @@ def test_the_process_tells_who_is_in_and_cuts_off_who_is_revoked(ground: Ground)
     ground.keeper.stop()
     seen = ground.authority.paths.ca / "clock.json"
     env = {**os.environ, "CENTRALINO_STATE": str(ground.work), "CENTRALINO_ENGINE_NETNS": ground.centre.namespace}
+    env |= web.group_environment()
     with Child([sys.executable, "-m", "appliance.vpn"], ground.work / "vpn.log", env=env) as process:
         eventually(lambda: "voice-0" in status(env)[0], "it tells of its daemon", 15)
+        silence(ground)
         torino = ground.connect(document, "torino")
         eventually(lambda: branches(env)["torino"]["connected"], "torino is shown", 10)
+        measured(ground, env)
         shown = branches(env)
         assert shown["torino"]["address"] == ground.internet.address
         assert shown["torino"]["inside"] == ["172.29.0.2"]
         assert shown["torino"]["version"].startswith("2.6")
         assert shown["torino"]["certificate_ends"] > "2027"
         assert shown["roma"] == {"site": "roma", "interface": "voice-0", "connected": False}
+        assert seen_by_the_hub(ground.paths) == ["roma", "torino"]
         text = command_line(env, "vpn", "status")
         seen.write_text(json.dumps({"seen": int(time.time()) + 10 * 86400}))
         eventually(lambda: "it was 20" in command_line(env, "vpn", "status"), "the clock is told", 10)
@@ -240,7 +247,8 @@ def test_the_process_tells_who_is_in_and_cuts_off_who_is_revoked(ground: Ground)
             ("warning", "nobody has shown to have a copy of the voice VPN's root key"), ("warning", "not connected: roma")
         ]  # fmt: skip
         pid = ground.keeper.pid("voice-0")
-        assert "Revoked: torino." in command_line(env, "vpn", "revoke", "torino")
+        assert revoke(ground.paths.vpn_orders_socket, "torino", "boss")[0].startswith("torino.")
+        assert "Revoked: torino." in command_line(env, "vpn", "revoke", "torino"), "again: harmless"
         eventually(lambda: not branches(env)["torino"]["connected"], "torino is cut off", 10)
         eventually(lambda: "Restart pause" in torino.text(), "torino was told", 5)
         assert ground.keeper.pid("voice-0") == pid
@@ -249,6 +257,47 @@ def test_the_process_tells_who_is_in_and_cuts_off_who_is_revoked(ground: Ground)
         process.signal(signal.SIGTERM)
         assert process.wait(10) == 0
     assert ground.keeper.pid("voice-0") is None
+
+
+def seen_by_the_hub(paths: Paths) -> list[str]:
+    """What the hub's user is told in the hub's confinement, in which it can't order anything."""
+    code = (
+        "import json; from appliance.paths import Paths; from appliance.vpn.asking import told; paths = Paths.default();"
+        "assert not paths.vpn_orders_socket.exists();"
+        "print(json.dumps([each['site'] for each in told(paths.vpn_socket)['branches']]))"
+    )
+    argv = web.confined(paths, [sys.executable, "-c", code], readable=(paths.live,))
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout))
+
+
+def silence(ground: Ground) -> None:
+    """Torino's router answers no ping, and counts them."""
+    ground.internet.run(["nft", "add table ip quiet"])
+    ground.internet.run(["nft", "add chain ip quiet input { type filter hook input priority 0; }"])
+    ground.internet.run(["nft", 'add rule ip quiet input iifname "torino" icmp type echo-request counter drop'])
+
+
+def measured(ground: Ground, env: dict[str, str]) -> None:
+    """Nothing is claimed of a router that never answered; of one that did, loss and round trip."""
+
+    def pings() -> int:
+        found = re.search(r"counter packets (\d+)", ground.internet.run(["nft", "list table ip quiet"]).stdout)
+        return int(found[1]) if found else 0
+
+    def torino() -> dict[str, Any]:
+        found: dict[str, Any] = eventually(lambda: branches(env).get("torino"), "it is told", 20)
+        return found
+
+    eventually(lambda: pings() >= 2, "it is asked", 10)
+    assert (torino()["loss"], torino()["rtt_ms"]) == (None, None)
+    ground.internet.run(["nft", "flush chain ip quiet input"])
+    eventually(lambda: torino()["loss"] == 0.0, "it answers", 10)
+    assert 0 < torino()["rtt_median_ms"] < 1000
+    silence(ground)
+    eventually(lambda: (torino()["loss"] or 0) > 0, "echoes are lost", 10)
+    ground.internet.run(["nft", "delete table ip quiet"])
 
 
 def looked_at(ground: Ground, env: dict[str, str]) -> list[tuple[str, str, str]]:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from flask import Blueprint, request
 
-from appliance.console.api import calls, changes, client_source, deliveries, history, objects, openapi
+from appliance.console.api import (
+    branches,
+    calls,
+    changes,
+    client_source,
+    deliveries,
+    firewall,
+    history,
+    objects,
+    openapi,
+)
 from appliance.console.api.requests import subject
 
 __all__ = ["blueprint"]
 
 blueprint = Blueprint("api", __name__)
-for part in (objects, changes, calls, history, deliveries, openapi, client_source):
+for part in (objects, changes, calls, branches, firewall, history, deliveries, openapi, client_source):
     part.add_to(blueprint)
 
 

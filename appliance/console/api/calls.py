@@ -15,7 +15,7 @@ from appliance.console.api.openapi_parts import operation
 from appliance.console.api.requests import Body, body, services, subject
 from appliance.core.errors import NotFoundError
 
-LIVE: Final = ("extension", "trunk", "link", "alarm")
+LIVE: Final = ("extension", "trunk", "link", "branch", "alarm")
 CONSULTATIONS: Final = ("calling", "ringing", "talking", "busy", "no_answer", "unreachable", "ended", "taken_back")
 """States of a consultation: the first three go on."""
 Number = Annotated[str, Field(pattern=r"^\+?[0-9*#]{1,32}$", description="As it would be dialled at the phone")]
@@ -91,7 +91,7 @@ def calls() -> GuardedCalls:
 
 
 def live(type: str) -> Response:
-    """Extensions, trunks, links between sites, or alarms, as they are now."""
+    """Extensions, trunks, links between sites, branches of the voice VPN, or alarms, as they are now."""
     if type not in LIVE:
         raise NotFoundError(f"there is no live state of {type}", f"there is one of {', '.join(LIVE)}")
     return jsonify(calls().live(type))

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel
 
 from appliance.access.guarded import LISTED_MAX
-from appliance.console.api import calls, openapi_deliveries, openapi_history
+from appliance.console.api import branches, calls, firewall, openapi_deliveries, openapi_history
 from appliance.console.api.changes import CommitBody, DiscardBody, ResolveBody, RollbackBody
 from appliance.console.api.deliveries import ReplayBody, TestBody
 from appliance.console.api.openapi_parts import REF, Schema, operation
@@ -156,10 +156,26 @@ def description() -> Schema:
     for kind, model in KINDS.items():
         schemas |= _schemas_of(kind, model)
         paths |= _paths_of(kind)
-    schemas |= calls.SCHEMAS
-    for body in (CommitBody, RollbackBody, DiscardBody, ResolveBody, ReplayBody, TestBody, *calls.BODIES):
+    schemas |= calls.SCHEMAS | branches.SCHEMAS | firewall.schemas()
+    for body in (
+        CommitBody,
+        RollbackBody,
+        DiscardBody,
+        ResolveBody,
+        ReplayBody,
+        TestBody,
+        *calls.BODIES,
+        *firewall.BODIES,
+    ):
         schemas[body.__name__] = _whole(body, schemas)
-    paths |= _changes() | calls.paths() | openapi_history.paths() | openapi_deliveries.paths()
+    paths |= (
+        _changes()
+        | calls.paths()
+        | branches.paths()
+        | firewall.paths()
+        | openapi_history.paths()
+        | openapi_deliveries.paths()
+    )
     return {
         "openapi": "3.1.0",
         "info": {

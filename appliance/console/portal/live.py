@@ -15,10 +15,13 @@ from werkzeug.wrappers import Response
 
 from appliance.access.calls import GuardedCalls
 from appliance.access.live import may_handle, own_extensions
+from appliance.access.seen_firewall import may as may_see_firewall
 from appliance.console.api.requests import document, services, subject
 from appliance.console.portal.calls import Names
 from appliance.console.portal.statistics import volume_today
 from appliance.core.errors import CentralinoError, InvalidError, UnavailableError
+from appliance.engine.place import has_firewall
+from appliance.hub.rooms import OBJECTS
 from appliance.i18n import _
 from appliance.organisation.model import Site
 from appliance.pbx.extensions.model import Extension
@@ -94,7 +97,7 @@ def calls() -> GuardedCalls:
     return services().calls(subject())
 
 
-class _Now:
+class Now:
     """The live state for one page; what can't be had is empty, and ``trouble`` says why."""
 
     def __init__(self) -> None:
@@ -115,17 +118,37 @@ class _Now:
 
 def dashboard() -> Answer:
     """Calls, extensions, trunks, links and alarms now."""
-    now = _Now()
-    found = {f"{type}s": now.all(type) for type in ("call", "extension", "trunk", "link", "alarm")}
+    now = Now()
+    found = {OBJECTS[type]: now.all(type) for type in ("call", "extension", "trunk", "link", "branch", "alarm")}
     return render_template(
         "live/dashboard.html",
         now=now,
         volume=volume_today(),
+        bans=_bans(),
         may_end=_may_end,
         sites=_by_site(found["extensions"]),
         site_name=_site_names(),
         **found,
     )
+
+
+_BANS_S: Final = 10.0
+"""The dashboard is fetched again at each call: the judge of bans is asked no more often than this."""
+_bans_known: tuple[float, int | None] = (float("-inf"), None)
+
+
+def _bans() -> int | None:
+    """How many bans stand; None: the asker may not see it, the firewall isn't ours, or it can't be told."""
+    global _bans_known  # noqa: PLW0603 (a number that all threads may know)
+    if not has_firewall() or not may_see_firewall(subject()):
+        return None
+    if time.monotonic() - _bans_known[0] >= _BANS_S:
+        try:
+            found: int | None = services().firewall(subject()).told(limit=1).count
+        except UnavailableError:
+            found = None
+        _bans_known = (time.monotonic(), found)
+    return _bans_known[1]
 
 
 def _by_site(extensions: Iterable[Mapping[str, Any]] | None) -> dict[str, dict[str, int]]:
@@ -157,7 +180,7 @@ def _may_end(call: Mapping[str, Any]) -> bool:
 
 def panel() -> Answer:
     """Lamps of extensions, calls of one's own, and the way to call somebody."""
-    now, text = _Now(), request.args.get("q", "").strip()[:100]
+    now, text = Now(), request.args.get("q", "").strip()[:100]
     lamps = now.all("extension")
     wanted = [each for each in lamps or () if _matches(each, text)]
     shown = sorted(wanted, key=lambda each: (each["number"], each["id"]))

@@ -208,6 +208,7 @@ def add_context(pages: Blueprint, document: Callable[[], GuardedDocument]) -> No
             "edit_url": edit_url,
             "flow_url": flow_url,
             "may_add_kind": may_add,
+            "may_see_kind": lambda kind: kind in document().kinds(),
             "offered": lambda one, search: offer().for_picker(one, search),
             "cell": lambda one, value: words(one, value, offer().names),
             "hint_of": hint_of,

@@ -53,6 +53,32 @@ def figure(number: float) -> str:
     return f"{number:,.0f}".replace(",", "." if language() == "it" else ",")
 
 
+def bit_rate(bits: float | None) -> str:
+    """``84 kbit/s``; None: a dash. As live.js writes it."""
+    return _scaled(bits if bits is None else bits / 1000, ("kbit/s", "Mbit/s", "Gbit/s"))
+
+
+def size(octets: float | None) -> str:
+    """``12.3 MB``; None: a dash. As live.js writes it."""
+    return _scaled(octets if octets is None else octets / 1000, ("kB", "MB", "GB", "TB"))
+
+
+def _scaled(value: float | None, units: tuple[str, ...]) -> str:
+    if value is None:
+        return "–"
+    power = 0
+    while value >= 999.5 and power < len(units) - 1:
+        value, power = value / 1000, power + 1
+    text = f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
+    return f"{text.replace('.', ',') if language() == 'it' else text} {units[power]}"
+
+
+def milliseconds(value: float | None) -> str:
+    """``12 ms``; None: a dash."""
+    text = "–" if value is None else f"{value:.3g} ms"
+    return text.replace(".", ",") if language() == "it" else text
+
+
 def decimal(number: float, places: int = 1) -> str:
     """A number with so many places behind its point."""
     text = f"{number:.{places}f}"

@@ -18,6 +18,8 @@ from tests.unit.console.asking import Askers
 ROLES = ("administrator", "it-manager", "hr-manager", "operator", "user", "auditor", "torinese", "nobody", "namer")
 TOKEN = "the session's token"
 PUBLIC, SIGNED_IN, SESSION, OBJECT, ADD, CALL = "public", "signed in", "session", "object", "add", "call"
+ABSENT = "absent"
+"""A branch, of which this company has none: nobody learns more (test_branches)."""
 FLOW = ("ring_group", "did", "inbound_route")
 """Some of what calls from outside pass: any of it may be looked at."""
 """Open to all; to whoever is signed in, who is shown what the rights allow; a browser's own session, whoever it is; an object that
@@ -30,6 +32,15 @@ ROUTES: dict[tuple[str, str], str | tuple[str, ...]] = {
         "again", "app", "app/confirm", "app/remove", "keys", "keys/<id>/revoke", "passkeys", "passkeys/<id>/remove", "passkeys/options",
         "password", "recovery", "sessions/<id>/end",
     )},
+    ("GET", "/api/v1/branches"): "branch:view",
+    ("POST", "/api/v1/branches/<id>/revoke"): ABSENT,
+    ("GET", "/branches"): "branch:view",
+    ("GET", "/branches/<id>/revoke"): ABSENT,
+    ("POST", "/branches/<id>/revoke"): ABSENT,
+    **{("GET", f"{before}/firewall{path}"): "firewall:view" for before in ("", "/api/v1") for path in ("", "/bans")},
+    ("GET", "/firewall/bans/lift"): "firewall:edit",
+    ("POST", "/firewall/bans/lift"): "firewall:edit",
+    ("POST", "/api/v1/firewall/bans/lift"): "firewall:edit",
     ("GET", "/api/v1/calls"): "calls:view",
     ("POST", "/api/v1/calls"): SIGNED_IN,  # with a device that isn't the asker's to use: a fault of that field
     **{(method, f"/api/v1/calls/<call>{path}"): "calls:view" for method, path in (
@@ -208,6 +219,8 @@ def may(ask: Askers, person: str, method: str, rule: str, needs: str | tuple[str
     rights, item = Rights(subject, document), document.objects[kind][id]
     if needs in (SIGNED_IN, PUBLIC):
         return True
+    if needs == ABSENT:
+        return False
     if isinstance(needs, tuple):
         return any(map(subject.may, needs))
     if needs == "kind":

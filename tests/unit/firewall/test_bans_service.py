@@ -265,7 +265,7 @@ def test_there_is_one_judge(paths: Paths) -> None:
 def test_addresses_that_branches_come_in_from_are_protected(paths: Paths, tmp_path: Path) -> None:
     """Also for a day after the voice VPN's process, which tells them, has gone. So are servers for names."""
     commit(paths, *ROWS)
-    paths.run.mkdir(parents=True)
+    paths.live.mkdir(parents=True)
     file = tmp_path / "resolv.conf"
     file.write_text("# a comment\nsearch example.com\nnameserver 198.51.100.53\nnameserver fe80::1%eth0\nnameserver\n")
     branches = [

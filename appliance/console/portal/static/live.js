@@ -18,6 +18,7 @@
   // -- what the page says about itself
   const say = (state) => {
     if (!standing) return;
+    if (state === "stale" && "unlinked" in standing.dataset) state = "live"; // what is shown doesn't come from the engine
     const text = standing.dataset[state] || "";
     if (standing.dataset.state === state) return;
     standing.dataset.state = state;
@@ -82,6 +83,33 @@
     place.querySelector(".word").textContent = lamps.dataset[data.state] || data.state;
   };
 
+  // -- figures that change all the time: in place, written as the server writes them (writing.py)
+  const digits = (value) => new Intl.NumberFormat(document.documentElement.lang, { maximumSignificantDigits: 3, useGrouping: false }).format(value);
+  const scaled = (value, units) => {
+    let power = 0;
+    for (value /= 1000; value >= 999.5 && power < units.length - 1; power += 1) value /= 1000;
+    return `${digits(value)} ${units[power]}`;
+  };
+  const written = {
+    ms: (value) => `${digits(value)} ms`,
+    share: (value) => `${Math.round(100 * value)} %`,
+    rate: (value) => scaled(value, ["kbit/s", "Mbit/s", "Gbit/s"]),
+    size: (value) => scaled(value, ["kB", "MB", "GB", "TB"]),
+  };
+  const figures = (data) => {
+    const row = document.querySelector(`[data-branch="${CSS.escape(data.id)}"]`);
+    if (!row) return !("state" in data); // a page that only counts them
+    const names = Object.keys(data).filter((name) => name !== "id");
+    const cells = names.map((name) => row.querySelector(`[data-figure="${name}"]`));
+    if (cells.some((cell) => !cell)) return false;
+    cells.forEach((cell, index) => {
+      const value = data[names[index]];
+      cell.textContent = value === null ? cell.dataset.none || "–" : written[cell.dataset.unit](value);
+      if (cell.dataset.poor) cell.classList.toggle("poor", value !== null && value >= Number(cell.dataset.poor));
+    });
+    return true;
+  };
+
   // -- the socket
   const take = (message) => {
     seen.seq = Math.max(seen.seq, message.seq);
@@ -100,6 +128,7 @@
         for (const data of message.data.extension || []) lamp(data);
         break;
       default:
+        if (message.type === "branch" && figures(message.data)) break;
         if (message.room === "extensions" && message.type === "extension") lamp(message.data);
         for (const region of regions) if (region.dataset.follow.split(" ").includes(message.room)) refresh(region);
     }

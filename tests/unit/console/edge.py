@@ -1,0 +1,83 @@
+"""The real hub and the voice VPN's real orders beside a portal, in a thread; only what OpenVPN's daemons would tell is given."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from appliance.engine.ami_stream import Place
+from appliance.hub import service
+from appliance.hub.app import create_app
+from appliance.hub.client import HubClient
+from appliance.hub.directory import directory
+from appliance.hub.sign_in import visible
+from appliance.paths import Paths
+from appliance.store import Store
+from appliance.vpn.orders import answer_order
+from appliance.vpn.pki import Authority
+from tests.hil.agents.process import eventually
+
+TURIN: dict[str, Any] = {
+    "site": "torino", "interface": "voice-0", "connected": True, "since": 1_795_406_000, "address": "198.51.100.7", "inside": ["172.29.0.3"],
+    "received": 123_456_789, "sent": 98_765_432, "received_rate": 84_000.0, "sent_rate": 1_240_000.0, "rtt_ms": 13.0,
+    "rtt_median_ms": 11.75, "loss": 0.034, "version": "2.6.14", "certificate": "torino.0784d168",
+    "certificate_ends": "2026-12-05T00:00:00+00:00",
+}  # fmt: skip
+ROME: dict[str, Any] = {"site": "roma", "interface": "voice-0", "connected": False}
+FAULT = "openvpn is not installed (apt install openvpn)"
+
+
+def told(*rows: dict[str, Any], faults: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What the voice VPN's process says."""
+    daemon = {"interface": "voice-0", "standing": "up", "alarm": ""}
+    return {"at": 0.0, "faults": list(faults), "alarms": [], "daemons": [daemon], "branches": list(rows)}
+
+
+@contextmanager
+def edge(
+    paths: Paths, store: Store, says: dict[str, Any], authority: Authority | None = None
+) -> Iterator[dict[str, Any]]:
+    """``says`` may be changed while it runs; the hub asks every tenth of a second."""
+    for place in (paths.web, paths.run):
+        place.mkdir(exist_ok=True)
+    stop, loops = asyncio.Event(), list[asyncio.AbstractEventLoop]()
+    document = store.document()
+    hub = service.Hub(
+        Place(lambda: "", port=1), visible, lambda known: None if known else directory(document, 1), ask_tunnels=lambda: dict(says)
+    )  # fmt: skip
+    config = Config()
+    config.bind = [f"unix:{paths.hub_socket}"]
+    config.accesslog = config.errorlog = None
+    config.graceful_timeout = 0.2
+
+    async def work() -> None:
+        loops.append(asyncio.get_running_loop())
+        async with contextlib.AsyncExitStack() as stack:
+            if authority is not None:
+                revoke = authority.revoke_site
+                orders = await asyncio.start_unix_server(
+                    lambda *both: answer_order(revoke, *both), paths.vpn_orders_socket
+                )
+                await stack.enter_async_context(orders)
+            await serve(create_app(hub, None), config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+
+    before = service.ASK_TUNNELS_S, service.FOLLOW_S
+    service.ASK_TUNNELS_S = service.FOLLOW_S = 0.1  # type: ignore[misc]
+    thread = threading.Thread(target=lambda: asyncio.run(work()), daemon=True)
+    thread.start()
+    asked = HubClient(paths.hub_socket)
+    try:
+        eventually(lambda: paths.hub_socket.exists() and asked.state("branch").objects, "branches are told")
+        eventually(lambda: len(asked.state("alarm").objects) == len(says["faults"]), "faults are told")
+        yield says
+    finally:
+        loops[0].call_soon_threadsafe(stop.set)
+        thread.join(10)
+        service.ASK_TUNNELS_S, service.FOLLOW_S = before  # type: ignore[misc]

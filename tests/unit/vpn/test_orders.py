@@ -1,0 +1,108 @@
+"""What is ordered of the voice VPN's process, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from appliance.core.errors import CentralinoError, InvalidError, UnavailableError
+from appliance.vpn import asking
+from appliance.vpn.asking import revoke, told
+from appliance.vpn.orders import answer_order
+from appliance.vpn.pki import Issued
+from tests.unit.vpn.ground import Ground, csr
+
+
+def ordered(path: Path, by: object, said: bytes = b"", site: str = "") -> object:
+    """The answer to an order, of a server that revokes so."""
+
+    async def work() -> object:
+        server = await asyncio.start_unix_server(lambda *both: answer_order(by, *both), path)  # type: ignore[arg-type]
+        async with server:
+            return (
+                await asyncio.to_thread(raw, path, said)
+                if said
+                else await asyncio.to_thread(revoke, path, site, "boss")
+            )
+
+    return asyncio.run(work())
+
+
+def raw(path: Path, said: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        connection.sendall(said)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_a_branch_is_revoked(tmp_path: Path, ground: Ground) -> None:
+    name = ground.authority.enrol("milan", csr()).issued.name
+    assert ordered(tmp_path / "s", ground.authority.revoke_site, site="milan") == [name]
+    assert ground.authority.living("milan") == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"\n", b"[]\n", b"{}\n", b'{"do": "reboot"}\n', b'{"do": "revoke", "site": 3}\n', b"\xff\xfe\n", b"x" * 200_000, b'{"do": "revoke"', b"[" * 4000 + b"\n"],
+)  # fmt: skip
+def test_what_is_no_order_does_nothing(tmp_path: Path, said: bytes) -> None:
+    done: list[str] = []
+
+    def by(site: str) -> Iterable[Issued]:
+        done.append(site)
+        return ()
+
+    assert b"is not understood" in bytes(ordered(tmp_path / "s", by, said or b"\0"))  # type: ignore[call-overload]
+    assert done == []
+
+
+def test_errors_come_back_as_they_were(tmp_path: Path) -> None:
+    def full(_site: str) -> Iterable[Issued]:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UnavailableError) as found:
+        ordered(tmp_path / "a", full, site="milan")
+    assert (found.value.error_id, "No space left" in found.value.message) == ("vpn_revoke", True)
+
+    def none(_site: str) -> Iterable[Issued]:
+        raise UnavailableError("there is no authority yet", error_id="no_authority")
+
+    with pytest.raises(CentralinoError, match="no authority"):
+        ordered(tmp_path / "b", none, site="milan")
+    with pytest.raises(InvalidError, match="is no id"):
+        ordered(tmp_path / "c", none, site="../x")
+
+
+def test_who_answers_and_goes_at_once_is_heard(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen(1)
+
+        def answer() -> None:
+            with listener.accept()[0] as connection:
+                connection.sendall(b'{"branches": []}\n')
+
+        connect = asking.connect
+        with ThreadPoolExecutor(1) as pool, pytest.MonkeyPatch.context() as patch:
+
+            def connect_and_wait(connection: socket.socket, path: Path) -> None:
+                gone = pool.submit(answer)
+                connect(connection, path)
+                gone.result()
+
+            patch.setattr(asking, "connect", connect_and_wait)
+            assert told(tmp_path / "s") == {"branches": []}
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    for ask in (lambda: told(tmp_path / "none"), lambda: revoke(tmp_path / "none", "milan", "boss")):
+        with pytest.raises(UnavailableError) as found:
+            ask()
+        assert found.value.error_id == "vpn_not_running"
