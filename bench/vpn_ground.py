@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -143,13 +143,13 @@ class Ground:
             return {}
         return {each["site"]: float(each["since"]) for each in json.loads(said)["branches"] if each["connected"]}
 
-    def all_in(self, after: float, deadline_s: float) -> float | None:
-        """Wait until everybody is in that came in after this moment; seconds from it to the last; None: not in time."""
-        end = time.time() + deadline_s
+    def all_in(self, after: float, deadline_s: float, numbers: Iterable[int] = ()) -> float | None:
+        """Wait until everybody (or these branches) is in that came in after this moment; seconds from it to the last; None: not in time."""
+        end, sites = time.time() + deadline_s, [f"site-{number}" for number in numbers] or list(self.clients)
         while time.time() < end:
             found = self.since()
-            if all(found.get(site, 0) >= int(after) for site in self.clients):
-                return max(max(found[site] for site in self.clients) + 1 - after, 0.0)
+            if all(found.get(site, 0) >= int(after) for site in sites):
+                return max(max(found[site] for site in sites) + 1 - after, 0.0)
             time.sleep(POLL_S)
         return None
 

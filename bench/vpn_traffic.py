@@ -16,7 +16,7 @@ PAYLOAD: Final = b"v" * 200
 BATCH: Final = 16
 SO_RCVBUFFORCE: Final = 33
 """socket(7); Python has no name for it."""
-TAIL_S: Final = 0.5
+TAIL_S: Final = 0.3
 """How long it goes on listening: what is under way arrives."""
 
 

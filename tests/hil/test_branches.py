@@ -48,9 +48,8 @@ def test_phones_of_all_branches_call_each_other_and_nothing_is_in_clear_outside(
         for phone in phones.values():
             phone.register()
         torino, roma, bari = phones.values()
-        talk(torino, roma, torino.call("302"))
-        talk(bari, torino, bari.call("301"))
-        talk(roma, bari, roma.call("303"))
+        talk(torino, roma, torino.call("302"))  # sites that reach each other
+        talk(bari, torino, bari.call("301"))  # and sites that don't: calls go by the centre
         for tap in taps.values():
             assert tap.streams() == []
             assert tap.clear_text(b"sip:") == 0
@@ -97,32 +96,26 @@ def test_sites_reach_each_other_by_choice_only(world: World, one: str, other: st
                 inbox.recvfrom(100)
 
 
-@pytest.mark.parametrize("kind", ["random octets", "openings with a key of nobody", "a branch's own opening again"])
-def test_ten_thousand_packets_of_garbage_a_second_stop_nothing(world: World, kind: str) -> None:
-    """Each from another address of the internet, so that no limit by source helps."""
-    data = {
-        "random octets": [bytes([n % 256]) * (20 + n % 900) for n in range(1000)],
-        "openings with a key of nobody": [b"\x50" + n.to_bytes(4, "big") * 80 for n in range(1000)],
-        "a branch's own opening again": [opening(world)],
-    }[kind]
+def test_ten_thousand_packets_of_garbage_a_second_stop_nothing(world: World) -> None:
+    """By turns random octets, openings with a key of nobody, and a branch's own opening again; each from another address of the
+    internet, so that no limit by source helps. A branch that comes in meanwhile does, and a call goes on."""
+    seen = opening(world)
+    data = [
+        each
+        for n in range(1000)
+        for each in (bytes([n % 256]) * (20 + n % 900), b"\x50" + n.to_bytes(4, "big") * 80, seen)
+    ]
     (pid,) = (world.keeper.pid(each) for each in world.keeper.interfaces)
     assert pid is not None
-    before, started, others = (
-        rss_mb(pid),
-        time.monotonic(),
-        {site: world.tunnels[site].text().count(UP) for site in ("torino", "bari")},
-    )
+    before, stay = rss_mb(pid), {site: world.tunnels[site].text().count(UP) for site in ("torino", "bari")}
     world.tunnels["roma"].stop()
     with talking(world) as counted, garbage(world, data) as sent:
-        time.sleep(0.3)  # the flood is at its height
-        world.connect("roma", f"roma-{kind[:3]}".strip())
-        took = time.monotonic() - started
-        eventually(lambda: counted[0] > 100, "the call goes on", 5)
-    assert took < 8
-    assert sent[0] > 0.5 * GARBAGE_PER_S * (time.monotonic() - started - 0.5)
+        eventually(lambda: sent[0] > 2000, "the flood is at its height")
+        world.connect("roma", "roma-again")
+        eventually(lambda: sent[0] > GARBAGE_PER_S and counted[0] > 50, "it goes on for a second at least")
     assert counted[0] == counted[1], "a packet of the call was lost"
     assert rss_mb(pid) < before + 20
-    assert {site: world.tunnels[site].text().count(UP) for site in others} == others
+    assert {site: world.tunnels[site].text().count(UP) for site in stay} == stay
 
 
 def opening(world: World) -> bytes:
