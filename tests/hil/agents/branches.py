@@ -12,6 +12,7 @@ OpenVPN's user may enter. Extensions 301, 302 and 303 are the branches', 201 is 
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,6 +121,8 @@ def company(work: Path) -> Iterator[World]:
                 yield world
                 assert not system.log()
             finally:
+                for child in world.tunnels.values():
+                    child.signal(signal.SIGTERM)  # each takes a second to say good-bye
                 for child in world.tunnels.values():
                     child.stop()
                 keeper.stop()
