@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import shutil
 import socket
@@ -216,30 +217,55 @@ def test_a_stranger_at_the_centre_s_address_is_told_nothing(centre: OurCentre, t
         assert impostor.heard == []
 
 
-def test_a_certificate_of_ours_that_is_no_gate_s_is_not_taken_for_one(
-    centre: OurCentre, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A branch's own certificate and key, at the centre's address."""
+@pytest.mark.parametrize("who", ["branch", "server"])
+def test_a_certificate_of_ours_that_is_no_gate_s_is_not_taken_for_one(centre: OurCentre, who: str) -> None:
+    """Its owner sits at the centre's address."""
     key = certificates.new_key()
     granted = centre.authority.enrol("roma", certificates.request(key))
+    chain, key_pem = granted.chain, certificates.key_pem(key)
+    if who == "server":
+        chain = key_pem = centre.ground.paths.server.read_bytes()
+        chain = chain[: chain.index(b"-----BEGIN PRIVATE KEY")]
+    body = json.dumps({"root": granted.root.decode(), "chain": chain.decode()}).encode()
+    with impostor(chain, key_pem, b"HTTP/1.1 200 \r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as there:
+        found = read_file(centre.service.invite(document(), "torino").file)
+        assert failed(Invitation((there,), found.secret, "torino", found.root)).error_id == "not_our_centre"
+
+
+def test_a_gate_that_ends_the_connection_is_not_dialled_anew_without_tls(
+    centre: OurCentre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialled = list[str]()
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", lambda self: dialled.append(self.host))
+    identity = centre.authority.gate()
+    body = json.dumps({"root": identity.root.decode(), "chain": identity.chain.decode()}).encode()
+    said = b"HTTP/1.1 200 \r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    with impostor(identity.chain, identity.key, said) as there:
+        found = read_file(centre.service.invite(document(), "torino").file)
+        assert failed(Invitation((there,), found.secret, "torino", found.root)).error_id == "centre_silent"
+    assert dialled == []
+
+
+@contextmanager
+def impostor(chain: bytes, key: bytes, said: bytes) -> Iterator[Centre]:
+    """Somebody who says one thing over TLS, and is told no more than one request."""
+    heard = list[bytes]()
+    context = front.tls(chain, key)
     with listening() as door:
-        context = front.tls(granted.chain, certificates.key_pem(key))
 
         def serve_once() -> None:
             talk, _ = door.accept()
             with talk, context.wrap_socket(talk, server_side=True) as secure:
-                secure.recv(4096)
-                body = json.dumps({"root": granted.root.decode(), "chain": granted.chain.decode()}).encode()
-                secure.sendall(b"HTTP/1.1 200 \r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-                assert secure.recv(4096) == b"", "it says no more"
+                heard.append(secure.recv(4096))
+                secure.sendall(said)
+                heard.append(secure.recv(4096))
 
         thread = threading.Thread(target=serve_once)
         thread.start()
-        made = centre.service.invite(document(), "torino")
-        there = (Centre("127.0.0.1", door.getsockname()[1]),)
-        found = read_file(made.file)
-        assert failed(Invitation(there, found.secret, "torino", found.root)).error_id == "not_our_centre"
+        yield Centre("127.0.0.1", door.getsockname()[1])
         thread.join(5)
+    assert heard[0].startswith(b"GET /authority ")
+    assert heard[1:] == [b""]
 
 
 def test_centres_are_tried_in_order_and_each_silence_is_named(centre: OurCentre) -> None:
