@@ -30,7 +30,7 @@ from appliance.vpn.enrolment.codes import Code, Secret, read_code, tag_of
 from appliance.vpn.enrolment.invitation import Centre, by_code
 from appliance.vpn.enrolment.service import Enrolment
 from appliance.vpn.enrolment.waiting import Standing
-from appliance.vpn.pki import Authority, client_lines
+from appliance.vpn.pki import Authority, Role, client_lines
 from tests.hil.agents.network import Host, Network, in_namespace, require_root
 from tests.hil.agents.openvpn import UP, inline
 from tests.hil.agents.process import Child, eventually
@@ -238,6 +238,7 @@ def test_five_wrong_codes_burn_the_invitation_and_shut_the_gate(ground: Ground, 
         assert set(pool.map(lambda turn: tried(f"guess-{turn}", wrong), range(5))) == {"invitation_refused"}
     eventually(lambda: not ground.gate(), "the gate is shut", 5)
     assert not reaches(outside, ground.address)
+    assert len([each for each in ground.authority.issued() if each.role is Role.GATE]) == 1, "one for all openings"
     (shown,) = ground.enrolment.invitations()
     assert shown.standing is Standing.BURNED
 

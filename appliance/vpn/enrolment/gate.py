@@ -42,7 +42,7 @@ from appliance.vpn.enrolment.front import BACKLOG
 from appliance.vpn.enrolment.waiting import Invitations
 from appliance.vpn.enrolment.wire import REQUEST_MAX, Request
 from appliance.vpn.keeper import Keeper
-from appliance.vpn.pki import Authority
+from appliance.vpn.pki import Authority, Identity
 from appliance.vpn.slices.formats import common
 from appliance.vpn.slices.served import Slices
 from appliance.vpn.slices.sign import signed
@@ -54,6 +54,7 @@ GOOD_LIFE_S: Final = 60.0
 READY_S: Final = 10.0
 STOP_S: Final = 2.0
 FIREWALL_EVERY_S: Final = 1.0
+IDENTITY_S: Final = 7 * 86400.0
 LINGER_S: Final = 3.0
 """How long the front goes on when nothing waits any more: the wrong attempt that burned the last invitation is answered too."""
 
@@ -87,6 +88,7 @@ class Gate:
         self._backoff_s, self._again_at, self._firewall_at = 0.0, 0.0, 0.0
         self._opened: int | None = None
         self._since: float | None = None
+        self._identity: tuple[str, float, Identity] | None = None
         self.fault: str = ""
         """What can't be done now, in words."""
 
@@ -149,7 +151,7 @@ class Gate:
             self._backoff_s = self._again_at = 0.0
 
     def _start(self, port: int) -> None:
-        identity = self._answering.authority.gate()
+        identity = self._shown()
         told = {"chain": identity.chain.decode(), "root": identity.root.decode(), "key": identity.key.decode()}
         with contextlib.ExitStack() as opened:
             listening = opened.enter_context(self._listening(port))
@@ -186,6 +188,13 @@ class Gate:
         thread.start()
         self._front = _Front(port, process, ours, thread, time.monotonic())
         _log.info("the gate for new edges is open at TCP port %d", port)
+
+    def _shown(self) -> Identity:
+        """Who we are, of this root: the same for a week, so that opening the gate often doesn't fill the registry."""
+        root, now = self._answering.authority.root_key(), time.monotonic()
+        if self._identity is None or self._identity[0] != root or now - self._identity[1] > IDENTITY_S:
+            self._identity = root, now, self._answering.authority.gate()
+        return self._identity[2]
 
     def _listening(self, port: int) -> socket.socket:
         made = socket_in(self._namespace, socket.AF_INET6)
