@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from appliance.edge.enrol import enrol
 from appliance.edge.identity import Identity
 from appliance.edge.paths import EdgePaths
 from appliance.edge.states import States
+from appliance.engine.processes import command_of
 from appliance.engine.runner import Completed, run
 from appliance.paths import CHECKOUT, Paths
 from appliance.store import Store
@@ -76,6 +78,11 @@ class Ground:
         invitation = by_code(code, (Centre(self.address, PORT),))
         identity = Identity(EdgePaths(self.work / name))
         return in_namespace(host.namespace, lambda: enrol(invitation, identity)).site
+
+    def fronts(self) -> set[int]:
+        """Processes that strangers talk with: the sandboxes that they are in, of this state directory."""
+        found = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+        return {pid for pid in found if {"appliance.vpn.enrolment", str(self.work)} <= set(command_of(pid))}
 
     def gate(self) -> bool:
         """Whether the firewall lets anybody to the gate."""
@@ -193,6 +200,11 @@ def test_an_edge_enrols_by_file_and_a_spare_takes_over_by_code(ground: Ground, o
     said(ground.at_centre("vpn", "enrol", "torino", "--file", str(file)))
     assert file.stat().st_mode & 0o777 == 0o600
     eventually(lambda: reaches(outside, ground.address), "the gate is open", 5)
+    fronts = ground.fronts()
+    assert fronts
+    for pid in fronts:
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: ground.fronts() - fronts and reaches(outside, ground.address), "it is opened again", 5)
     text = said(ground.at_edge(edge, "edge", str(file)))
     assert "It is the centre" in text
     assert "This edge is torino now" in text
