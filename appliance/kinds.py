@@ -22,6 +22,7 @@ from appliance.pbx.media.model import CodecPolicy, Listener
 from appliance.pbx.numbers.model import ClassOfService, EmergencyPlan, NumberPlan, ServiceCode
 from appliance.pbx.routing.model import Did, InboundRoute, OutboundRoute
 from appliance.pbx.trunks.model import Provider, Trunk, TrunkGroup
+from appliance.turn.model import TurnServer
 from appliance.vpn.model import Branch, Concentrator
 
 KINDS: Final[dict[str, type[Object]]] = {
@@ -50,6 +51,7 @@ KINDS: Final[dict[str, type[Object]]] = {
         HistoryExport,
         Concentrator,
         Branch,
+        TurnServer,
         Network,
         AddressList,
         DirectoryService,

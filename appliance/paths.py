@@ -186,6 +186,35 @@ class VpnPaths:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnPaths:
+    """The TURN server's directories."""
+
+    top: Path
+
+    @property
+    def served(self) -> Path:
+        """What coturn sees, and nothing else. Mode 0750, its group."""
+        return self.top / "served"
+
+    @property
+    def config(self) -> Path:
+        return self.served / "turnserver.conf"
+
+    @property
+    def database(self) -> Path:
+        """The secrets that credentials are made from (:mod:`appliance.turn.keys`); 0640."""
+        return self.served / "secrets.db"
+
+    @property
+    def log(self) -> Path:
+        return self.top / "turn.log"
+
+    @property
+    def pid_file(self) -> Path:
+        return self.top / "turn.pid"
+
+
+@dataclass(frozen=True, slots=True)
 class Paths:
     """Every path of one installation, from its two tops."""
 
@@ -301,6 +330,11 @@ class Paths:
         return self.state / "gate"
 
     @property
+    def door(self) -> Path:
+        """Where the gate's own socket is, from what tells TURN and the portal apart to the portal's half."""
+        return self.state / "door"
+
+    @property
     def engine(self) -> EnginePaths:
         return EnginePaths(self.state / "engine")
 
@@ -332,6 +366,15 @@ class Paths:
     @property
     def vpn(self) -> VpnPaths:
         return VpnPaths(self.state / "vpn")
+
+    @property
+    def turn_socket(self) -> Path:
+        """Where credentials for the TURN server are made (:mod:`appliance.turn.service`)."""
+        return self.run / "turn.sock"
+
+    @property
+    def turn(self) -> TurnPaths:
+        return TurnPaths(self.state / "turn")
 
     @property
     def engine_cache(self) -> Path:

@@ -18,6 +18,7 @@ from appliance.pbx.numbers import verify as _numbers
 from appliance.pbx.routing import verify as _routing
 from appliance.pbx.services import verify as _services
 from appliance.pbx.trunks import verify as _trunks
+from appliance.turn import verify as _turn
 from appliance.vpn import verify as _vpn
 
 FEATURES: Final = (
@@ -33,6 +34,7 @@ FEATURES: Final = (
     _notifications,
     _firewall,
     _vpn,
+    _turn,
 )
 
 

@@ -203,6 +203,28 @@ ROWS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         router=st.sampled_from(["ours", "third_party"]),
         reaches=st.lists(_ids, **_few),
     ),
+    "turn_server": _row(
+        {
+            "name": labels,
+            "addresses": st.lists(
+                st.fixed_dictionaries(
+                    {"host": st.sampled_from(["turn.example.com", "192.0.2.1", "2001:db8::1"])},
+                    optional={"port": st.just(443), "tls_port": st.just(8443)},
+                ),
+                min_size=1,
+                max_size=2,
+            ),
+        },
+        enabled=st.booleans(),
+        listen=st.lists(st.sampled_from(["192.0.2.1", "0.0.0.0", "2001:db8::1"]), max_size=2),  # noqa: S104
+        port=st.sampled_from([443, 3478, 3479, 5060, 10000, 65535]),
+        open_to=st.sampled_from(["clients", "anybody"]),
+        relay_first=st.sampled_from([1, 30000, 65535]),
+        relay_last=st.sampled_from([1, 31999, 65535]),
+        relays=st.integers(1, 20_000),
+        user_relays=st.integers(1, 1000),
+        kilobits=st.integers(32, 100_000),
+    ),
     "network": _row(
         {
             "name": labels,

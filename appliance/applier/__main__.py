@@ -23,7 +23,7 @@ from appliance.applier.link import EngineLink, Settings
 from appliance.applier.server import Server, group_id
 from appliance.applier.service import Service
 from appliance.core.errors import CentralinoError, RefusedError
-from appliance.engine.place import ami_port, engine_namespace, has_firewall, has_vpn
+from appliance.engine.place import ami_port, engine_namespace, has_firewall, has_turn, has_vpn
 from appliance.engine.trim import ENGINE_GID
 from appliance.firewall.kernel import Kernel
 from appliance.paths import Paths
@@ -41,8 +41,8 @@ def make(paths: Paths, settings: Settings, store: Store) -> Service:
 
 
 def settings_from_environment() -> Settings:
-    """Where the engine's manager interface is, whether the firewall is ours, and whether the voice VPN's daemons run here."""
-    return Settings(port=ami_port(), network_namespace=engine_namespace(), firewall=has_firewall(), vpn=has_vpn())
+    """Where the engine's manager interface is, whether the firewall is ours, and what else of the host runs here."""
+    return Settings(ami_port(), engine_namespace(), firewall=has_firewall(), vpn=has_vpn(), turn=has_turn())
 
 
 def only_one(paths: Paths) -> int:

@@ -28,6 +28,7 @@ from appliance.pbx.media.plan import listeners, web_server
 from appliance.pbx.plan import desired
 from appliance.pbx.trunks.plan import unwritable
 from appliance.pbx.trunks.verify import ambiguous_by_name
+from appliance.turn import plan as turn
 from appliance.vpn import configured, layout
 from appliance.vpn.plan import daemons
 from appliance.vpn.slices import plan as slices
@@ -71,6 +72,8 @@ class Desired:
             if self._settings.vpn:
                 here = layout.installation(self._paths.vpn)
                 files |= {**configured.files(daemons(document, here)), **slices.files(document, here.cores)}
+            if self._settings.turn:
+                files |= turn.files(document)
             return files
 
     def secrets(self, document: Document) -> dict[str, str]:

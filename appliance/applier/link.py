@@ -37,13 +37,15 @@ Run = tuple[int, int]
 class Settings:
     """Where the engine's manager interface is: ``port`` on 127.0.0.1, within a network namespace or ours.
 
-    ``firewall``: the firewall of that namespace is ours to set. ``vpn``: the voice VPN's daemons run there.
+    ``firewall``: the firewall of that namespace is ours to set. ``vpn``: the voice VPN's daemons run there;
+    ``turn``: so does the TURN server.
     """
 
     port: int = 5038
     network_namespace: str | None = None
     firewall: bool = False
     vpn: bool = False
+    turn: bool = False
 
 
 class EngineLink:

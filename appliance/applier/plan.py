@@ -59,6 +59,9 @@ TUNING: Final = "host/sysctl.conf"
 VPN: Final = "host/vpn/"
 """Configurations of the voice VPN's daemons, which their keeper follows (:mod:`appliance.vpn.configured`)."""
 
+TURN: Final = "host/turn/"
+"""Configuration of the TURN server, which its keeper follows (:mod:`appliance.turn.keeper`)."""
+
 PJSIP: Final = "pjsip.conf"
 TRANSPORT: Final = "transport"
 
@@ -115,7 +118,7 @@ def build(old: Files, new: Files, changes: Iterable[Change] = ()) -> Plan:
         if not sections and was is not None and now is not None and text_of(was) == text_of(now):
             continue
         content = None if now is None else text_of(now)
-        effect = _effect_of_tunnels(name, was, now) if name.startswith(VPN) else _effect_of_file(name)
+        effect = _effect_of_host(name, was, now)
         writes.append(WriteFile(name, content, effect))
         readbacks.extend(sections)
     ruled = isinstance(new.get(FIREWALL), str) and (_writes(writes, FIREWALL) or _writes(writes, TUNING))
@@ -141,6 +144,14 @@ def _effect_of_file(name: str) -> Effect:
     if name.startswith(HOT) or name in MODULES or name in (FIREWALL, TUNING):
         return Effect.DROPS_CONNECTIONS if name == "http.conf" else Effect.LIVE
     return Effect.NEEDS_RESTART
+
+
+def _effect_of_host(name: str, was: ConfFile | str | None, now: ConfFile | str | None) -> Effect:
+    if name.startswith(VPN):
+        return _effect_of_tunnels(name, was, now)
+    if name.startswith(TURN):  # started anew, or ended: the voice of browsers that it carries is gone for seconds
+        return Effect.LIVE if was is None else Effect.DROPS_CONNECTIONS
+    return _effect_of_file(name)
 
 
 def _effect_of_tunnels(name: str, was: ConfFile | str | None, now: ConfFile | str | None) -> Effect:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from appliance.access import Access, SignIn
 from appliance.access.branches import GuardedBranches
@@ -20,6 +20,7 @@ from appliance.access.seen_firewall import SeenFirewall
 from appliance.access.transactions import Transactions
 from appliance.applier.client import ApplierClient
 from appliance.console.identify import Identifier, Identity
+from appliance.console.limits import Buckets
 from appliance.console.past import Past, SeenHistory
 from appliance.core.errors import CentralinoError
 from appliance.firewall.bans.reporting import Reporter
@@ -30,6 +31,10 @@ from appliance.paths import Paths
 from appliance.store import Store
 from appliance.store.handed import Handed
 from appliance.vpn import asking
+
+TURN_PER_SECOND: Final = 0.2
+TURN_BURST: Final = 20
+"""A browser asks once before each call; several devices may do so at once."""
 
 if TYPE_CHECKING:
     from flask import Request
@@ -50,6 +55,7 @@ class Services:
     :param forms: who has which form open.
     :param providers: ways in by single sign-on; None: there are none.
     :param reporter: tells the judge of bans who failed to sign in.
+    :param turn_limits: how often one person or key may ask for credentials of the TURN server.
     """
 
     paths: Paths
@@ -62,6 +68,7 @@ class Services:
     forms: OpenForms = field(default_factory=OpenForms)
     providers: Providers | None = None
     reporter: Reporter | None = None
+    turn_limits: Buckets = field(default_factory=lambda: Buckets(TURN_PER_SECOND, TURN_BURST))
 
     @classmethod
     def open(cls, paths: Paths) -> Self:

@@ -4,8 +4,8 @@
     its TCP port on 127.0.0.1 (5038)
 ``CENTRALINO_ENGINE_NETNS``
     the network namespace (``ip netns``) that the engine runs in (none: ours)
-``CENTRALINO_FIREWALL``, ``CENTRALINO_VPN``
-    ``on``: firewall and tunnels of that namespace are the appliance's own, as in the image; else it leaves them alone
+``CENTRALINO_FIREWALL``, ``CENTRALINO_VPN``, ``CENTRALINO_TURN``
+    ``on``: firewall, tunnels and TURN server of that namespace are the appliance's own, as in the image; else it leaves them alone
 """
 
 from __future__ import annotations
@@ -38,3 +38,8 @@ def has_firewall() -> bool:
 def has_vpn() -> bool:
     """Whether the voice VPN's daemons run here."""
     return os.environ.get("CENTRALINO_VPN") == "on"
+
+
+def has_turn() -> bool:
+    """Whether the TURN server runs here."""
+    return os.environ.get("CENTRALINO_TURN") == "on"

@@ -50,6 +50,9 @@ class WebSocketServer:
 RTP_FIRST: Final = 10000
 RTP_LAST: Final = 19999
 """UDP ports of voice packets."""
+UDPTL_FIRST: Final = 4000
+UDPTL_LAST: Final = 4999
+"""UDP ports of fax (T.38)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +334,7 @@ def pjsip_notify_conf(_: EngineParams) -> ConfFile:
 
 def udptl_conf(_: EngineParams) -> ConfFile:
     """Ports of T.38 fax passed through."""
-    return _general("udptl.conf", ("udptlstart", 4000), ("udptlend", 4999), ("udptlchecksums", "yes"))
+    return _general("udptl.conf", ("udptlstart", UDPTL_FIRST), ("udptlend", UDPTL_LAST), ("udptlchecksums", "yes"))
 
 
 def pjproject_conf(_: EngineParams) -> ConfFile:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from appliance.console.portal_address import portal_port
+from appliance.engine.place import has_turn
 from appliance.engine.plan import RTP_FIRST, RTP_LAST
 from appliance.firewall.promise import Machine
 
@@ -19,4 +20,4 @@ def this_machine(names: Mapping[str, tuple[str, ...]] = MappingProxyType({})) ->
     """
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     cores, media = os.cpu_count() or 1, (RTP_FIRST, RTP_LAST)
-    return Machine(portal=portal_port(), cores=cores, media=media, names=names, memory=memory)
+    return Machine(portal=portal_port(), cores=cores, media=media, names=names, memory=memory, turn=has_turn())

@@ -19,6 +19,8 @@ from appliance.pbx.media.model import Listener, Transport, Zone
 from appliance.pbx.trunks.listeners import listener_for
 from appliance.pbx.trunks.model import Provider, Trunk
 from appliance.pbx.trunks.names import question
+from appliance.turn.addresses import listen_addresses, peers, turn_server
+from appliance.turn.model import OpenTo, TurnServer
 from appliance.vpn.addresses import branches, neighbours, networks_of, tunnel_ports
 
 TUNNELS: Final = "voice-*"
@@ -35,6 +37,7 @@ class Service(StrEnum):
     PROVISIONING = "provisioning"
     VPN = "vpn"
     ENROLMENT = "enrolment"
+    TURN = "turn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Machine:
         their question (:class:`appliance.names.answers.Question`).
     :param provisioning: TCP port of phones' provisioning; None: nothing answers there, so nothing is opened.
     :param memory: bytes.
+    :param turn: the TURN server runs here.
     """
 
     portal: int = 8443
@@ -56,6 +60,7 @@ class Machine:
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     provisioning: int | None = None
     memory: int = 1 << 30
+    turn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +91,26 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
+class Relays:
+    """What the TURN server may send: to browsers from ``port``, and from its relays to the engine's voice, at ``peers`` and ``media``.
+
+    Whoever has credentials can have it send to any port of a peer, and such a packet comes from this machine itself: so
+    its own packets are looked at as they leave.
+    """
+
+    port: int
+    peers: tuple[str, ...]
+    media: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Promise:
     """What the firewall lets in.
 
     :param inside: networks whose addresses nobody may use who isn't there.
     :param tunnels: UDP ports of the voice VPN.
     :param neighbours: networks of sites that reach each other through us: each pair twice, either way round.
+    :param relays: what the TURN server may send; None: there is none.
     """
 
     openings: tuple[Opening, ...]
@@ -99,6 +118,7 @@ class Promise:
     blocked: tuple[str, ...] = ()
     tunnels: tuple[int, ...] = ()
     neighbours: tuple[tuple[str, str], ...] = ()
+    relays: Relays | None = None
 
     @property
     def groups(self) -> tuple[Sources, ...]:
@@ -121,9 +141,15 @@ def promise(document: Document, machine: Machine) -> Promise:
     )
     tunnels = tunnel_ports(document, machine.cores)
     listeners = sorted(document.all(Listener).values(), key=lambda item: item.id)
+    turn = turn_server(document) if machine.turn else None
     found: list[Opening] = [Opening(ANYBODY, Service.VPN, "udp", (port, port)) for port in tunnels]
     if tunnels:
         found.append(Opening(ANYBODY, Service.ENROLMENT, "tcp", (tunnels[0], tunnels[0]), at_times=True))
+    if turn is not None and turn.open_to is OpenTo.ANYBODY:
+        found += [
+            *_turn(ANYBODY, document, turn),
+            Opening(ANYBODY, Service.PORTAL, "tcp", (machine.portal, machine.portal)),
+        ]
     if tunnels and remote:
         found += _phones(Sources("vpn", remote, TUNNELS), listeners, machine)
     for network in networks:
@@ -134,6 +160,8 @@ def promise(document: Document, machine: Machine) -> Promise:
             case NetworkZone.CLIENTS:
                 found += [Opening(sources, Service.PORTAL, "tcp", (machine.portal, machine.portal))]
                 found += _sip(sources, (each for each in listeners if each.zone is Zone.WEB))
+                if turn is not None:
+                    found += _turn(sources, document, turn)
             case NetworkZone.MANAGEMENT:
                 found += _management(sources, machine)
     if not networks and not remote:
@@ -149,7 +177,14 @@ def promise(document: Document, machine: Machine) -> Promise:
         ),
         tunnels,
         tuple(sorted(_neighbours(document))) if tunnels else (),
+        None if turn is None else Relays(turn.port, peers(document), machine.media),
     )
+
+
+def _turn(sources: Sources, document: Document, server: TurnServer) -> Iterator[Opening]:
+    """By UDP. What comes by TLS comes in at the portal's port."""
+    for address in listen_addresses(document, server):
+        yield Opening(sources, Service.TURN, "udp", (server.port, server.port), address)
 
 
 def _neighbours(document: Document) -> Iterator[tuple[str, str]]:

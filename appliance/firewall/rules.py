@@ -8,7 +8,8 @@ The order is the meaning:
    sources are checked packet by packet, and a flood of them fills no table.
 2. *input*: floods of SIP are cut off by source and method, also within known flows; known flows pass; then each group of
    sources is led to its own chain, which holds its openings. Who leaves all chains is logged, counted and dropped.
-3. *forward*: branches and the centre's voice networks reach each other, nobody else anybody.
+3. *relays-out*: what the TURN server's relays send to anything but the engine's voice is dropped: it would come from ourselves.
+4. *forward*: branches and the centre's voice networks reach each other, nobody else anybody.
 
 What a source may do in a second (:data:`METHODS` and so on) is far above what any phone does, and far below what hurts.
 """
@@ -22,8 +23,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final, Literal
 
-from appliance.firewall.promise import TUNNELS, Opening, Promise, Service, Sources
+from appliance.firewall.promise import TUNNELS, Opening, Promise, Relays, Service, Sources
 from appliance.pbx.media.doors import is_any
+from appliance.turn.addresses import GATE_PORT, TURN_UID
 
 TABLE: Final = "centralino"
 MARTIANS4: Final = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")
@@ -76,6 +78,8 @@ COUNTERS: Final = {
     "provisioning": "Provisioning, new connections",
     "vpn": "Voice VPN packets",
     "enrolment": "Enrolment of branches, new connections",
+    "turn": "TURN packets",
+    "relayed-elsewhere": "From a TURN relay to something else than voice",
 }
 """Counters, in words for people."""
 
@@ -121,6 +125,7 @@ def _table(promised: Promise) -> Iterator[str]:
         yield from _chain(f"from-{sources.name}", _openings(promise, sources))
     yield from _chain("sip-limits", _sip_limits(promise))
     yield from _chain("connection-limits", _connection_limits())
+    yield from _relays_out(promise)
     yield from _forward(promise)
 
 
@@ -266,12 +271,13 @@ def _early(promise: Promise) -> Iterator[str]:
 
 
 def _untracked(promise: Promise) -> Iterator[tuple[str, str]]:
-    """Sources and UDP ports of voice, and of the phones' SIP. Not SIP with providers: what answers us may have an address that no name
-    was resolved to."""
+    """Sources and UDP ports of voice, of TURN, and of the phones' SIP. Not SIP with providers: what answers us may have an address that
+    no name was resolved to."""
     found: dict[Sources, dict[tuple[int, int], None]] = {}
     for each in promise.openings:
         phones = not each.sources.name.startswith("trunk-")
-        if each.service is Service.MEDIA or (each.service is Service.SIP and each.protocol == "udp" and phones):
+        voice = each.service in (Service.MEDIA, Service.TURN)
+        if voice or (each.service is Service.SIP and each.protocol == "udp" and phones):
             found.setdefault(each.sources, {})[each.ports] = None
     for sources, ports in found.items():
         for source in _from(sources):
@@ -389,6 +395,25 @@ def _forward(promise: Promise) -> Iterator[str]:
         yield f"{tunnels} {ip} saddr . {ip} daddr @neighbours-{family} accept"
     yield "counter name not-forwarded drop"
     yield "}"
+
+
+def _relays_out(promise: Promise) -> Iterator[str]:
+    relays = promise.relays
+    if relays is None:
+        return
+    yield from _chain("from-relays", _relayed(relays))
+    yield "chain relays-out {"
+    yield "type filter hook output priority filter; policy accept;"
+    yield f"meta skuid {TURN_UID} jump from-relays"
+    yield "}"
+
+
+def _relayed(relays: Relays) -> Iterator[str]:
+    yield f"udp sport {relays.port} accept"
+    yield f'oif "lo" tcp sport {GATE_PORT} accept'
+    if relays.peers:
+        yield f"ip daddr {{ {', '.join(relays.peers)} }} udp dport {_ports(relays.media)} accept"
+    yield "counter name relayed-elsewhere drop"
 
 
 def _is_voice(promise: Promise, sources: Sources) -> bool:

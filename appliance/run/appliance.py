@@ -29,7 +29,7 @@ from appliance.core.document import Document
 from appliance.core.errors import CentralinoError, RefusedError
 from appliance.core.plan import Effect
 from appliance.engine.launch import EngineLauncher
-from appliance.engine.place import ami_port, has_firewall, has_vpn
+from appliance.engine.place import ami_port, has_firewall, has_turn, has_vpn
 from appliance.engine.processes import Interrupted, end, interruptible, note, noted
 from appliance.engine.progress import Steps
 from appliance.engine.root import EngineRoot, ensure_root
@@ -45,6 +45,8 @@ from appliance.run.engine_service import STOP_S, EngineService, running_engine
 from appliance.run.provider import PROVIDER_AMI_PORT, provider_files
 from appliance.run.supervisor import Program, Supervisor
 from appliance.store import Store
+from appliance.turn.addresses import turn_server
+from appliance.turn.keeper import turn_keeper
 from appliance.vpn.keeper import vpn_keeper
 
 PASSWORD_BYTES: Final = 12
@@ -118,9 +120,12 @@ def _start(
         if has_firewall():
             steps.step(_("Judge of bans"))
             supervisor.start(_bans(paths))
+        if has_turn():
+            steps.step(_("TURN server"))
+            supervisor.start(_program(paths, "turn"))
         steps.step(_("Call history"))
         supervisor.start(_program(paths, "history"))
-        ensure_certificate(paths.gate, "portal", ("localhost", LOOPBACK, address or LOOPBACK))
+        ensure_certificate(paths.gate, "portal", ("localhost", LOOPBACK, address or LOOPBACK, *_turn_hosts(document)))
         gate.prepare(paths)
         web.prepare(paths)  # also what the steps before have made
         steps.step(_("Notifications"))
@@ -131,6 +136,12 @@ def _start(
         supervisor.start(_console(paths))
         supervisor.start(_gate(paths))
     return document, clear
+
+
+def _turn_hosts(document: Document) -> tuple[str, ...]:
+    """Names by which browsers ask for the TURN server: by TLS they want to find them in the certificate."""
+    server = turn_server(document) if has_turn() else None
+    return () if server is None else tuple(address.host for address in server.addresses)
 
 
 def _first_link(paths: Paths, document: Document) -> str:
@@ -176,7 +187,7 @@ def _hub(paths: Paths) -> Program:
 def _gate(paths: Paths) -> Program:
     return Program(
         "gate",
-        web.confined(paths, gate.command(paths), readable=(paths.gate, paths.web)),
+        web.confined(paths, gate.command(paths), writable=(paths.door,), readable=(paths.gate, paths.web)),
         log=paths.state / "log" / "gate.log",
         pid_file=paths.run / "gate.pid",
         ready=lambda: web.listens_at(portal_address(), portal_port()),
@@ -334,12 +345,14 @@ def end_leftovers(paths: Paths) -> list[str]:
             _program(paths, "history"),
             _bans(paths),
             _program(paths, "vpn"),
+            _program(paths, "turn"),
             _program(paths, "applier"),
         ):
             if program.leftover() is not None:
                 program.stop()
                 ended.append(program.name)
         ended += vpn_keeper(paths).stop()
+        ended += ["coturn"] if turn_keeper(paths).stop() else []
         for name, place in (("engine", paths.engine), ("provider", _provider_paths(paths))):
             pid = running_engine(place.control_socket)
             if pid is not None:

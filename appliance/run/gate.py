@@ -2,6 +2,9 @@
 
 It ends TLS, keeps the browser's address (``X-Forwarded-For``, what the browser says of it is thrown away), gives ``/live`` to the
 hub and everything else to the console, and says so when one of them is down. It sees neither document nor databases.
+
+Where the TURN server runs, it hands on to it whatever begins like a STUN message (RFC 8489 section 5: its third and fourth pair of octets
+are a constant) once TLS is off. So one address, port, name and certificate are enough for both (docs/decisions/0035).
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from appliance.console.portal_address import portal_address, portal_port
+from appliance.engine.place import has_turn
 from appliance.paths import Paths
+from appliance.turn.addresses import GATE_PORT
 
 HAPROXY: Final = "/usr/sbin/haproxy"
 LIVE: Final = "/live"
@@ -23,6 +28,13 @@ ANSWER_S: Final = 300
 """Longest that an answer may take: a commit of a large document that waits for the engine."""
 SILENCE_S: Final = 60
 """A browser's socket with nothing on it for so long is dead: the hub beats every five seconds."""
+FIRST_S: Final = 5
+"""Whoever says nothing for so long after TLS is the portal's to turn away."""
+TURN_SILENCE_S: Final = 900
+COOKIE: Final = "2112A442"
+"""Octets 5 to 8 of every STUN message. No HTTP request can have them: it is text, and HTTP/2 begins with text (RFC 9113 section 3.4)."""
+INNER: Final = "portal.sock"
+"""The portal's own end, between the two halves of the gate. Only the gate can write where it lies."""
 
 _PAGE: Final = """<!doctype html>
 <html lang="en">
@@ -56,9 +68,15 @@ _PROBLEM: Final = {
 }
 
 
-def configuration(paths: Paths, address: str, port: int) -> str:
-    """Text of the gate's configuration. ``address``: IPv4 or IPv6, without brackets."""
+def configuration(paths: Paths, address: str, port: int, *, turn: bool = False) -> str:
+    """Text of the gate's configuration.
+
+    :param address: IPv4 or IPv6, without brackets.
+    :param turn: what is TURN goes to the TURN server.
+    """
     host = f"[{address}]" if ":" in address else address
+    bind = f"bind {host}:{port} ssl crt {paths.gate / 'portal.crt'} alpn h2,http/1.1"
+    inner = f"../{paths.door.name}/{INNER}"  # from the directory of the sockets
     return f"""\
 # Written by Centralino at each start; changes are lost.
 global
@@ -74,8 +92,6 @@ defaults
     mode http
     log global
     option dontlog-normal
-    # A request's head and the beginning of its body must come in time, before the console spends a thread on it.
-    option http-buffer-request
     timeout http-request 10s
     timeout http-keep-alive 15s
     timeout connect 3s
@@ -83,9 +99,11 @@ defaults
     timeout client {ANSWER_S}s
     timeout server {ANSWER_S}s
     timeout tunnel {SILENCE_S}s
-
+{_door(bind, inner) if turn else ""}
 frontend portal
-    bind {host}:{port} ssl crt {paths.gate / "portal.crt"} alpn h2,http/1.1
+    {f"bind unix@{inner} mode 600 accept-proxy" if turn else bind}
+    # A request's head and the beginning of its body must come in time, before the console spends a thread on it.
+    option http-buffer-request
     http-request del-header X-Forwarded- -m beg
     http-request del-header Forwarded
     http-request set-header X-Forwarded-For %[src]
@@ -108,13 +126,39 @@ backend hub
 """
 
 
+def _door(bind: str, inner: str) -> str:
+    """What stands before the portal then. It waits for the first octets only: both kinds of clients speak first.
+
+    The time-outs are longer than those behind it: who is silent is theirs to judge. A browser refreshes its relay within ten minutes.
+    """
+    return f"""
+frontend door
+    mode tcp
+    {bind}
+    tcp-request inspect-delay {FIRST_S}s
+    tcp-request content accept if {{ req.len ge 8 }}
+    use_backend turn if {{ req.payload(4,4) -m bin {COOKIE} }}
+    default_backend web
+
+backend web
+    mode tcp
+    timeout tunnel {ANSWER_S + 30}s
+    server portal unix@{inner} send-proxy-v2
+
+backend turn
+    mode tcp
+    timeout tunnel {TURN_SILENCE_S}s
+    server turn 127.0.0.1:{GATE_PORT} send-proxy-v2
+"""
+
+
 def prepare(paths: Paths, address: str | None = None, port: int | None = None) -> None:
     """Write the gate's files; its directory, certificate and key are there already.
 
     :param address: where it listens; None: as :mod:`appliance.console.portal_address` says; so is ``port``.
     """
     for name, text in {
-        "haproxy.cfg": configuration(paths, address or portal_address(), port or portal_port()),
+        "haproxy.cfg": configuration(paths, address or portal_address(), port or portal_port(), turn=has_turn()),
         "down.html": _PAGE,
         "down.json": json.dumps(_PROBLEM),
     }.items():

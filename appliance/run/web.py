@@ -33,7 +33,7 @@ def make_places(paths: Paths) -> None:
     """The web processes' directories, and the hub's password at the manager interface once there is an engine. Safe to repeat."""
     for place, mode in (
         (paths.store, 0o2770), (paths.console, 0o700), (paths.hub, 0o700), (paths.web, 0o700), (paths.gate, 0o750),
-        (paths.run, 0o755), (paths.live, 0o755), (paths.names.parent, 0o755),
+        (paths.door, 0o700), (paths.run, 0o755), (paths.live, 0o755), (paths.names.parent, 0o755),
     ):  # fmt: skip
         place.mkdir(parents=True, exist_ok=True)
         place.chmod(mode)
@@ -55,7 +55,7 @@ def prepare(paths: Paths) -> None:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(database, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660))
     os.chown(paths.store, 0, WEB_GID)
-    for own in (paths.console, paths.hub, paths.web):
+    for own in (paths.console, paths.hub, paths.web, paths.door):
         os.chown(own, WEB_UID, WEB_GID)
     os.chown(paths.gate, 0, WEB_GID)  # the gate reads; nobody of the web writes there
     for file in paths.gate.iterdir():

@@ -57,6 +57,7 @@ MORE: Rows = [
     ),
     ("concentrator", {"id": "vpn", "name": "Voice VPN", "addresses": [{"host": "vpn.example.com"}], "pool6": "fd00:1:2:3::/64"}),
     ("branch", {"id": "milano", "site": "milano", "number": 1, "enabled": False}),
+    ("turn_server", {"id": "turn", "name": "Browsers from outside", "addresses": [{"host": "turn.example.com"}]}),
     ("network", {"id": "offices", "name": "Offices", "zone": "management", "networks": ["192.0.2.0/24"]}),
     ("address_list", {"id": "scanners", "name": "Scanners", "action": "block", "networks": ["203.0.113.0/24"]}),
     ("secret", {"id": "archive"}),

@@ -14,13 +14,14 @@ from appliance.console.api import (
     history,
     objects,
     openapi,
+    turn,
 )
 from appliance.console.api.requests import subject
 
 __all__ = ["blueprint"]
 
 blueprint = Blueprint("api", __name__)
-for part in (objects, changes, calls, branches, firewall, history, deliveries, openapi, client_source):
+for part in (objects, changes, calls, branches, firewall, history, deliveries, turn, openapi, client_source):
     part.add_to(blueprint)
 
 

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel
 
 from appliance.access.guarded import LISTED_MAX
-from appliance.console.api import branches, calls, firewall, openapi_deliveries, openapi_history
+from appliance.console.api import branches, calls, firewall, openapi_deliveries, openapi_history, turn
 from appliance.console.api.changes import CommitBody, DiscardBody, ResolveBody, RollbackBody
 from appliance.console.api.deliveries import ReplayBody, TestBody
 from appliance.console.api.openapi_parts import REF, Schema, operation
@@ -156,7 +156,7 @@ def description() -> Schema:
     for kind, model in KINDS.items():
         schemas |= _schemas_of(kind, model)
         paths |= _paths_of(kind)
-    schemas |= calls.SCHEMAS | branches.SCHEMAS | firewall.schemas()
+    schemas |= calls.SCHEMAS | branches.SCHEMAS | firewall.schemas() | turn.SCHEMAS
     for body in (
         CommitBody,
         RollbackBody,
@@ -173,6 +173,7 @@ def description() -> Schema:
         | calls.paths()
         | branches.paths()
         | firewall.paths()
+        | turn.paths()
         | openapi_history.paths()
         | openapi_deliveries.paths()
     )

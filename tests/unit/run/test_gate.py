@@ -55,10 +55,12 @@ def port() -> int:
         return int(free.getsockname()[1])
 
 
-@pytest.fixture
-def paths(tmp_path: Path, port: int) -> Paths:
+@pytest.fixture(params=["", "on"], ids=["alone", "with-turn"])
+def paths(tmp_path: Path, port: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    """With the TURN server behind the same port, everything else is as without."""
+    monkeypatch.setenv("CENTRALINO_TURN", request.param)
     found = Paths(tmp_path / ("deep/" * 20) / "state", tmp_path)  # a Unix socket's path can't be that long
-    for place in (found.gate, found.web):
+    for place in (found.gate, found.web, found.door):
         place.mkdir(parents=True)
     ensure_certificate(found.gate, "portal", ("localhost",))
     gate.prepare(found, "127.0.0.1", port)
@@ -154,3 +156,55 @@ def test_what_hangs_on_a_link_in_its_directory_is_left_alone(paths: Paths, tmp_p
     gate.prepare(paths, "127.0.0.1", 8443)
     assert target.read_text() == "precious"
     assert not (paths.gate / "haproxy.cfg").is_symlink()
+
+
+@pytest.mark.parametrize("paths", ["on"], indirect=True)
+def test_what_begins_like_stun_goes_to_the_turn_server_with_the_address_that_is_true(
+    paths: Paths, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as turn:
+        turn.settimeout(10)
+        monkeypatch.setattr(gate, "GATE_PORT", turn.getsockname()[1])
+        gate.prepare(paths, "127.0.0.1", port)
+        with Child(gate.command(paths), paths.state / "gate.log") as child:
+            eventually(lambda: accepts(port), "the gate listens")
+            assert child.running, child.text()
+            allocate = bytes.fromhex("000300002112a442") + bytes(12)
+            for pieces in ([allocate], [allocate[:3], allocate[3:]]):
+                with secured(port) as client:
+                    for piece in pieces:
+                        client.sendall(piece)
+                    connection, _ = turn.accept()
+                    with connection:
+                        connection.settimeout(10)
+                        head = received(connection, 28 + len(allocate))
+                        assert head[:12] == b"\r\n\r\n\0\r\nQUIT\n"  # the PROXY protocol, version 2
+                        assert head[16:24] == socket.inet_aton("127.0.0.1") * 2
+                        assert int.from_bytes(head[24:26]) == client.getsockname()[1]
+                        assert head[28:] == allocate
+                        connection.sendall(b"an answer")
+                        assert received(client, 9) == b"an answer"
+            # Whoever says nothing, or garbage, is the portal's to turn away.
+            with secured(port) as client:
+                client.sendall(bytes(64))
+                assert b"400 Bad request" in client.recv(4096)
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as trial:
+        return trial.connect_ex(("127.0.0.1", port)) == 0
+
+
+def secured(port: int) -> ssl.SSLSocket:
+    """A TLS connection as a browser's for TURN: it offers no application protocol (ALPN)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=10))
+
+
+def received(connection: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size and (more := connection.recv(size - len(found))):
+        found += more
+    return found

@@ -58,6 +58,7 @@ from appliance.pbx.routing.model import (
     ToService,
 )
 from appliance.pbx.trunks.model import AddressAuth, Provider, RegisterAuth, Trunk, TrunkGroup
+from appliance.turn.model import OpenTo, TurnAddress, TurnServer
 from appliance.vpn.model import Branch, Concentrator, PublicAddress
 
 PEM = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n"
@@ -170,6 +171,13 @@ def everything() -> list[Object]:
             pool6="fd00:1:2:3::/64",
         ),
         Branch(id="hq", site="hq", number=7, enabled=False),
+        TurnServer(
+            id="turn",
+            name="Browser da fuori",
+            addresses=(TurnAddress(host="turn.example.com"), TurnAddress(host="2001:db8::1", port=443, tls_port=8443)),
+            listen=("192.0.2.10",),
+            open_to=OpenTo.ANYBODY,
+        ),
         Network(
             id="phones",
             name="Telefoni",
