@@ -11,10 +11,11 @@ No jitter buffer: the recording holds the packets as they come; its time is the 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,8 +42,13 @@ class WebPhone:
         trust: Path,
         tone_hz: int = 500,
         domain: str = "",
+        ice_servers: Sequence[Mapping[str, Any]] = (),
+        ice_trust: Path | None = None,
     ) -> None:
-        """`url`: wss://…; `trust`: the CA of its certificate; `domain`: SIP domain, the URL's host by default."""
+        """`url`: wss://…; `trust`: the CA of its certificate; `domain`: SIP domain, the URL's host by default.
+
+        `ice_servers`: as browsers take them; `ice_trust`: the CA of a TURN server's certificate.
+        """
         self.host, self.work, self.user, self.tone_hz = host, work, user, tone_hz
         self.events: list[dict[str, Any]] = []
         self._recording = work / "heard.wav"
@@ -54,7 +60,9 @@ class WebPhone:
             "trust": str(trust),
             "tone_hz": tone_hz,
             "recording": str(self._recording),
+            "ice_servers": [dict(each) for each in ice_servers],
         }
+        self._environment = None if ice_trust is None else {**os.environ, "SSL_CERT_FILE": str(ice_trust)}
         self._news = threading.Condition()
         self._since = 0
 
@@ -65,7 +73,7 @@ class WebPhone:
         """Open the WebSocket."""
         self.work.mkdir(mode=0o700, parents=True)
         argv = [sys.executable, "-m", "tests.hil.agents.webrtc_agent"]
-        self.child = self.host.start(argv, self.work / "log", cwd=CHECKOUT, pipes=True)
+        self.child = self.host.start(argv, self.work / "log", env=self._environment, cwd=CHECKOUT, pipes=True)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self._send(self._settings)

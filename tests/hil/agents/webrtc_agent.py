@@ -19,7 +19,7 @@ from typing import Any
 import av
 import numpy as np
 import websockets
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from sipmessage import Message, Request, Response
 
 from tests.hil.agents.audio import tone, write_wav
@@ -197,7 +197,10 @@ class Agent:
 
     def media(self) -> RTCPeerConnection:
         self.heard = []
-        peer = self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))  # none: aiortc would ask a public one
+        servers = [
+            RTCIceServer(**each) for each in self.settings["ice_servers"]
+        ]  # never None: aiortc would ask a public one
+        peer = self.peer = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         peer.addTrack(Tone(self.settings["tone_hz"]))
 
         @peer.on("connectionstatechange")
