@@ -49,8 +49,9 @@ def _lines(document: Document, server: TurnServer) -> Iterator[str]:
     yield from ("use-auth-secret", f"realm={REALM}", f"userdb={PLACE}/{DATABASE}", "fingerprint")
     yield from (f"stale-nonce={NONCE_S}", f"max-allocate-lifetime={LONGEST_S}")
     yield from (f"user-quota={server.user_relays}", f"total-quota={server.relays}", f"max-bps={server.kilobits * 125}")
-    # Binding requests are answered to nobody: a browser learns its address from its relay, and no answer can be aimed at others.
-    yield from ("no-stun", "no-rfc5780", "no-stun-backward-compatibility", "response-origin-only-with-rfc5780")
+    # Plain STUN stays: Chromium asks for its address at the same port, and waits ten seconds for an answer. It has twice the
+    # question's octets, without these older attributes.
+    yield from ("no-rfc5780", "no-stun-backward-compatibility", "response-origin-only-with-rfc5780")
     yield from (
         "no-software-attribute",
         "no-cli",
