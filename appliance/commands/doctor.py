@@ -72,6 +72,7 @@ def examine(paths: Paths, document: Document | None) -> Iterator[Finding]:
         "names": lambda: check_names(paths),
         "bans": lambda: bans(paths),
         "voice VPN": lambda: voice_vpn(paths),
+        "TURN server": lambda: turn(paths, document),
         "history": lambda: history(paths),
         "notifications": lambda: notifications(paths),
         "sign-in": lambda: sign_in(paths, document),
@@ -378,6 +379,40 @@ def voice_vpn(paths: Paths) -> Iterator[Finding]:
         )
     elif not faults and not found["alarms"]:
         yield Finding("voice VPN", Grade.OK, _("{count} branches are in").format(count=len(found["branches"])))
+
+
+def turn(paths: Paths, document: Document | None) -> Iterator[Finding]:
+    """Its daemon runs, and browsers find its names in the certificate. Nothing to say where it doesn't run here, or none is in use."""
+    from appliance.engine.place import has_turn
+    from appliance.run.certificate import names_of
+    from appliance.turn.addresses import turn_server
+    from appliance.turn.service import ask
+
+    server = turn_server(document) if has_turn() and document is not None else None
+    if server is None:
+        return
+    found = ask(paths, "status")
+    for fault in found["faults"]:
+        yield Finding("TURN server", Grade.FAULT, fault, str(paths.turn.log))
+    if found["pid"] is None and not found["faults"]:
+        yield Finding("TURN server", Grade.FAULT, _("it doesn't run"), str(paths.turn.log))
+    known = names_of(paths.gate / "portal.crt")
+    missing = [each.host for each in server.addresses if not any(_names(name, each.host) for name in known)]
+    if missing:
+        yield Finding(
+            "TURN server",
+            Grade.WARNING,
+            _("by TLS nobody gets in: the portal's certificate doesn't name {names}").format(names=", ".join(missing)),
+            _("use a certificate with these names, or start the appliance again if it made its own"),
+        )
+    elif found["pid"] is not None and not found["faults"]:
+        yield Finding("TURN server", Grade.OK, _("it runs, and the certificate has its names"))
+
+
+def _names(pattern: str, host: str) -> bool:
+    """Whether a name of a certificate stands for a host (RFC 9525 section 6.3: an asterisk is one whole label)."""
+    pattern, host = pattern.lower(), host.lower()
+    return pattern == host or (pattern.startswith("*.") and pattern[1:] == host[host.find(".") :])
 
 
 def history(paths: Paths) -> Iterator[Finding]:

@@ -56,6 +56,16 @@ def ensure_certificate(directory: Path, name: str, hosts: tuple[str, ...], now: 
     _write(certificate, signed.public_bytes(serialization.Encoding.PEM))
 
 
+def names_of(certificate: Path) -> tuple[str, ...]:
+    """Names and addresses that a certificate is good for; none when it can't be read. :raises OSError: we may not look."""
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, FileNotFoundError, x509.ExtensionNotFound):
+        return ()
+    return tuple(str(each.value) for each in names)
+
+
 def _subject(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Centralino {name}")])
 
