@@ -9,4 +9,5 @@ from appliance.core.errors import RefusedError
 def require(subject: Subject) -> None:
     """:raises RefusedError: ``forbidden``."""
     if not subject.may("calls", edit=True):
-        raise RefusedError("this needs the permission calls:edit", "ask an administrator", error_id="forbidden")
+        needed = "calls:edit"
+        raise RefusedError(f"this needs the permission {needed}", "ask an administrator", error_id="forbidden")

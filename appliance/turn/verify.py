@@ -39,10 +39,13 @@ def _listening(document: Document, server: TurnServer) -> Iterator[Fault]:
             )
     taken = next((whose for ports, whose in _others(document) if server.port in ports), None)
     if server.port == GATE_PORT:
-        taken = "the way from the gate to the TURN server"
+        taken = "TURN/TLS"
     if taken is not None:
         yield Fault(
-            server.path("port"), f"UDP port {server.port} is taken: {taken}", "choose another one", "port_taken"
+            server.path("port"),
+            f"UDP port {server.port} belongs to {taken} already",
+            "choose another one",
+            "port_taken",
         )
     here = set(listen_addresses(document, server))
     for listener in sorted(document.all(Listener).values(), key=lambda item: item.id):
@@ -73,25 +76,25 @@ def _relays(document: Document, server: TurnServer) -> Iterator[Fault]:
             f"enter {len(ports)} at most, or widen the range of ports",
             "relay_ports",
         )
-    own = [(range(server.port, server.port + 1), "browsers reach the TURN server there")]
-    own.append((range(GATE_PORT, GATE_PORT + 1), "the way from the gate to the TURN server"))
+    own = [(range(server.port, server.port + 1), "TURN/UDP")]
+    own.append((range(GATE_PORT, GATE_PORT + 1), "TURN/TLS"))
     for other, whose in (*own, *_others(document)):
         if ports[0] <= other[-1] and other[0] <= ports[-1]:
             yield Fault(
                 server.path("relay_first"),
-                f"the range overlaps {_text(other)}: {whose}",
+                f"the range overlaps {_text(other)}, which {whose} has",
                 "choose a range that nothing else has, such as 30000 to 31999",
                 "relay_range_taken",
             )
 
 
 def _others(document: Document) -> Iterator[tuple[range, str]]:
-    """UDP ports that belong to something else on this machine, whatever the address."""
-    yield range(RTP_FIRST, RTP_LAST + 1), "voice of the engine"
-    yield range(UDPTL_FIRST, UDPTL_LAST + 1), "fax of the engine"
+    """UDP ports that belong to something else on this machine, whatever the address; and whose they are, in any language."""
+    yield range(RTP_FIRST, RTP_LAST + 1), "RTP"
+    yield range(UDPTL_FIRST, UDPTL_LAST + 1), "T.38"
     one = concentrator(document)
     if one is not None:
-        yield range(one.port, one.port + DAEMONS), "the voice VPN"
+        yield range(one.port, one.port + DAEMONS), one.path()
 
 
 def _of_use(document: Document, server: TurnServer) -> Iterator[Fault]:
@@ -125,4 +128,4 @@ def _of_use(document: Document, server: TurnServer) -> Iterator[Fault]:
 
 
 def _text(ports: range) -> str:
-    return str(ports[0]) if len(ports) == 1 else f"{ports[0]} to {ports[-1]}"
+    return str(ports[0]) if len(ports) == 1 else f"{ports[0]}-{ports[-1]}"

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from appliance.applier.plan import build
 from appliance.core.document import Document, parse
+from appliance.core.model import Object
 from appliance.core.plan import Effect
 from appliance.firewall.promise import Machine, Opening, Promise, Service, promise
 from appliance.firewall.rules import script
@@ -193,9 +195,14 @@ def test_the_firewall_opens_it_to_whom_the_document_says() -> None:
     assert "relays-out" not in script(elsewhere)
 
 
-@given(strategies.documents())
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_no_document_is_too_odd(made: Document) -> None:
+def some(kind: str) -> st.SearchStrategy[list[Object]]:
+    return st.lists(strategies.objects(kind), max_size=3, unique_by=lambda item: item.id)
+
+
+@given(some("turn_server"), some("listener"), some("concentrator"), some("network"))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_document_is_too_odd(*found: list[Object]) -> None:
+    made = Document.of(item for items in found for item in items)
     list(verify(made))
     for text in files(made).values():
         allowed = [line for line in text.splitlines() if line.startswith("allowed-peer-ip=")]
