@@ -201,8 +201,10 @@ def some(kind: str) -> st.SearchStrategy[list[Object]]:
 
 @given(some("turn_server"), some("listener"), some("concentrator"), some("network"))
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-def test_no_document_is_too_odd(*found: list[Object]) -> None:
-    made = Document.of(item for items in found for item in items)
+def test_no_document_is_too_odd(
+    servers: list[Object], listeners: list[Object], vpn: list[Object], networks: list[Object]
+) -> None:
+    made = Document.of([*servers, *listeners, *vpn, *networks])
     list(verify(made))
     for text in files(made).values():
         allowed = [line for line in text.splitlines() if line.startswith("allowed-peer-ip=")]
