@@ -74,6 +74,7 @@ ROUTES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("GET", "/api/v1/revisions/<int:revision>/changes"): "revisions:view",
     ("DELETE", "/api/v1/schedule/<int:revision>"): "revisions:edit",
     ("GET", "/api/v1/state"): SIGNED_IN,
+    ("GET", "/api/v1/turn"): "calls:edit",
     **{("GET", path): "history:view" for path in (
         "/api/v1/history", "/api/v1/history.csv", "/api/v1/history/<int:id>", "/api/v1/statistics", "/calls", "/calls.csv", "/calls/<int:id>", "/statistics",
     )},
