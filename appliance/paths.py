@@ -146,6 +146,11 @@ class VpnPaths:
         """Key, certificate and intermediate that sign what branches are told; 0600."""
         return self.inside / "signer.pem"
 
+    @property
+    def reports(self) -> Path:
+        """What edges say of themselves, one file for each site."""
+        return self.inside / "branches"
+
     def clients(self, interface: str) -> Path:
         """What a daemon gives each branch, one file for each certificate's common name; who has none is turned away."""
         return self.openvpn / "clients" / interface

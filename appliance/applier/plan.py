@@ -20,6 +20,8 @@ from appliance.core.plan import (
     WriteFile,
 )
 from appliance.vpn.plan import without_routes
+from appliance.vpn.slices.plan import FOLDER as SLICES
+from appliance.vpn.slices.plan import kept_of_tunnel
 
 Files = Mapping[str, ConfFile | str]
 """Every file of the engine's configuration by name: sections where a feature wrote it, or plain text."""
@@ -157,6 +159,9 @@ def _effect_of_host(name: str, was: ConfFile | str | None, now: ConfFile | str |
 def _effect_of_tunnels(name: str, was: ConfFile | str | None, now: ConfFile | str | None) -> Effect:
     """A daemon whose configuration changes is started anew, and its branches are back in seconds; routes and what single
     branches are given disturb nobody."""
+    if name.startswith(SLICES):  # an edge whose slice says so starts its OpenVPN anew
+        same = was is None or now is None or kept_of_tunnel(text_of(was)) == kept_of_tunnel(text_of(now))
+        return Effect.LIVE if same else Effect.DROPS_CONNECTIONS
     same = was is None or (now is not None and without_routes(text_of(was)) == without_routes(text_of(now)))
     return Effect.LIVE if same or not name.endswith(".conf") else Effect.DROPS_CONNECTIONS
 

@@ -369,6 +369,10 @@ def voice_vpn(paths: Paths) -> Iterator[Finding]:
         yield Finding(
             "voice VPN", Grade.FAULT if alarm["severity"] == "error" else Grade.WARNING, alarm["message"], alarm["hint"]
         )
+    for site, said in ((each["site"], each.get("edge") or {}) for each in found["branches"]):
+        if said.get("standing") == "rolled_back":
+            text = _("{site} has undone revision {revision}: {why}").format_map({**said, "site": site})
+            yield Finding("voice VPN", Grade.WARNING, text, _("what did it change for that branch? centralino history"))
     out = [each["site"] for each in found["branches"] if not each["connected"]]
     if out:
         yield Finding(

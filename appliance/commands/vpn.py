@@ -43,14 +43,19 @@ def status(json: Json = False) -> None:
         out.print(f"[{colour}]{escape(alarm['message'])}[/]\n  {escape(alarm['hint'])}")
     columns = (
         _("site"), _("since"), _("address"), _("within the tunnel"), _("round trip"), _("lost"), _("from it"), _("to it"), "OpenVPN", _("certificate until"),
+        _("configuration"), _("came in by"),
     )  # fmt: skip
     empty = _("No branch is in use. Add one: centralino branch add ID site=SITE number=1")
     print_table(_("Branches"), columns, map(_row, found["branches"]), empty=empty)
+    for each in found["addresses"] if found["branches"] else ():
+        out.print(_("{host}: {count} of {all} branches have come in by it").format(
+            host=each["host"], count=len(each["proven_by"]), all=len(found["branches"])
+        ))  # fmt: skip
 
 
 def _row(branch: dict[str, Any]) -> list[str]:
     if not branch["connected"]:
-        return [branch["site"], _("not connected"), *["–"] * 8]
+        return [branch["site"], _("not connected"), *["–"] * 8, *_edge(branch)]
     return [
         branch["site"],
         when(1000 * branch["since"]),
@@ -62,7 +67,24 @@ def _row(branch: dict[str, Any]) -> list[str]:
         _rate(branch["sent_rate"]),
         branch["version"] or "–",
         (branch["certificate_ends"] or "–")[:10],
+        *_edge(branch),
     ]
+
+
+def _edge(branch: dict[str, Any]) -> tuple[str, str]:
+    """What its edge says: how it stands with its part of the document, and by which of our addresses it came in last."""
+    said = branch.get("edge") or {}
+    revision, way = said.get("revision"), said.get("way") or {}
+    match said.get("standing"):
+        case "confirmed":
+            text = _("revision {number}").format(number=revision)
+        case "trial":
+            text = _("revision {number}, on trial").format(number=revision)
+        case "rolled_back":
+            text = _("[red]revision {number} undone[/]").format(number=revision)
+        case _:
+            text = "–"
+    return text, str(way.get("host") or "–")
 
 
 def _rate(bits: float | None) -> str:

@@ -21,7 +21,17 @@ from appliance.pbx.trunks.model import Provider, Trunk
 from appliance.pbx.trunks.names import question
 from appliance.turn.addresses import listen_addresses, peers, turn_server
 from appliance.turn.model import OpenTo, TurnServer
-from appliance.vpn.addresses import branches, neighbours, networks_of, tunnel_ports
+from appliance.vpn.addresses import (
+    INSIDE_PORT,
+    branches,
+    concentrator,
+    daemons_for,
+    neighbours,
+    networks_of,
+    ours,
+    own_addresses,
+    tunnel_ports,
+)
 
 TUNNELS: Final = "voice-*"
 """Interfaces of the voice VPN (wild card of nftables)."""
@@ -38,6 +48,7 @@ class Service(StrEnum):
     VPN = "vpn"
     ENROLMENT = "enrolment"
     TURN = "turn"
+    EDGES = "edges"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +177,13 @@ def promise(document: Document, machine: Machine) -> Promise:
                 found += _management(sources, machine)
     if not networks and not remote:
         found += _management(NEW, machine)
+    found += _edges(document, machine)
     found += _trunks(document, machine)
-    inside = (*remote, *(each for network in networks for each in network.networks if not _is_everything(each)))
+    inside = (
+        *pools(document),
+        *remote,
+        *(each for network in networks for each in network.networks if not _is_everything(each)),
+    )
     blocked = [each for each in document.all(AddressList).values() if each.action is ListAction.BLOCK]
     return Promise(
         tuple(dict.fromkeys(found)),
@@ -185,6 +201,22 @@ def _turn(sources: Sources, document: Document, server: TurnServer) -> Iterator[
     """By UDP. What comes by TLS comes in at the portal's port."""
     for address in listen_addresses(document, server):
         yield Opening(sources, Service.TURN, "udp", (server.port, server.port), address)
+
+
+def pools(document: Document) -> tuple[str, ...]:
+    """Networks of the addresses within the tunnels."""
+    one = concentrator(document)
+    return () if one is None else tuple(each for each in (one.pool, one.pool6) if each is not None)
+
+
+def _edges(document: Document, machine: Machine) -> Iterator[Opening]:
+    """Edges reach the centre's service for them, from their own addresses within the tunnels to ours, and nothing else."""
+    one = concentrator(document)
+    if one is not None:
+        sources = Sources("edges", pools(document), TUNNELS)
+        for daemon in range(daemons_for(len(ours(document)), machine.cores)):
+            for address in own_addresses(one, daemon):
+                yield Opening(sources, Service.EDGES, "tcp", (INSIDE_PORT, INSIDE_PORT), address)
 
 
 def _neighbours(document: Document) -> Iterator[tuple[str, str]]:

@@ -80,6 +80,7 @@ COUNTERS: Final = {
     "enrolment": "Enrolment of branches, new connections",
     "turn": "TURN packets",
     "relayed-elsewhere": "From a TURN relay to something else than voice",
+    "edges": "Service for branches, new connections",
 }
 """Counters, in words for people."""
 

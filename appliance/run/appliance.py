@@ -117,6 +117,7 @@ def _start(
         if has_vpn():
             steps.step(_("Voice VPN"))
             supervisor.start(_program(paths, "vpn"))
+            supervisor.start(_inside(paths))
         if has_firewall():
             steps.step(_("Judge of bans"))
             supervisor.start(_bans(paths))
@@ -210,6 +211,11 @@ def _notifications(paths: Paths) -> Program:
 
 def _bans(paths: Paths) -> Program:
     return _program(paths, "bans", module="appliance.firewall.bans")
+
+
+def _inside(paths: Paths) -> Program:
+    """The centre's service for edges, within the tunnels."""
+    return _program(paths, "inside", module="appliance.vpn.inside")
 
 
 def _program(paths: Paths, name: str, ready: Path | None = None, module: str = "") -> Program:
@@ -344,6 +350,7 @@ def end_leftovers(paths: Paths) -> list[str]:
             _notifications(paths),
             _program(paths, "history"),
             _bans(paths),
+            _inside(paths),
             _program(paths, "vpn"),
             _program(paths, "turn"),
             _program(paths, "applier"),

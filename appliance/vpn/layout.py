@@ -22,7 +22,7 @@ def installation(paths: VpnPaths, cores: int | None = None) -> Installation:
 
     :raises InvalidError: ``vpn_management_socket``: the state directory lies too deep for a Unix socket in it.
     """
-    user = USER if _exists(USER) else "nobody"
+    user = daemon_user()
     group = grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
     local = {
         index: (
@@ -35,6 +35,11 @@ def installation(paths: VpnPaths, cores: int | None = None) -> Installation:
         for index in (*range(DAEMONS), THIRD)
     }
     return Installation(cores or os.cpu_count() or 1, server_lines(paths), local)
+
+
+def daemon_user() -> str:
+    """Whom OpenVPN becomes when it has done what needs root."""
+    return USER if _exists(USER) else "nobody"
 
 
 def _us() -> tuple[str, str]:

@@ -145,6 +145,12 @@ def routes_of(config: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def own_of(config: str) -> tuple[str, ...]:
+    """A daemon's own addresses within its tunnel, from its configuration."""
+    words = [line.split() for line in config.splitlines()]
+    return tuple(each[1].partition("/")[0] for each in words if each[:1] in (["ifconfig"], ["ifconfig-ipv6"]))
+
+
 def without_routes(config: str) -> str:
     """What a daemon has to be restarted for."""
     return _text([line for line in config.splitlines() if not line.startswith(("route ", "route-ipv6 "))])
@@ -155,6 +161,7 @@ def _server(one: Concentrator, index: int) -> Iterator[str]:
     yield f"# Made from {one.path()}; edits are lost."
     yield from ("mode server", "tls-server", f"dev {interface_of(index)}", "dev-type tun", "disable-dco")
     yield from ("proto udp6", f"port {one.port + index}")  # IPv4 too
+    yield "multihome"  # a branch that came to one address of ours gets no answer from another
     yield from ("topology subnet", f"ifconfig {part[1]} {part.netmask}")
     yield f"route-gateway {part[2]}"  # what is routed into the tunnel goes by its inner table, whatever address stands here
     yield from ('push "topology subnet"', f'push "route-gateway {part[1]}"')

@@ -36,10 +36,12 @@ from appliance.paths import Paths
 from appliance.vpn.branches import Branch, Branches
 from appliance.vpn.echoes import Echoes
 from appliance.vpn.enrolment.gate import Gate
+from appliance.vpn.inside.reports import Reports
 from appliance.vpn.keeper import Keeper
 from appliance.vpn.orders import answer_order
 from appliance.vpn.pki import site_of
 from appliance.vpn.quality import Quality
+from appliance.vpn.slices import Slices
 
 _log = logging.getLogger("centralino.vpn")
 
@@ -113,6 +115,8 @@ class Service:
     def told(self) -> dict[str, Any]:
         """What whoever asks is told: every branch of the configuration, connected or not."""
         connected = {site_of(row.common_name): row for row in self._branches.rows()}
+        reports = Reports(self._paths.vpn.reports)
+        said = {site: found for site in self._keeper.sites if (found := reports.of(site)) is not None}
         ends = {name: each.ends.isoformat() for name, each in self._keeper.living.items()}
         return {
             "at": time.time(),
@@ -126,10 +130,27 @@ class Service:
             ],
             "daemons": [_daemon(interface, each.management) for interface, each in sorted(self._watched.items())],
             "branches": [
-                _branch(site, interface, connected.get(site), ends, self._echoes.quality(site))
+                {
+                    **_branch(site, interface, connected.get(site), ends, self._echoes.quality(site)),
+                    "edge": said.get(site),
+                }
                 for site, interface in sorted(self._keeper.sites.items())
             ],
+            "addresses": self._addresses(said),
         }
+
+    def _addresses(self, said: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        """The centre's addresses of the configuration, and which branches' edges have come in by each, ever."""
+        slices, hosts = Slices(self._paths.engine.current), dict[str, list[str]]()
+        for site in self._keeper.sites:
+            with contextlib.suppress(CentralinoError):
+                for each in slices.of(site).remotes:
+                    hosts.setdefault(each.host, [])
+                break  # all branches have the same addresses
+        for site, found in said.items():
+            for host in {str(way).partition(" ")[0] for way in found.get("ways", {})} & hosts.keys():
+                hosts[host].append(site)
+        return [{"host": host, "proven_by": sorted(sites)} for host, sites in hosts.items()]
 
     # Daemons
 

@@ -232,7 +232,7 @@ def test_the_process_tells_who_is_in_and_cuts_off_who_is_revoked(ground: Ground)
         assert shown["torino"]["inside"] == ["172.29.0.2"]
         assert shown["torino"]["version"].startswith("2.6")
         assert shown["torino"]["certificate_ends"] > "2027"
-        assert shown["roma"] == {"site": "roma", "interface": "voice-0", "connected": False}
+        assert shown["roma"] == {"site": "roma", "interface": "voice-0", "connected": False, "edge": None}
         assert seen_by_the_hub(ground.paths) == ["roma", "torino"]
         text = command_line(env, "vpn", "status")
         seen.write_text(json.dumps({"seen": int(time.time()) + 10 * 86400}))

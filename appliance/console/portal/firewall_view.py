@@ -78,6 +78,8 @@ def _group(sources: Sources, openings: tuple[Opening, ...], document: Document) 
         return Group(_("Anybody"), "anybody", sources, openings)
     if kind == "vpn":
         return Group(_("Branches, by the voice VPN"), "vpn", sources, openings)
+    if kind == "edges":
+        return Group(_("Edges of branches, within the voice VPN"), "vpn", sources, openings)
     name = _("Private networks, until you name your own") if sources.name == "new-machine" else sources.name
     return Group(name, "other", sources, openings)
 

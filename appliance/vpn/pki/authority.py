@@ -235,6 +235,12 @@ class Authority:
         with self._turn():
             return signer(self._vault)
 
+    def time(self) -> int:
+        """What time it is, in ms since 1970. :raises RefusedError: ``clock_wrong``: we can't tell."""
+        with self._turn():
+            self._vault.keeper.now()
+            return self._vault.wall()
+
     def upkeep(self) -> Tended:
         """Renew what is due, finish what was cut short, remember the time. Call it at start and every few minutes; it
         raises nothing about what it finds: :attr:`Tended.faults` tells.

@@ -127,6 +127,10 @@ class Vault:
             made = self.root().not_valid_before_utc + BACKDATED
         return Timekeeper(self.paths.ca / "clock.json", self._clock, made)
 
+    def wall(self) -> int:
+        """What the clock says, in ms since 1970."""
+        return self._clock().wall
+
     def required(self) -> None:
         """:raises NotFoundError: ``no_authority``."""
         if not self.exists:

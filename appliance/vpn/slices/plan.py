@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Final
 
@@ -31,6 +32,15 @@ def plan(document: Document, site: str, cores: int, revision: int = 0) -> Slice 
 def files(document: Document, cores: int) -> dict[str, str]:
     """Files of a generation by name: all slices, in the newest format. They carry no revision: the generation does."""
     return {f"{FOLDER}{each.site}.json": write(each, NEWEST).decode() for each in _slices(document, cores, 0, None)}
+
+
+def kept_of_tunnel(text: str) -> object:
+    """What of a slice's file has to be the same, or its edge starts the tunnel anew; garbage is like nothing else."""
+    try:
+        plain = json.loads(text)
+        return plain["remotes"], plain["openvpn"]
+    except (ValueError, KeyError, TypeError):
+        return text
 
 
 def _slices(document: Document, cores: int, revision: int, only: str | None) -> Iterator[Slice]:

@@ -23,6 +23,7 @@ class Slices:
 
     def __init__(self, configuration: Path) -> None:
         self._configuration = configuration
+        self._read: tuple[Path, dict[str, Slice]] = (configuration, {})
 
     def of(self, site: str) -> Slice:
         """A site's.
@@ -34,6 +35,14 @@ class Slices:
             raise UnavailableError("there is no configuration yet", "start the applier", error_id="no_configuration")
         if not _SITE.fullmatch(site):
             raise _unknown(site)
+        if self._read[0] != top:
+            self._read = (top, {})  # a generation's files never change: each is read once
+        known = self._read[1].get(site)
+        if known is None:
+            known = self._read[1][site] = self._opened(top, site)
+        return known
+
+    def _opened(self, top: Path, site: str) -> Slice:
         try:
             content = (top / FOLDER / f"{site}.json").read_bytes()
         except FileNotFoundError:

@@ -70,6 +70,16 @@ def test_sites_reach_sip_through_the_tunnel_only() -> None:
     }  # no tunnel: nobody comes out of it
 
 
+def test_edges_reach_the_service_for_them_from_within_the_tunnels_at_the_tunnels_own_addresses() -> None:
+    made = promise(document(), HERE)
+    found = [each for each in made.openings if each.service is Service.EDGES]
+    assert [each.address for each in found] == ["172.29.0.1", "fd00:1:2:3::1"]
+    assert {(each.sources.networks, each.sources.interface) for each in found} == {
+        (("172.29.0.0/16", "fd00:1:2:3::/64"), "voice-*")
+    }
+    assert {"172.29.0.0/16", "fd00:1:2:3::/64"} <= set(made.inside), "nobody else has these addresses"
+
+
 def test_each_zone_has_its_services() -> None:
     made = promise(document(network("a", "voice", "192.0.2.0/24"), network("b", "management", "192.0.2.8/29")), HERE)
     assert services(made, "network-a") == {(Service.SIP, 5060), (Service.MEDIA, 10000)}
@@ -143,7 +153,9 @@ def test_trunks_that_may_do_the_same_are_looked_up_once() -> None:
     made, text = promise(found, HERE), script(promise(found, HERE))
     assert len([each for each in made.groups if each.name.startswith("trunk-")]) == 50  # what is shown stays apart
     chains = re.findall(r"chain (from-[a-z0-9-]+) {", text)
-    assert chains == ["from-anybody", "from-vpn", "from-network-a", "from-trunk-line-0", "from-media-line-0"]
+    assert chains == [
+        "from-anybody", "from-vpn", "from-network-a", "from-edges", "from-trunk-line-0", "from-media-line-0"
+    ]  # fmt: skip
     assert "elements = { 203.0.113.0/27, 203.0.113.32/28, 203.0.113.48/31 }" in text
     assert "elements = { 192.0.2.0/24 }" in text
 

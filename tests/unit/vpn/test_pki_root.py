@@ -127,3 +127,16 @@ def test_a_revoked_intermediate_takes_all_of_its_own_along(ground: Ground) -> No
     (ground.paths.ca / "root.crl").write_bytes(b"")
     ground.authority.upkeep()
     assert below.serial_number in {each.serial_number for one in ground.crls() for each in one}, "OpenVPN's copy serves"
+
+
+def test_what_an_ending_intermediate_cuts_short_is_not_renewed_over_and_over(ground: Ground) -> None:
+    away(ground)
+    ground.clock.now = START + INTERMEDIATE - 100 * DAY
+    ground.authority.trust_clock()
+    ground.authority.upkeep()
+    number = len(ground.authority.issued())
+    for _ in range(5):
+        ground.clock.pass_(DAY)
+        assert not ground.authority.upkeep().server_renewed
+    assert len(ground.authority.issued()) == number
+    assert {"server_certificate", "intermediate_due"} & ground.alarms() == {"intermediate_due"}

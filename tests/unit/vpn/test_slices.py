@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from appliance.applier.plan import build
 from appliance.core.document import Document
 from appliance.core.errors import CorruptError, InvalidError, NotFoundError, RefusedError, UnavailableError
+from appliance.core.plan import Effect, WriteFile
 from appliance.vpn.pki import Purpose, Role, certificates, chains, verified
 from appliance.vpn.pki.signing import Signer
 from appliance.vpn.slices import FORMATS, NEWEST, Slice, Slices, common, opened, plan, read, signed, write
@@ -21,7 +23,8 @@ from appliance.vpn.verify import verify
 from tests import strategies
 from tests.unit.edge.slices import a_slice
 from tests.unit.vpn.ground import Ground
-from tests.unit.vpn.test_vpn_plan import TWO, document, many
+from tests.unit.vpn.test_vpn_plan import TWO, Row, document, many, site
+from tests.unit.vpn.test_vpn_plan import concentrator as a_concentrator
 
 GOLDEN = Path(__file__).parents[2] / "data" / "slices"
 
@@ -184,6 +187,24 @@ def test_the_centre_gives_out_what_the_generation_in_force_says(tmp_path: Path) 
         with pytest.raises(NotFoundError):
             slices.of(nobody)
     (generation / plan.FOLDER / "torino.json").write_text("garbage")
+    assert slices.of("torino").revision == 41, "of one generation, each is read once"
     with pytest.raises(CorruptError):
-        slices.of("torino")
+        Slices(tmp_path / "current").of("torino")
     assert FORMATS == (1,)
+
+
+def test_the_plan_tells_which_commits_cost_branches_their_tunnel() -> None:
+    def effects(*rows: Row) -> set[Effect]:
+        before, after = (plan.files(document(*each), 1) for each in (TWO, rows))
+        return {step.effect for step in build(before, after).steps if isinstance(step, WriteFile)}
+
+    concentrator, torino, roma, *branches = TWO
+    assert effects(concentrator, site("torino", "10.33.0.0/24"), roma, *branches) == {Effect.LIVE}
+    assert effects(concentrator, torino, roma, branches[0]) == {Effect.LIVE}
+    assert effects(an_end(packets_per_second=99), torino, roma, *branches) == {Effect.DROPS_CONNECTIONS}
+    assert effects(an_end(addresses=[{"host": "192.0.2.1"}]), torino, roma, *branches) == {Effect.DROPS_CONNECTIONS}
+
+
+def an_end(**more: Any) -> Row:
+    kind, data = a_concentrator(pool6="fd00:1:2:3::/64")
+    return kind, {**data, **more}

@@ -212,7 +212,7 @@ def test_whatever_verify_lets_pass_can_be_planned(made: Document) -> None:
 
 
 WORDS = {
-    "#", "route-gateway", "mode", "tls-server", "dev", "dev-type", "disable-dco", "proto", "port", "topology", "ifconfig", "push", "ifconfig-ipv6",
+    "#", "route-gateway", "mode", "tls-server", "dev", "dev-type", "disable-dco", "proto", "port", "multihome", "topology", "ifconfig", "push", "ifconfig-ipv6",
     "route", "route-ipv6", "data-ciphers", "tls-groups", "tun-mtu", "mssfix", "passtos", "replay-window", "hand-window",
     "tls-timeout", "persist-key", "persist-tun", "auth-nocache", "sndbuf", "rcvbuf", "keepalive", "ccd-exclusive", "max-clients",
     "connect-freq-initial", "status-version", "verb", "mute", "ifconfig-push", "ifconfig-ipv6-push", "iroute", "iroute-ipv6",

@@ -1,0 +1,383 @@
+"""Keeps an edge: its tunnel up, its slice the centre's, its certificate renewed, its clock right; and goes back by itself from what doesn't work.
+
+Two tasks. One tends: every half second it looks which state is in force, that OpenVPN runs as that one wants it, and whether a
+trial is over. The other talks with the centre through the tunnel of that state: its first answer proves the state.
+
+What happens when…
+
+* a slice cuts the edge off (wrong addresses, say): no answer comes within the trial's time, and the state before is in force again; the centre is told when it
+  is reached, and that slice is tried again after an hour, two, four …;
+* the agent is killed within a trial: the next one goes on with it, and goes back if its time is over; if nobody starts it, the tunnel goes on trying;
+* the machine starts anew within a trial: see :mod:`appliance.edge.trials`;
+* the centre is away: nothing changes, for as long as it takes;
+* what the centre says is garbage, of another release, or not signed: it is told, and nothing changes;
+* the disk is full: nothing changes, and it is tried again;
+* the certificate is revoked: the centre says so; only another enrolment helps, and is noticed when it comes;
+* somebody enrols the edge anew meanwhile: the new state is in force at the next round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from appliance.access.clock import Clock, system_clock
+from appliance.core.errors import CentralinoError, CorruptError, RefusedError
+from appliance.edge import trials
+from appliance.edge.centre import Centre
+from appliance.edge.clock import EdgeClock
+from appliance.edge.identity import RENEWAL, Identity
+from appliance.edge.paths import EdgePaths
+from appliance.edge.states import State, Trial
+from appliance.edge.tunnel import Tunnel
+from appliance.engine.unix import listening
+from appliance.vpn.inside.reports import Report, Standing, Way
+from appliance.vpn.pki import certificates
+from appliance.vpn.pki.chains import root_of
+from appliance.vpn.pki.lifetimes import due
+from appliance.vpn.slices import FORMATS, Slice, opened
+
+_log = logging.getLogger("centralino.edge")
+
+ROUND_S: Final = 0.5
+WAIT_S: Final = 20.0
+"""How long the centre may keep us waiting for another slice."""
+RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
+"""Pauses before the centre is asked again that didn't answer; the last one for ever."""
+REFUSED_S: Final = 30.0
+HOURLY_S: Final = 3600.0
+SOCKET_MODE: Final = 0o660
+
+
+class Agent:
+    """See this module.
+
+    :param trial_s: seconds that a change has to prove itself; None: by the number of the centre's addresses.
+    """
+
+    def __init__(
+        self, paths: EdgePaths, clock: EdgeClock, *, trial_s: float | None = None, uptime: Clock = system_clock
+    ) -> None:
+        self._paths, self._clock, self._uptime = paths, clock, uptime
+        self._identity = Identity(paths)
+        self._tunnel = Tunnel(paths)
+        self._refused = trials.Refused(paths.refused)
+        self._trial_s = trial_s
+        self._state: State | None = None
+        self._talk: asyncio.Task[None] | None = None
+        self._faults: dict[str, str] = {}
+        self._reached = False
+        self._renew_at = 0.0
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT; the tunnel ends with it. :raises RefusedError: ``already_running``."""
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        self._paths.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with listening(self._paths.socket, SOCKET_MODE) as listener:
+            listener.listen(8)
+            server = await asyncio.start_unix_server(self._answer, sock=socket.socket(fileno=os.dup(listener.fileno())))
+            try:
+                with self._telling("clock"):
+                    self._clock.start(None, None)
+                while not stopping.is_set():
+                    await self._round()
+                    self._restart_talk()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(stopping.wait(), ROUND_S)
+            finally:
+                server.close()
+                await self._hush()
+                if stopping.is_set():  # an error of ours is no reason to end the tunnel
+                    await asyncio.to_thread(self._tunnel.stop)
+                self._clock.save()
+
+    def told(self) -> dict[str, Any]:
+        """What whoever asks is told."""
+        state, refusal = self._state, self._refused.last
+        return {
+            "enrolled": state is not None,
+            "site": state.site if state else None,
+            "state": state.name if state else None,
+            "revision": state.slice.revision if state else None,
+            "on_trial": state is not None and state.trial is not None,
+            "centre_reached": self._reached,
+            "remotes": [f"{each.host} {each.port}" for each in state.slice.remotes] if state else [],
+            "certificate": certificates.name_of(state.certificate) if state else None,
+            "certificate_ends": state.certificate.not_valid_after_utc.isoformat() if state else None,
+            "clock_sure": self._clock.sure,
+            "refused": None
+            if refusal is None
+            else {"revision": refusal.revision, "times": refusal.times, "why": refusal.why},
+            "faults": list(self._faults.values()),
+        }
+
+    # The state in force, and its tunnel
+
+    async def _round(self) -> None:
+        with self._telling("trial"):
+            await asyncio.to_thread(self._end_trial)
+        with self._telling("state"):
+            name = self._identity.states.name
+            if self._state is None or self._state.name != name:
+                await self._enter(await asyncio.to_thread(lambda: self._identity.current))
+        if self._state is not None:
+            state = self._state
+            with self._telling("tunnel"):
+                await asyncio.to_thread(self._tunnel.tend, state)
+                if self._talk is None:  # not through a former state's tunnel
+                    self._talk = asyncio.create_task(self._talking(state))
+        self._clock.save(often=True)
+
+    async def _enter(self, state: State | None) -> None:
+        """Another state is in force: nothing of the former's talk goes on."""
+        await self._hush()
+        self._state, self._reached = state, False
+        if state is not None:
+            _log.info("state %s: site %s, revision %d%s", state.name, state.site, state.slice.revision,
+                      ", on trial" if state.trial else "")  # fmt: skip
+            with self._telling("clock"):  # before OpenVPN: without a possible time no certificate is good
+                self._clock.start(state.certificate.not_valid_before_utc, state.certificate.not_valid_after_utc)
+
+    def _restart_talk(self) -> None:
+        """A talk never ends by itself; if it does, that is our fault, and it begins again."""
+        if self._talk is not None and self._talk.done():
+            error = None if self._talk.cancelled() else self._talk.exception()
+            _log.error("the talk with the centre ended", exc_info=error)
+            self._talk = None
+
+    async def _hush(self) -> None:
+        if self._talk is not None:
+            self._talk.cancel()
+            await asyncio.gather(self._talk, return_exceptions=True)
+            self._talk = None
+
+    def _end_trial(self) -> None:
+        """Carry a trial on after a start of the machine; go back when its time is over, or what is on trial can't be read."""
+        states = self._identity.states
+        name = states.name
+        trial = states.trial(name) if name is not None else None
+        if name is None or trial is None:
+            return
+        now = self._uptime()
+        state, why = None, "the centre wasn't reached through it in time"
+        try:
+            state = states.read(name)
+        except CorruptError as error:
+            why = error.message
+        more = trials.carried_on(trial, self._lasts(state), now)
+        if more is not None:
+            with states.lock():
+                states.note_trial(name, more)
+            trial = more
+        if state is None or trials.over(trial, now):
+            self._go_back(name, trial, state, why)
+
+    def _go_back(self, name: str, trial: Trial, state: State | None, why: str) -> None:
+        states = self._identity.states
+        with states.lock():
+            if states.name != name or states.trial(name) is None:
+                return  # it has been confirmed, or replaced, meanwhile
+            states.roll_back(trial)
+        _log.error("back from state %s to %s: %s", name, trial.previous, why)
+        self._renew_at = self._uptime().uptime / 1000 + HOURLY_S
+        before = states.read(trial.previous)
+        if state is not None and state.slice.digest != before.slice.digest:
+            self._refused.add(state.slice, why, self._uptime())
+
+    def _lasts(self, state: State | None) -> int:
+        if self._trial_s is not None:
+            return int(1000 * self._trial_s)
+        return trials.LONGEST if state is None else trials.time_for(state.slice)
+
+    # The centre
+
+    async def _talking(self, state: State) -> None:
+        """As long as this state is in force."""
+        failures = 0
+        async with Centre(state) as centre:
+            while True:
+                pause = 0.0
+                try:
+                    await self._ask(centre, state)
+                    failures = 0
+                    self._faults.pop("centre", None)
+                except CentralinoError as error:
+                    pause = self._pause(error, failures)
+                    failures += 1
+                except OSError as error:
+                    self._tell("centre", f"{error.filename or 'files'}: {error.strerror}")
+                    pause = REFUSED_S
+                await asyncio.sleep(pause)
+
+    def _pause(self, error: CentralinoError, failures: int) -> float:
+        if error.error_id == "centre_away":
+            self._reached = False
+            self._faults["centre"] = error.message
+            return RETRY_S[min(failures, len(RETRY_S) - 1)]
+        self._tell("centre", f"{error.message} ({error.hint})" if error.hint else error.message)
+        return REFUSED_S
+
+    async def _ask(self, centre: Centre, state: State) -> None:
+        """One visit: prove the state, tell, and then wait for another slice for as long as the centre keeps us."""
+        if not self._reached:
+            await self._knock(centre, state)
+            await self._prove(state)
+            self._reached = True
+            await self._tell_time(centre)
+            await self._report(centre, state)
+        state = self._state or state
+        await self._renew(centre, state)
+        content = await centre.slice(self._shown(state), WAIT_S)
+        if content is not None:
+            await self._take(centre, state, content)
+        elif not self._clock.sure:
+            await self._tell_time(centre)
+
+    async def _knock(self, centre: Centre, state: State) -> None:
+        """Whether the centre lets us in; what else it may refuse us, it has been reached."""
+        try:
+            await centre.slice(state.slice.digest, 0)
+        except RefusedError as error:
+            if error.error_id == "certificate_over":
+                raise
+
+    def _shown(self, state: State) -> str:
+        """The digest that we name: of the slice in force, or of the one that we won't try now."""
+        refusal = self._refused.last
+        if refusal is not None and self._refused.waits(refusal.digest, self._uptime()):
+            return refusal.digest
+        return state.slice.digest
+
+    async def _prove(self, state: State) -> None:
+        """The centre has answered through this state's tunnel: it stays."""
+        if state.trial is None:
+            return
+
+        def confirm() -> None:
+            states = self._identity.states
+            with states.lock():
+                if states.name == state.name:
+                    states.confirm(state.name)
+
+        await asyncio.to_thread(confirm)
+        refusal = self._refused.last
+        if refusal is not None and refusal.digest == state.slice.digest:
+            self._refused.forget()
+        _log.info("state %s has proven itself", state.name)
+        if self._state is not None and self._state.name == state.name:
+            self._state = replace(self._state, trial=None)
+
+    async def _tell_time(self, centre: Centre) -> None:
+        with self._telling("clock"):
+            asked = self._uptime().uptime
+            wall = await centre.time()
+            await asyncio.to_thread(self._clock.told, wall, asked, self._uptime().uptime)
+
+    async def _report(self, centre: Centre, state: State) -> None:
+        """How we stand: with the slice in force, and with the last one that wasn't good."""
+        remote = await asyncio.to_thread(self._tunnel.way, state.slice)
+        way = None if remote is None else Way(host=remote.host, port=remote.port)
+        await centre.report(_report(state.slice, Standing.CONFIRMED, way=way))
+        last = self._refused.last
+        if last is not None:
+            await centre.report(
+                Report(
+                    digest=last.digest, revision=last.revision, standing=Standing.ROLLED_BACK, why=last.why[:500],
+                    version=_version(), formats=FORMATS,
+                )
+            )  # fmt: skip
+
+    async def _take(self, centre: Centre, state: State, content: bytes) -> None:
+        """A slice that isn't ours: on trial, if it is signed, ours to take, and not one that we have just gone back from."""
+        slice = opened(content, root_of(state.material.root))
+        if slice.digest == state.slice.digest:
+            self._refused.forget()
+            return
+        if self._refused.waits(slice.digest, self._uptime()):
+            return
+        if slice.site != state.site:
+            raise CorruptError(
+                "the centre sent another site's slice", "see the centre's log", error_id="centre_garbled"
+            )
+        with contextlib.suppress(CentralinoError):
+            await centre.report(_report(slice, Standing.TRIAL))
+        fresh = replace(state, slice=slice)
+        trial = trials.begun(state.name, self._lasts(fresh), self._uptime())
+
+        def put() -> None:
+            states = self._identity.states
+            with states.lock():
+                if states.name == state.name:
+                    states.put(replace(state.material, slice=content), trial)
+
+        await asyncio.to_thread(put)
+
+    async def _renew(self, centre: Centre, state: State) -> None:
+        """At two thirds of its life; what fails is tried again in an hour."""
+        now = self._uptime()
+        begins, ends = state.certificate.not_valid_before_utc, state.certificate.not_valid_after_utc
+        wall = datetime.fromtimestamp(now.wall / 1000, UTC)
+        if (
+            not self._clock.sure
+            or wall < due(begins, ends)
+            or now.uptime / 1000 < self._renew_at
+            or state.trial is not None
+        ):
+            return
+        self._renew_at = now.uptime / 1000 + HOURLY_S
+        with self._telling("renewal"):
+            request = await asyncio.to_thread(self._identity.prepare, RENEWAL)
+            certificate, tunnel_key = await centre.renew(request)
+            trial = trials.begun(state.name, self._lasts(state), self._uptime())
+            await asyncio.to_thread(self._identity.renewed, certificate, tunnel_key, trial)
+
+    # Telling
+
+    @contextlib.contextmanager
+    def _telling(self, what: str) -> Any:
+        """What fails is told, and hinders nothing else."""
+        try:
+            yield
+        except CentralinoError as error:
+            if error.error_id == "centre_away":
+                raise
+            self._tell(what, f"{error.message} ({error.hint})" if error.hint else error.message)
+        except OSError as error:
+            self._tell(what, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        else:
+            self._faults.pop(what, None)
+
+    def _tell(self, what: str, message: str) -> None:
+        if self._faults.get(what) != message:
+            _log.error("%s", message)
+        self._faults[what] = message
+
+    async def _answer(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, TimeoutError):
+            writer.write(json.dumps(self.told()).encode() + b"\n")
+            await asyncio.wait_for(writer.drain(), 2)
+        writer.close()
+
+
+def _report(slice: Slice, standing: Standing, way: Way | None = None) -> Report:
+    return Report(
+        digest=slice.digest, revision=slice.revision, standing=standing, way=way, version=_version(), formats=FORMATS
+    )
+
+
+def _version() -> str:
+    try:
+        return version("centralino")
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,25 @@
+"""``python -m appliance.vpn.inside``: the centre's service within the tunnels, until SIGTERM or SIGINT.
+
+Environment: see :mod:`appliance.paths`, :mod:`appliance.engine.place`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+
+from appliance.engine.place import engine_namespace
+from appliance.paths import Paths
+from appliance.vpn.inside.run import Run
+
+
+def main() -> int:
+    """Exit code 0."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    asyncio.run(Run(Paths.default(), engine_namespace()).run())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
