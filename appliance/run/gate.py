@@ -4,7 +4,7 @@ It ends TLS, keeps the browser's address (``X-Forwarded-For``, what the browser 
 hub and everything else to the console, and says so when one of them is down. It sees neither document nor databases.
 
 Where the TURN server runs, it hands on to it whatever begins like a STUN message (RFC 8489 section 5: its third and fourth pair of octets
-are a constant) once TLS is off. So one address, port, name and certificate are enough for both (docs/decisions/0035).
+are a constant) once TLS is off. So one address, port, name and certificate are enough for both (docs/decisions/0042).
 """
 
 from __future__ import annotations

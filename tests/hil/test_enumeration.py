@@ -41,7 +41,7 @@ TIMED: Final = ("REGISTER", "INVITE", "SUBSCRIBE", "OPTIONS")
 TIMES: Final = 300
 GUESSES_RIGHT: Final = {False: 0.65, True: 0.8}
 """Without and with a wrong password: whoever tells known from unknown by the time of one answer may be right so often. Half is chance,
-0.024 its standard deviation. A wrong password is compared, which takes 2 to 9 µs (docs/decisions/0037): he is right up to 0.67 of
+0.024 its standard deviation. A wrong password is compared, which takes 2 to 9 µs (docs/decisions/0040): he is right up to 0.67 of
 the time without any network between, and banned before he could ask a tenth as often as it would take to be sure."""
 HEADERS: Final = {
     "SUBSCRIBE": {"Event": "dialog"}, "PUBLISH": {"Event": "presence"}, "NOTIFY": {"Event": "presence"},
