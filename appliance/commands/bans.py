@@ -14,7 +14,7 @@ from appliance.i18n import _, translated
 from appliance.paths import Paths
 
 if TYPE_CHECKING:
-    from appliance.commands.doctor import Finding
+    from appliance.commands.findings import Finding
     from appliance.firewall.bans.asking import Standing
     from appliance.firewall.bans.model import Evidence
 
@@ -99,7 +99,7 @@ def left_text(seconds: int) -> str:
 
 def judge(paths: Paths) -> Iterator[Finding]:
     """For the doctor: the judge of bans runs, and everything does that it needs. Nothing to say where the firewall isn't ours."""
-    from appliance.commands.doctor import Finding, Grade
+    from appliance.commands.findings import Finding, Grade
     from appliance.engine.place import has_firewall
     from appliance.firewall.bans import asking
 

@@ -10,11 +10,11 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from appliance.commands.doctor_network import bans, firewall, turn, voice_vpn
+from appliance.commands.findings import Finding, Grade
 from appliance.core.document import Document
 from appliance.core.errors import CentralinoError
 from appliance.engine.runner import run
@@ -32,24 +32,6 @@ NOTIFICATIONS: Final = ("notifications_", "export_")
 """How codes of alarms begin that are about what is sent."""
 LAG_S: Final = 60.0
 """Events of the engine are in the history half a second later; this old, nobody reads them."""
-
-
-class Grade(StrEnum):
-    """How it is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAULT = "fault"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at: ``mend`` says what to do when it isn't well."""
-
-    check: str
-    grade: Grade
-    message: str
-    mend: str = ""
 
 
 def examine(paths: Paths, document: Document | None) -> Iterator[Finding]:
@@ -324,99 +306,6 @@ def ports(paths: Paths, document: Document | None) -> Iterator[Finding]:
 
 def _covers(bound: str, wanted: str) -> bool:
     return bound == wanted or bound in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
-
-
-def firewall(paths: Paths) -> Iterator[Finding]:
-    """The kernel has the rules of the configuration in force. Nothing to say where the firewall isn't ours."""
-    from appliance.applier.plan import FIREWALL
-    from appliance.engine.place import engine_namespace, has_firewall
-    from appliance.firewall.kernel import Kernel
-    from appliance.firewall.rules import digest_in
-
-    if not has_firewall():
-        return
-    loaded = Kernel(engine_namespace()).digest()
-    if loaded is None:
-        yield Finding(
-            "firewall", Grade.FAULT, _("no rules are loaded: everything is open"), _("start the applier: it loads them")
-        )
-    elif loaded != digest_in((paths.engine.current / FIREWALL).read_text()):
-        yield Finding("firewall", Grade.FAULT, _("other rules are loaded than the configuration's"),
-                      _("wait ten seconds, the applier loads them again; its log says why not"))  # fmt: skip
-    else:
-        yield Finding("firewall", Grade.OK, _("the rules of the configuration are loaded"))
-
-
-def bans(paths: Paths) -> Iterator[Finding]:
-    """Somebody judges who is to be kept out. Nothing to say where the firewall isn't ours."""
-    from appliance.commands.bans import judge
-
-    yield from judge(paths)
-
-
-def voice_vpn(paths: Paths) -> Iterator[Finding]:
-    """Its daemons answer, and every branch is in. Nothing to say where it doesn't run here."""
-    from appliance.engine.place import has_vpn
-    from appliance.vpn.asking import told
-
-    if not has_vpn():
-        return
-    found = told(paths.vpn_socket)
-    faults = [*found["faults"], *(each["alarm"] for each in found["daemons"] if each["alarm"])]
-    for fault in faults:
-        yield Finding("voice VPN", Grade.FAULT, fault, str(paths.vpn.log))
-    for alarm in found["alarms"]:
-        yield Finding(
-            "voice VPN", Grade.FAULT if alarm["severity"] == "error" else Grade.WARNING, alarm["message"], alarm["hint"]
-        )
-    for site, said in ((each["site"], each.get("edge") or {}) for each in found["branches"]):
-        if said.get("standing") == "rolled_back":
-            text = _("{site} has undone revision {revision}: {why}").format_map({**said, "site": site})
-            yield Finding("voice VPN", Grade.WARNING, text, _("what did it change for that branch? centralino history"))
-    out = [each["site"] for each in found["branches"] if not each["connected"]]
-    if out:
-        yield Finding(
-            "voice VPN",
-            Grade.WARNING,
-            _("not connected: {sites}").format(sites=", ".join(out)),
-            "centralino vpn status",
-        )
-    elif not faults and not found["alarms"]:
-        yield Finding("voice VPN", Grade.OK, _("{count} branches are in").format(count=len(found["branches"])))
-
-
-def turn(paths: Paths, document: Document | None) -> Iterator[Finding]:
-    """Its daemon runs, and browsers find its names in the certificate. Nothing to say where it doesn't run here, or none is in use."""
-    from appliance.engine.place import has_turn
-    from appliance.run.certificate import names_of
-    from appliance.turn.addresses import turn_server
-    from appliance.turn.service import ask
-
-    server = turn_server(document) if has_turn() and document is not None else None
-    if server is None:
-        return
-    found = ask(paths, "status")
-    for fault in found["faults"]:
-        yield Finding("TURN server", Grade.FAULT, fault, str(paths.turn.log))
-    if found["pid"] is None and not found["faults"]:
-        yield Finding("TURN server", Grade.FAULT, _("it doesn't run"), str(paths.turn.log))
-    known = names_of(paths.gate / "portal.crt")
-    missing = [each.host for each in server.addresses if not any(_names(name, each.host) for name in known)]
-    if missing:
-        yield Finding(
-            "TURN server",
-            Grade.WARNING,
-            _("by TLS nobody gets in: the portal's certificate doesn't name {names}").format(names=", ".join(missing)),
-            _("use a certificate with these names, or start the appliance again if it made its own"),
-        )
-    elif found["pid"] is not None and not found["faults"]:
-        yield Finding("TURN server", Grade.OK, _("it runs, and the certificate has its names"))
-
-
-def _names(pattern: str, host: str) -> bool:
-    """Whether a name of a certificate stands for a host (RFC 9525 section 6.3: an asterisk is one whole label)."""
-    pattern, host = pattern.lower(), host.lower()
-    return pattern == host or (pattern.startswith("*.") and pattern[1:] == host[host.find(".") :])
 
 
 def history(paths: Paths) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from appliance.i18n import _, translated
 from appliance.paths import Paths
 
 if TYPE_CHECKING:
-    from appliance.commands.doctor import Finding
+    from appliance.commands.findings import Finding
     from appliance.core.document import Document
     from appliance.firewall.promise import Opening
 
@@ -199,7 +199,7 @@ def _words(name: dict[str, Any]) -> str:
 def check_names(paths: Paths) -> Iterator[Finding]:
     """For the doctor: every name that a provider has is known. Nothing to say when none has."""
     from appliance.applier.client import ApplierClient
-    from appliance.commands.doctor import Finding, Grade
+    from appliance.commands.findings import Finding, Grade
 
     found = ApplierClient(paths.applier_socket).state()["names"]
     again = "centralino firewall names --again"
@@ -221,7 +221,7 @@ def check_names(paths: Paths) -> Iterator[Finding]:
 
 def check_tuning(paths: Paths) -> Iterator[Finding]:
     """For the doctor: the kernel's settings are as the firewall needs them. Nothing to say where it isn't ours."""
-    from appliance.commands.doctor import Finding, Grade
+    from appliance.commands.findings import Finding, Grade
     from appliance.engine.place import engine_namespace, has_firewall
     from appliance.firewall.boot import SETTINGS
     from appliance.firewall.kernel import Kernel

@@ -212,7 +212,8 @@ def check_text(check: str) -> str:
 
 def doctor(json: Json = False) -> None:
     """Exit code 1 when something is at fault."""
-    from appliance.commands.doctor import Finding, Grade, examine
+    from appliance.commands.doctor import examine
+    from appliance.commands.findings import Finding, Grade
 
     paths = Paths.default()
     document = None

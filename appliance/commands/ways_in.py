@@ -13,7 +13,7 @@ from appliance.access.openid import WHOLE_S, OpenId, reason_of
 from appliance.access.outward import Outward
 from appliance.access.providers import callback_of
 from appliance.access.providers import enabled as enabled_providers
-from appliance.commands.doctor import Finding, Grade
+from appliance.commands.findings import Finding, Grade
 from appliance.core.document import Document
 from appliance.core.errors import RefusedError, UnavailableError
 from appliance.i18n import _, translated

@@ -22,7 +22,8 @@ from appliance.applier.options import Options
 from appliance.applier.plan import FIREWALL, TUNING, Files
 from appliance.applier.service import Service
 from appliance.applier.upkeep import Upkeep
-from appliance.commands.doctor import Finding, Grade, firewall
+from appliance.commands.doctor_network import firewall
+from appliance.commands.findings import Finding, Grade
 from appliance.commands.firewall import check_tuning
 from appliance.core.document import Document
 from appliance.core.errors import ApplyError

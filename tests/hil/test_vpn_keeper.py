@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from appliance.access.clock import system_clock
-from appliance.commands.doctor import voice_vpn
+from appliance.commands.doctor_network import voice_vpn
 from appliance.core.document import Document
 from appliance.paths import Paths
 from appliance.run import web

@@ -45,7 +45,7 @@ def missing(name: str, model: type[Part]) -> list[str]:
 
 @pytest.mark.parametrize(("name", "model"), MODELS, ids=[name for name, _model in MODELS])
 def test_every_field_has_a_label(name: str, model: type[Part]) -> None:
-    assert missing(name, model) == [], "put a label into appliance/labels.py"
+    assert missing(name, model) == [], "put a label into appliance/labels"
 
 
 def test_every_kind_has_its_names_and_a_topic() -> None:

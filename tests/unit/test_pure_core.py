@@ -25,7 +25,7 @@ CLOCKS = {("datetime", "now"), ("datetime", "today"), ("datetime", "utcnow"), ("
 
 def pure_files() -> list[Path]:
     files = [*(ROOT / "appliance/core").rglob("*.py")]
-    files += [*(ROOT / "appliance/pbx/flow").rglob("*.py")]
+    files += [*(ROOT / "appliance/pbx/flow").rglob("*.py"), *(ROOT / "appliance/labels").rglob("*.py")]
     files += [ROOT / "appliance/firewall/bans" / f"{name}.py" for name in PURE_BANS]
     files += [path for path in (ROOT / "appliance").rglob("*.py") if path.name in PURE_NAMES]
     return sorted(set(files))

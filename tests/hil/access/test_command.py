@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import text
 
 from appliance.access import Access, SignIn
-from appliance.commands.doctor import Finding, Grade, sign_in
+from appliance.commands.doctor import sign_in
+from appliance.commands.findings import Finding, Grade
 from appliance.core.document import Document
 from appliance.organisation.model import Person
 from appliance.paths import Paths

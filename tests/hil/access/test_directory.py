@@ -17,7 +17,7 @@ import pytest
 
 from appliance.access import Outcome, Stage, signin
 from appliance.access.directory import directory as module
-from appliance.commands.doctor import Grade
+from appliance.commands.findings import Grade
 from appliance.commands.ways_in import ways_in
 from appliance.core.document import parse
 from appliance.core.errors import RefusedError

@@ -17,7 +17,7 @@ import pytest
 from appliance.access import Stage, openid, outward
 from appliance.access.openid import OpenId, reason_of
 from appliance.access.providers import Begun, Finished, Providers
-from appliance.commands.doctor import Grade
+from appliance.commands.findings import Grade
 from appliance.commands.ways_in import ways_in
 from appliance.core.document import parse
 from appliance.core.errors import CentralinoError, NotFoundError, RefusedError, UnavailableError

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from appliance.applier.service import Service
-from appliance.commands.doctor import Grade
+from appliance.commands.findings import Grade
 from appliance.commands.firewall import check_names
 from appliance.core.document import parse
 from appliance.kinds import KINDS

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from appliance.commands.doctor import Grade, notifications
+from appliance.commands.doctor import notifications
+from appliance.commands.findings import Grade
 from appliance.core.document import parse
 from appliance.history import notice
 from appliance.history.alarms import Alarms
