@@ -52,6 +52,8 @@ class Event(StrEnum):
     FORGOTTEN = "forgotten"
     BAN_LIFTED = "ban_lifted"
     BRANCH_REVOKED = "branch_revoked"
+    BRANCH_INVITED = "branch_invited"
+    INVITATION_ENDED = "invitation_ended"
 
 
 @dataclass(frozen=True, slots=True)

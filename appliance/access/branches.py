@@ -1,4 +1,4 @@
-"""Shutting a branch of the voice VPN out: who may, and that it is written down. The one place for portal and API.
+"""Shutting a branch of the voice VPN out, and inviting its router: who may, and that it is written down. The one place for portal and API.
 
 What happens when…
 
@@ -8,8 +8,9 @@ What happens when…
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from appliance.access import audit
 from appliance.access.audit import Event
@@ -20,16 +21,14 @@ from appliance.vpn.model import Branch
 
 if TYPE_CHECKING:
     from appliance.access.access import Access
-
-Revoke = Callable[[str, str], list[str]]
-"""Revokes a site's certificates for an author; their names (:func:`appliance.vpn.asking.revoke`)."""
+    from appliance.vpn.asking import Made, Orders, Standing
 
 
 class GuardedBranches:
     """Branches for one subject."""
 
-    def __init__(self, subject: Subject, document: Document, access: Access, revoke: Revoke) -> None:
-        self._subject, self._document, self._access, self._revoke = subject, document, access, revoke
+    def __init__(self, subject: Subject, document: Document, access: Access, orders: Orders) -> None:
+        self._subject, self._document, self._access, self._orders = subject, document, access, orders
         self._rights = Rights(subject, document)
 
     def get(self, id: str) -> Branch:
@@ -40,7 +39,7 @@ class GuardedBranches:
         return found
 
     def may_revoke(self, id: str) -> bool:
-        """Whether the subject may shut it out: whoever may change all of it."""
+        """Whether the subject may shut it out, and invite a router for it: whoever may change all of it."""
         found = self._document.find(Branch, id)
         return found is not None and self._rights.may(found, edit=True)
 
@@ -52,21 +51,72 @@ class GuardedBranches:
         :raises RefusedError: ``forbidden``.
         :raises UnavailableError: ``vpn_not_running``, ``vpn_revoke``.
         """
+        site = self._editable(id).site
+        with self._noted(Event.BRANCH_REVOKED, site, address):
+            return self._orders.revoke(site, self._subject.id)
+
+    def invite(self, id: str, address: str, *, hours: float, replace: bool = False, former: str | None = None) -> Made:
+        """Invite a router for a branch, the first or another; the branch's invitation before ends.
+
+        :param hours: how long it waits, more than 0 and at most 168.
+        :param replace: the certificates that the branch has are revoked at once.
+        :param former: until when the last invitation was good that the subject knows of (:attr:`Standing.until`), ``""``: of none;
+            None: whatever there is ends.
+        :raises NotFoundError: see :meth:`get`; ``no_branch``: it isn't committed yet, or there is no concentrator.
+        :raises RefusedError: ``forbidden``, ``already_invited``, ``third_party``, ``clock_wrong``.
+        :raises InvalidError: ``bad_hours``.
+        :raises UnavailableError: ``vpn_not_running``, ``vpn_invite``, ``disk_full``, ``storage``.
+        """
+        site = self._editable(id).site
+        with self._noted(Event.BRANCH_INVITED, site, address, hours=hours, replace=replace):
+            return self._orders.invite(site, self._subject.id, hours, replace=replace, former=former)
+
+    def invitation(self, id: str) -> Standing | None:
+        """The last invitation of a branch, without its secret; None: there is none. For whoever may :meth:`invite`.
+
+        :raises NotFoundError: see :meth:`get`; :raises RefusedError: ``forbidden``; :raises UnavailableError: ``vpn_not_running``, ``vpn_invite``.
+        """
+        site = self._editable(id).site
+        return next((each for each in self._orders.invitations() if each.site == site), None)
+
+    def invitations(self) -> dict[str, Standing]:
+        """By branch, the invitations that the subject may end. :raises UnavailableError: ``vpn_not_running``, ``vpn_invite``."""
+        of = {each.site: each.id for each in self._document.all(Branch).values() if self.may_revoke(each.id)}
+        return {of[each.site]: each for each in self._orders.invitations() if each.site in of} if of else {}
+
+    def withdraw(self, id: str, address: str) -> bool:
+        """End a branch's invitation; whether there was one. What was granted by it stays.
+
+        :raises NotFoundError: see :meth:`get`; :raises RefusedError: ``forbidden``.
+        :raises UnavailableError: ``vpn_not_running``, ``vpn_invite``, ``storage``.
+        """
+        site = self._editable(id).site
+        with self._noted(Event.INVITATION_ENDED, site, address):
+            return self._orders.withdraw(site, self._subject.id)
+
+    def _editable(self, id: str) -> Branch:
         branch = self.get(id)
         if not self.may_revoke(id):
             raise RefusedError("this needs the permission branch:edit", "ask an administrator", error_id="forbidden")
-        note_revocation(self._access, branch.site, self._subject.id, address)
+        return branch
+
+    @contextmanager
+    def _noted(self, event: Event, site: str, address: str, **more: Any) -> Iterator[None]:
+        """Ordered, then done: the audit has it before, and once more if it failed."""
+        note(self._access, event, site, self._subject.id, address, **more)
         try:
-            return self._revoke(branch.site, self._subject.id)
+            yield
         except CentralinoError as error:
-            note_revocation(self._access, branch.site, self._subject.id, address, failed=error.error_id)
+            note(self._access, event, site, self._subject.id, address, failed=error.error_id)
             raise
 
 
-def note_revocation(access: Access, site: str, author: str, address: str, failed: str = "") -> None:
-    """Write into the audit that a site's certificates are to be revoked; or why they weren't."""
-    more = {"failed": failed} if failed else {}
+def note_revocation(access: Access, site: str, author: str, address: str) -> None:
+    """Write into the audit that a site's certificates are to be revoked."""
+    note(access, Event.BRANCH_REVOKED, site, author, address)
+
+
+def note(access: Access, event: Event, site: str, author: str, address: str, **more: Any) -> None:
+    """Write into the audit what is to be done about a site's branch; with ``failed``, why it wasn't."""
     with access.database.write() as connection:
-        audit.append(
-            connection, access.clock(), Event.BRANCH_REVOKED, author=author, address=address, site=site, **more
-        )
+        audit.append(connection, access.clock(), event, author=author, address=address, site=site, **more)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from appliance.access import Access, SignIn
@@ -30,7 +29,7 @@ from appliance.organisation.model import Person
 from appliance.paths import Paths
 from appliance.store import Store
 from appliance.store.handed import Handed
-from appliance.vpn import asking
+from appliance.vpn.asking import Orders
 
 TURN_PER_SECOND: Final = 0.2
 TURN_BURST: Final = 20
@@ -109,9 +108,8 @@ class Services:
         return GuardedCalls(lambda: HubClient(self.paths.hub_socket), subject, self.store.document())
 
     def branches(self, subject: Subject) -> GuardedBranches:
-        """Branches of the voice VPN, as somebody may shut them out."""
-        revoke = partial(asking.revoke, self.paths.vpn_orders_socket)
-        return GuardedBranches(subject, self.store.document(), self.access, revoke)
+        """Branches of the voice VPN, as somebody may shut them out, and invite routers for them."""
+        return GuardedBranches(subject, self.store.document(), self.access, Orders(self.paths.vpn_orders_socket))
 
     def deliveries(self, subject: Subject, *, edit: bool = False) -> SeenDeliveries:
         """What was sent to whom, as somebody may see it.

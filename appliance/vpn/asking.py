@@ -1,9 +1,10 @@
-"""Asks the voice VPN's process: how branches stand, and to revoke one. The other end: :mod:`appliance.vpn.service`, ``orders``."""
+"""Asks the voice VPN's process: how branches stand, to revoke one, and for invitations. The other end: :mod:`appliance.vpn.service`, ``orders``."""
 
 from __future__ import annotations
 
 import json
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,11 +28,72 @@ def revoke(path: Path, site: str, author: str) -> list[str]:
     :param path: the process's socket for orders.
     :raises UnavailableError: ``vpn_not_running``.
     """
-    order = json.dumps({"do": "revoke", "site": site, "author": author}).encode() + b"\n"
-    answer = _asked(path, order, ORDER_S)
+    done: Any = _done(path, {"do": "revoke", "site": site, "author": author}, ORDER_S)
+    return list(map(str, done or ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An invitation that was made; the last time that anybody is told ``file`` and ``code``, which are secret.
+
+    :param centres: host and TCP port of the gate.
+    :param until: ISO 8601. :param revoked: names of certificates that were revoked at once.
+    """
+
+    site: str
+    file: str
+    code: str
+    centres: tuple[tuple[str, int], ...]
+    until: str
+    revoked: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"<Made {self.site}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An invitation as it stands, without its secret. ``standing``: waiting, used, burned, over; ``until``: ISO 8601."""
+
+    site: str
+    standing: str
+    until: str
+    tries: int
+    key: str
+
+
+class Orders:
+    """Orders to the voice VPN's process. ``path``: its socket for them. Everything raises UnavailableError: ``vpn_not_running``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def revoke(self, site: str, author: str) -> list[str]:
+        """See :func:`revoke`."""
+        return revoke(self._path, site, author)
+
+    def invite(self, site: str, author: str, hours: float, *, replace: bool, former: str | None) -> Made:
+        """See :meth:`appliance.vpn.enrolment.ordered.Invitations.invite`."""
+        order = {"do": "invite", "site": site, "author": author, "hours": hours, "replace": replace, "former": former}
+        done: Any = _done(self._path, order, ORDER_S)
+        centres = tuple((str(host), int(port)) for host, port in done["centres"])
+        return Made(site, done["file"], done["code"], centres, done["until"], tuple(done["revoked"]))
+
+    def invitations(self) -> list[Standing]:
+        """Of every site the last one."""
+        done: Any = _done(self._path, {"do": "invitations"}, ASK_S)
+        return [Standing(**each) for each in done]
+
+    def withdraw(self, site: str, author: str) -> bool:
+        """End a site's; whether there was one."""
+        return bool(_done(self._path, {"do": "withdraw", "site": site, "author": author}, ORDER_S))
+
+
+def _done(path: Path, order: dict[str, Any], timeout_s: float) -> object:
+    answer = _asked(path, json.dumps(order).encode() + b"\n", timeout_s)
     if "error" in answer:
         raise error_from(answer["error"])
-    return list(map(str, answer.get("done", ())))
+    return answer.get("done")
 
 
 def _asked(path: Path, said: bytes, timeout_s: float) -> dict[str, Any]:

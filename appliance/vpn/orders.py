@@ -1,7 +1,8 @@
 """What may be ordered of the voice VPN's process, by ``run/vpn.sock``: one JSON line each way (:mod:`appliance.vpn.asking`
 is the other end).
 
-Only revoking, so far: who may ask for it, :mod:`appliance.access.branches` has looked at before. What happens when…
+Revoking, and invitations (:mod:`appliance.vpn.enrolment.ordered`): who may ask for it, :mod:`appliance.access.branches` has looked at
+before. An answer may hold a secret; our log never does. What happens when…
 
 * an order isn't understood, or comes too slowly or too long: an error is answered, nothing is done;
 * whoever ordered is gone before the answer: it is done all the same, and our log says for whom.
@@ -19,6 +20,7 @@ from typing import Any, Final
 from appliance.applier.protocol import error_json
 from appliance.core.errors import CentralinoError, Fault, InvalidError, UnavailableError
 from appliance.core.fields import valid_id
+from appliance.vpn.enrolment.ordered import Invitations
 from appliance.vpn.pki import Issued
 
 _log = logging.getLogger("centralino.vpn")
@@ -28,13 +30,19 @@ ORDER_S: Final = 5.0
 ORDER_MAX: Final = 4096
 
 
+DEEDS: Final = ("revoke", "invite", "invitations", "withdraw")
+
+
 async def answer_order(
-    revoke: Callable[[str], Iterable[Issued]], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    revoke: Callable[[str], Iterable[Issued]],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    invitations: Invitations | None = None,
 ) -> None:
-    """Take one order, carry it out, answer, and close the connection."""
+    """Take one order, carry it out, answer, and close the connection. ``invitations``: None: this process makes none."""
     answer: dict[str, Any]
     try:
-        answer = {"done": await _carry_out(revoke, await _order(reader))}
+        answer = {"done": await _carry_out(revoke, invitations, await _order(reader))}
     except CentralinoError as error:
         answer = {"error": error_json(error)}
     with contextlib.suppress(OSError, TimeoutError):
@@ -43,7 +51,7 @@ async def answer_order(
     writer.close()
 
 
-async def _order(reader: asyncio.StreamReader) -> dict[str, str]:
+async def _order(reader: asyncio.StreamReader) -> dict[str, Any]:
     try:
         line = await asyncio.wait_for(reader.readline(), ORDER_S)
         found = json.loads(line) if len(line) <= ORDER_MAX else None
@@ -51,14 +59,38 @@ async def _order(reader: asyncio.StreamReader) -> dict[str, str]:
         found = None
     if (
         isinstance(found, dict)
-        and found.get("do") == "revoke"
-        and all(isinstance(each, str) for each in found.values())
+        and found.get("do") in DEEDS
+        and all(isinstance(found.get(name, ""), str) for name in ("site", "author"))
     ):
         return found
-    raise InvalidError([Fault("order", "is not understood", 'one JSON line: {"do": "revoke", "site": …}', "order")])
+    raise _not_understood()
 
 
-async def _carry_out(revoke: Callable[[str], Iterable[Issued]], order: dict[str, str]) -> list[str]:
+def _not_understood() -> InvalidError:
+    return InvalidError([Fault("order", "is not understood", f'one JSON line: {{"do": one of {", ".join(DEEDS)}, "site": …}}', "order")])  # fmt: skip
+
+
+async def _carry_out(
+    revoke: Callable[[str], Iterable[Issued]], invitations: Invitations | None, order: dict[str, Any]
+) -> object:
+    if order["do"] == "revoke":
+        return await _revoke(revoke, order)
+    if invitations is None:
+        raise _not_understood()
+    try:
+        match order["do"]:
+            case "invite":
+                return await asyncio.to_thread(invitations.invite, order)
+            case "withdraw":
+                return await asyncio.to_thread(invitations.withdraw, order)
+        return await asyncio.to_thread(invitations.listed)
+    except OSError as error:
+        raise UnavailableError(
+            f"invitations can't be read or written: {error.strerror}", "centralino doctor", error_id="vpn_invite"
+        ) from error
+
+
+async def _revoke(revoke: Callable[[str], Iterable[Issued]], order: dict[str, Any]) -> list[str]:
     site = order.get("site", "")
     if not valid_id(site):
         raise InvalidError([Fault("order/site", "is no id of a site", "a-z, 0-9 and inner hyphens, at most 40", "id")])

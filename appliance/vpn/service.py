@@ -36,6 +36,7 @@ from appliance.paths import Paths
 from appliance.vpn.branches import Branch, Branches
 from appliance.vpn.echoes import Echoes
 from appliance.vpn.enrolment.gate import Gate
+from appliance.vpn.enrolment.ordered import Invitations
 from appliance.vpn.inside.reports import Reports
 from appliance.vpn.keeper import Keeper
 from appliance.vpn.orders import answer_order
@@ -59,10 +60,19 @@ class _Watched:
 
 
 class Service:
-    """See this module. ``group``: numeric group whose members may ask, None: ours. ``gate``: where new edges enrol, None: nowhere."""
+    """See this module. ``group``: numeric group whose members may ask, None: ours. ``gate``: where new edges enrol, None: nowhere.
+    ``invitations``: makes them when ordered, None: only ``centralino vpn enrol`` does."""
 
-    def __init__(self, keeper: Keeper, paths: Paths, group: int | None = None, gate: Gate | None = None) -> None:
+    def __init__(
+        self,
+        keeper: Keeper,
+        paths: Paths,
+        group: int | None = None,
+        gate: Gate | None = None,
+        invitations: Invitations | None = None,
+    ) -> None:
         self._keeper, self._paths, self._group, self._gate = keeper, paths, group, gate
+        self._invitations = invitations
         self._branches = Branches()
         self._report = Reporter(paths.attempts_socket)
         self._watched: dict[str, _Watched] = {}
@@ -237,7 +247,7 @@ class Service:
         writer.close()
 
     async def _take_order(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await answer_order(self._keeper.revoke, reader, writer)
+        await answer_order(self._keeper.revoke, reader, writer, self._invitations)
 
 
 def _tell_death(task: asyncio.Task[None]) -> None:

@@ -1,20 +1,40 @@
-"""Branches of the voice VPN as they stand: ``/branches``, and shutting one out."""
+"""Branches of the voice VPN as they stand: ``/branches``, shutting one out, and inviting its router."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from dataclasses import asdict
+from typing import Annotated, Any, Final
 
 from flask import Blueprint, Response, jsonify, request
+from pydantic import Field
 
 from appliance.console.api.openapi_parts import REF, Schema, operation
-from appliance.console.api.requests import services, subject
+from appliance.console.api.requests import Body, body, services, subject
 from appliance.hub.tunnels import STATES
+from appliance.vpn.enrolment.service import LASTS_H, LONGEST_H
+
+
+class InvitationBody(Body):
+    """An invitation for a branch's router; the one before ends."""
+
+    hours: Annotated[
+        float, Field(gt=0, le=LONGEST_H, allow_inf_nan=False, description="How long it waits; a week at most")
+    ] = LASTS_H
+    replace: Annotated[
+        bool,
+        Field(strict=True, description="Revoke what the branch has now at once, not when the new router has come in"),
+    ] = False
+
+
+BODIES: Final = (InvitationBody,)
 
 
 def add_to(blueprint: Blueprint) -> None:
     """Add these resources."""
     blueprint.get("/branches", endpoint="branches_listed")(listed)
     blueprint.post("/branches/<id>/revoke", endpoint="branches_revoke")(revoke)
+    for method, act in (("GET", invitation), ("POST", invite), ("DELETE", withdraw)):
+        blueprint.add_url_rule("/branches/<id>/invitation", f"branches_{act.__name__}", act, methods=[method])
 
 
 def listed() -> Response:
@@ -25,6 +45,29 @@ def listed() -> Response:
 def revoke(id: str) -> Response:
     """Shut one out."""
     return jsonify({"revoked": services().branches(subject()).revoke(id, request.remote_addr or "")})
+
+
+def invitation(id: str) -> Response:
+    """How a branch's last invitation stands."""
+    found = services().branches(subject()).invitation(id)
+    return jsonify({"invitation": asdict(found) if found is not None else None})
+
+
+def invite(id: str) -> Response:
+    """Make one: the only answer that holds its secret."""
+    guarded = services().branches(subject())
+    guarded.get(id)
+    wanted = body(InvitationBody)
+    made = guarded.invite(id, request.remote_addr or "", hours=wanted.hours, replace=wanted.replace)
+    centres = [{"host": host, "port": port} for host, port in made.centres]
+    return jsonify({
+        "site": made.site, "file": made.file, "code": made.code, "centres": centres, "until": made.until, "revoked": list(made.revoked),
+    })  # fmt: skip
+
+
+def withdraw(id: str) -> Response:
+    """End it."""
+    return jsonify({"ended": services().branches(subject()).withdraw(id, request.remote_addr or "")})
 
 
 _TEXT: Final[Schema] = {"type": "string"}
@@ -68,6 +111,38 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "since": {"type": "integer"},
         },
     },
+    "branches.Invited": {
+        "type": "object", "description": "Told this once: what is secret is kept nowhere",
+        "required": ["site", "file", "code", "centres", "until", "revoked"],
+        "properties": {
+            "site": _TEXT,
+            "file": {**_TEXT, "description": "Secret. What the router reads, as a file or as a QR code"},
+            "code": {**_TEXT, "description": "Secret. The same for the telephone; the router needs a centre's address besides"},
+            "centres": {
+                "type": "array", "description": "Where routers enrol, by TCP",
+                "items": {"type": "object", "required": ["host", "port"], "properties": {"host": _TEXT, "port": {"type": "integer"}}},
+            },
+            "until": {**_TEXT, "format": "date-time"},
+            "revoked": {"type": "array", "items": _TEXT, "description": "Names of certificates that were revoked at once"},
+        },
+    },
+    "branches.Invitation": {
+        "type": "object", "required": ["invitation"],
+        "properties": {"invitation": {
+            "type": ["object", "null"], "description": "The last one, without its secret; null: there is none",
+            "required": ["site", "standing", "until", "tries", "key"],
+            "properties": {
+                "site": _TEXT,
+                "standing": {"enum": ["waiting", "used", "burned", "over"], "description": "burned: by wrong codes. over: its time has run out"},
+                "until": {**_TEXT, "format": "date-time"},
+                "tries": {"type": "integer", "description": "Wrong attempts"},
+                "key": {**_TEXT, "description": "Fingerprint of the key that used it, or empty"},
+            },
+        }},
+    },
+    "branches.Ended": {
+        "type": "object", "required": ["ended"], "properties": {"ended": {"type": "boolean", "description": "Whether there was one"}},
+    },
     "Revoked": {
         "type": "object", "required": ["revoked"],
         "properties": {"revoked": {"type": "array", "items": _TEXT, "description": "Names of the certificates"}},
@@ -83,5 +158,11 @@ def paths() -> dict[str, Any]:
         "/branches/{id}/revoke": {
             "parameters": [id],
             "post": operation("revoke_branch", "Revoke all certificates of a branch: it is cut off within a second", "Revoked"),
+        },
+        "/branches/{id}/invitation": {
+            "parameters": [id],
+            "get": operation("show_invitation", "How a branch's last invitation stands, without its secret", "branches.Invitation"),
+            "post": operation("invite_router", "Invite a branch's router: a file and a code, told this once", "branches.Invited", body="InvitationBody"),
+            "delete": operation("end_invitation", "End a branch's invitation", "branches.Ended"),
         },
     }  # fmt: skip

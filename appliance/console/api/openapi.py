@@ -165,6 +165,7 @@ def description() -> Schema:
         ReplayBody,
         TestBody,
         *calls.BODIES,
+        *branches.BODIES,
         *firewall.BODIES,
     ):
         schemas[body.__name__] = _whole(body, schemas)

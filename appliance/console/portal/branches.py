@@ -1,4 +1,4 @@
-"""Branches of the voice VPN as they stand now, and shutting one out.
+"""Branches of the voice VPN as they stand now, and shutting one out. Inviting their routers: :mod:`.enrolment`.
 
 Like the other live pages it is whole without scripts; with them figures change in place, and what else has changed is fetched again.
 """
@@ -14,12 +14,12 @@ from werkzeug.wrappers import Response
 
 from appliance.access.seen_calls import zone_of_reader
 from appliance.console.api.requests import services, subject
+from appliance.console.portal import enrolment
 from appliance.console.portal.live import Now
 from appliance.console.portal.writing import bit_rate, day, milliseconds, moments, size
 from appliance.core.errors import CentralinoError, RefusedError
 from appliance.engine.place import has_vpn
 from appliance.i18n import _, translated
-from appliance.organisation.model import Site
 from appliance.vpn.model import Concentrator
 
 Answer = str | Response | tuple[str, int]
@@ -36,6 +36,7 @@ def branches() -> Blueprint:
     pages.get("/branches")(listed)
     pages.get("/branches/<id>/revoke", endpoint="ask")(ask)
     pages.post("/branches/<id>/revoke")(revoke)
+    enrolment.add_to(pages)
     pages.add_app_template_filter(bit_rate)
     pages.add_app_template_filter(size)
     pages.add_app_template_filter(milliseconds)
@@ -63,8 +64,9 @@ def listed() -> Answer:
     rows = sorted(found or (), key=lambda each: (ORDER[each["state"]], each["name"].casefold(), each["id"]))
     alarms = [each for each in now.all("alarm") or () if each["id"].startswith("vpn-")]
     guarded = services().branches(subject())
+    invites = has_vpn() and any(guarded.may_revoke(each["id"]) for each in rows)
     return render_template(
-        "branches/list.html", now=now, branches=None if found is None else rows, alarms=alarms, runs=has_vpn(), poor=POOR,
+        "branches/list.html", invites=invites, waiting=enrolment.waiting(guarded) if invites else {}, ended=request.args.get("ended", ""), now=now, branches=None if found is None else rows, alarms=alarms, runs=has_vpn(), poor=POOR,
         may_revoke=guarded.may_revoke, moment=moments(_zone(), seconds=False), state_words=state_words(), ends=_ends,
         has_concentrator=bool(services().store.document().all(Concentrator)), revoked=request.args.get("revoked", ""),
     )  # fmt: skip
@@ -97,10 +99,7 @@ def ask(id: str, status: int = 200, error: CentralinoError | None = None) -> Ans
     branch = guarded.get(id)
     if not guarded.may_revoke(id):
         raise RefusedError("this needs the permission branch:edit", "ask an administrator", error_id="forbidden")
-    site = services().store.document().find(Site, branch.site)
-    page = render_template(
-        "branches/revoke.html", branch=branch, name=site.name if site is not None else branch.site, error=error
-    )
+    page = render_template("branches/revoke.html", branch=branch, name=enrolment.name_of(branch), error=error)
     return page if status == 200 else (page, status)
 
 

@@ -20,6 +20,8 @@ from appliance.hub.directory import directory
 from appliance.hub.sign_in import visible
 from appliance.paths import Paths
 from appliance.store import Store
+from appliance.vpn.enrolment.ordered import Invitations
+from appliance.vpn.enrolment.service import Enrolment
 from appliance.vpn.orders import answer_order
 from appliance.vpn.pki import Authority
 from tests.hil.agents.process import eventually
@@ -62,8 +64,10 @@ def edge(
         async with contextlib.AsyncExitStack() as stack:
             if authority is not None:
                 revoke = authority.revoke_site
+                enrolment = Enrolment(paths.vpn, authority)
+                invitations = Invitations(lambda: contextlib.nullcontext((enrolment, store.document())))
                 orders = await asyncio.start_unix_server(
-                    lambda *both: answer_order(revoke, *both), paths.vpn_orders_socket
+                    lambda *both: answer_order(revoke, *both, invitations), paths.vpn_orders_socket
                 )
                 await stack.enter_async_context(orders)
             await serve(create_app(hub, None), config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
