@@ -67,7 +67,8 @@ async def _order(reader: asyncio.StreamReader) -> dict[str, Any]:
 
 
 def _not_understood() -> InvalidError:
-    return InvalidError([Fault("order", "is not understood", f'one JSON line: {{"do": one of {", ".join(DEEDS)}, "site": …}}', "order")])  # fmt: skip
+    hint = "one JSON line: do (revoke, invite, invitations or withdraw), site, author"
+    return InvalidError([Fault("order", "is not understood", hint, "order")])
 
 
 async def _carry_out(

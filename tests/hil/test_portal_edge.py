@@ -16,6 +16,9 @@ from appliance.firewall.kernel import Kernel
 from appliance.firewall.promise import Machine, promise
 from appliance.firewall.rules import script
 from appliance.paths import Paths
+from appliance.vpn.enrolment.codes import read_code
+from appliance.vpn.enrolment.invitation import read_file
+from appliance.vpn.enrolment.waiting import Invitations
 from appliance.vpn.pki import Authority
 from tests.hil.agents.browser import Watched, chromium, watched
 from tests.hil.agents.network import Network, require_root
@@ -77,8 +80,10 @@ def test_branches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with chromium() as browser, portal_over(tmp_path, company(ROWS)) as portal:
         paths = Paths(tmp_path, tmp_path)
         with edge(paths, portal.store, told(TURIN, ROME, faults=(FAULT,)), authority):
-            look_at(browser, portal, {"branches": "/branches", "shut-out": "/branches/torino/revoke"})
+            pages = {"branches": "/branches", "shut-out": "/branches/torino/revoke", "enrol": "/branches/torino/enrol"}
+            look_at(browser, portal, pages)
             figures_change_in_place(browser, portal)
+            enrol(browser, portal, paths)
             shut_out(browser, portal, authority)
         with watched(browser, width=360, url=portal.url) as seen:
             portal.who = "auditor"
@@ -120,6 +125,31 @@ def figures_change_in_place(browser: Browser, portal: Portal) -> None:
             say(sockets[0], "branch", "branches", {"id": "torino", "state": "away", "since": None})
         expect(row.locator("[data-figure=rtt_ms]")).to_have_text("12 ms")  # what the server says holds
         assert seen.wrong == []
+
+
+def enrol(browser: Browser, portal: Portal, paths: Paths) -> None:
+    """By keyboard, without scripts: what is shown once is the file that is downloaded, and it works."""
+    for language, width, theme in LOOKS[:2]:
+        with watched(browser, scripts=False, language=language, width=width, theme=theme, url=portal.url) as seen:
+            page = seen.page
+            page.goto("/branches/torino/enrol")
+            page.locator("form.enrol button").focus()
+            page.keyboard.press("Enter")
+            code = read_code(page.locator(".code").inner_text())
+            looks_well(seen, f"edge-invited-{language}-{width}-{theme}", judged=True)
+            with page.expect_download() as found:
+                page.locator(".invited button").focus()
+                page.keyboard.press("Enter")
+            assert read_file(Path(found.value.path()).read_bytes()).secret == code.secret
+            assert code.secret.text not in found.value.url
+            assert code.secret.text not in page.url
+            assert Invitations(paths.vpn).admit(code.secret) is not None
+            page.goto("/branches")
+            looks_well(seen, f"edge-waiting-{language}-{width}-{theme}", judged=True)
+            page.locator("[data-invitation=torino] button").focus()
+            page.keyboard.press("Enter")
+            expect(page.locator(".said[role=status]")).to_be_visible()
+            assert Invitations(paths.vpn).admit(code.secret) is None
 
 
 def shut_out(browser: Browser, portal: Portal, authority: Authority) -> None:

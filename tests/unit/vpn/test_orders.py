@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from appliance.core.errors import CentralinoError, InvalidError, UnavailableError
+from appliance.core.document import Document
+from appliance.core.errors import CentralinoError, InvalidError, NotFoundError, RefusedError, UnavailableError
 from appliance.vpn import asking
-from appliance.vpn.asking import revoke, told
+from appliance.vpn.asking import Orders, revoke, told
+from appliance.vpn.enrolment.ordered import Invitations, Opened
+from appliance.vpn.enrolment.service import Enrolment
 from appliance.vpn.orders import answer_order
 from appliance.vpn.pki import Issued
 from tests.unit.vpn.ground import Ground, csr
+from tests.unit.vpn.test_enrolment_gate import document
 
 
 def ordered(path: Path, by: object, said: bytes = b"", site: str = "") -> object:
@@ -78,6 +85,73 @@ def test_errors_come_back_as_they_were(tmp_path: Path) -> None:
         ordered(tmp_path / "b", none, site="milan")
     with pytest.raises(InvalidError, match="is no id"):
         ordered(tmp_path / "c", none, site="../x")
+
+
+def asked_of(path: Path, opened: Opened, ask: Callable[[Orders], object]) -> object:
+    async def work() -> object:
+        invitations = Invitations(opened)
+        server = await asyncio.start_unix_server(lambda *both: answer_order(lambda _site: (), *both, invitations), path)
+        async with server:
+            return await asyncio.to_thread(ask, Orders(path))
+
+    return asyncio.run(work())
+
+
+def raise_(error: OSError) -> NoReturn:
+    raise error
+
+
+def test_invitations_by_order(tmp_path: Path, ground: Ground) -> None:
+    enrolment = Enrolment(ground.paths, ground.authority)
+
+    def opened() -> AbstractContextManager[tuple[Enrolment, Document]]:
+        return nullcontext((enrolment, document()))
+
+    def ask(orders: Orders) -> None:
+        made = orders.invite("torino", "boss", 1, replace=False, former="")
+        assert made.code not in repr(made)
+        (shown,) = orders.invitations()
+        assert (shown.site, shown.standing, shown.until) == ("torino", "waiting", made.until)
+        with pytest.raises(RefusedError) as found:
+            orders.invite("torino", "boss", 1, replace=False, former="")
+        assert found.value.error_id == "already_invited"
+        assert orders.invite("torino", "boss", 1, replace=False, former=made.until).code != made.code
+        assert orders.invite("torino", "boss", 1, replace=False, former=None).site == "torino"
+        for hours in (0, 169, float("inf"), float("nan")):
+            with pytest.raises(InvalidError, match="invitation may wait"):
+                orders.invite("torino", "boss", hours, replace=False, former=None)
+        with pytest.raises(NotFoundError, match="doesn't come in"):
+            orders.invite("naples", "boss", 1, replace=False, former=None)
+        with pytest.raises(RefusedError, match="another maker"):
+            orders.invite("roma", "boss", 1, replace=False, former=None)
+        assert [orders.withdraw("torino", "boss"), orders.withdraw("torino", "boss")] == [True, False]
+        for site in ("../x", "", "a" * 41):
+            with pytest.raises(InvalidError, match="is no id"):
+                orders.withdraw(site, "boss")
+
+    asked_of(tmp_path / "s", opened, ask)
+
+    @contextmanager
+    def full() -> Iterator[tuple[Enrolment, Document]]:
+        raise_(OSError(28, "No space left on device"))
+        yield enrolment, document()
+
+    with pytest.raises(UnavailableError, match="No space left") as found:
+        asked_of(tmp_path / "full", full, lambda orders: orders.invitations())
+    assert found.value.error_id == "vpn_invite"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"hours": "1"}, {"hours": True}, {"hours": None}, {"replace": 1}, {"former": 3}, {"site": 3}, {"site": None}],
+)
+def test_no_half_understood_order_invites(tmp_path: Path, wrong: dict[str, object]) -> None:
+    def opened() -> NoReturn:
+        pytest.fail("something was opened for it")
+
+    said = json.dumps({"do": "invite", "site": "torino", **wrong}).encode() + b"\n"
+    heard = bytes(asked_of(tmp_path / "s", opened, lambda _orders: raw(tmp_path / "s", said)))  # type: ignore[call-overload]
+    assert b"is not understood" in heard
 
 
 def test_who_answers_and_goes_at_once_is_heard(tmp_path: Path) -> None:
