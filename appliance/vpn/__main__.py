@@ -9,19 +9,14 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 
 from appliance.applier.server import group_id
-from appliance.core.document import Document
 from appliance.core.errors import CentralinoError
 from appliance.paths import Paths
-from appliance.store import Store
 from appliance.vpn.enrolment.gate import vpn_gate
-from appliance.vpn.enrolment.ordered import Invitations
-from appliance.vpn.enrolment.service import Enrolment
+from appliance.vpn.enrolment.ordered import Invitations, opened
 from appliance.vpn.keeper import vpn_keeper
-from appliance.vpn.pki import Authority
 from appliance.vpn.service import Service
 
 _log = logging.getLogger("centralino.vpn")
@@ -34,18 +29,12 @@ def main() -> int:
     try:
         group = group_id() if os.geteuid() == 0 else None
         keeper = vpn_keeper(paths)
-        invitations = Invitations(lambda: _enrolment(paths))
+        invitations = Invitations(partial(opened, paths))
         asyncio.run(Service(keeper, paths, group, vpn_gate(paths, keeper), invitations).run())
     except CentralinoError as error:
         _log.error("%s (%s)", error, error.hint)
         return 1
     return 0
-
-
-@contextmanager
-def _enrolment(paths: Paths) -> Iterator[tuple[Enrolment, Document]]:
-    with Store.default(paths) as store:
-        yield Enrolment(paths.vpn, Authority(paths.vpn), cores=os.cpu_count() or 1), store.document()
 
 
 if __name__ == "__main__":

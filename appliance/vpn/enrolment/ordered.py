@@ -11,20 +11,31 @@ What happens when…
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from appliance.core.document import Document
 from appliance.core.errors import Fault, InvalidError, RefusedError
 from appliance.core.fields import valid_id
+from appliance.paths import Paths
+from appliance.store import Store
 from appliance.vpn.enrolment.service import LASTS_H, Enrolment, Invited, Shown
+from appliance.vpn.pki import Authority
 
 _log = logging.getLogger("centralino.vpn")
 
 Opened = Callable[[], AbstractContextManager[tuple[Enrolment, Document]]]
 """Opens the enrolment of an installation and its committed document, for one order."""
+
+
+@contextmanager
+def opened(paths: Paths) -> Iterator[tuple[Enrolment, Document]]:
+    """Those of an installation."""
+    with Store.default(paths) as store:
+        yield Enrolment(paths.vpn, Authority(paths.vpn), cores=os.cpu_count() or 1), store.document()
 
 
 class Invitations:

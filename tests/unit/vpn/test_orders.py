@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,12 +16,15 @@ import pytest
 
 from appliance.core.document import Document
 from appliance.core.errors import CentralinoError, InvalidError, NotFoundError, RefusedError, UnavailableError
+from appliance.paths import Paths
+from appliance.store import Store
 from appliance.vpn import asking
 from appliance.vpn.asking import Orders, revoke, told
-from appliance.vpn.enrolment.ordered import Invitations, Opened
+from appliance.vpn.enrolment.invitation import read_file
+from appliance.vpn.enrolment.ordered import Invitations, Opened, opened
 from appliance.vpn.enrolment.service import Enrolment
 from appliance.vpn.orders import answer_order
-from appliance.vpn.pki import Issued
+from appliance.vpn.pki import Authority, Issued
 from tests.unit.vpn.ground import Ground, csr
 from tests.unit.vpn.test_enrolment_gate import document
 
@@ -87,9 +91,9 @@ def test_errors_come_back_as_they_were(tmp_path: Path) -> None:
         ordered(tmp_path / "c", none, site="../x")
 
 
-def asked_of(path: Path, opened: Opened, ask: Callable[[Orders], object]) -> object:
+def asked_of(path: Path, by: Opened, ask: Callable[[Orders], object]) -> object:
     async def work() -> object:
-        invitations = Invitations(opened)
+        invitations = Invitations(by)
         server = await asyncio.start_unix_server(lambda *both: answer_order(lambda _site: (), *both, invitations), path)
         async with server:
             return await asyncio.to_thread(ask, Orders(path))
@@ -104,7 +108,7 @@ def raise_(error: OSError) -> NoReturn:
 def test_invitations_by_order(tmp_path: Path, ground: Ground) -> None:
     enrolment = Enrolment(ground.paths, ground.authority)
 
-    def opened() -> AbstractContextManager[tuple[Enrolment, Document]]:
+    def here() -> AbstractContextManager[tuple[Enrolment, Document]]:
         return nullcontext((enrolment, document()))
 
     def ask(orders: Orders) -> None:
@@ -129,7 +133,7 @@ def test_invitations_by_order(tmp_path: Path, ground: Ground) -> None:
             with pytest.raises(InvalidError, match="is no id"):
                 orders.withdraw(site, "boss")
 
-    asked_of(tmp_path / "s", opened, ask)
+    asked_of(tmp_path / "s", here, ask)
 
     @contextmanager
     def full() -> Iterator[tuple[Enrolment, Document]]:
@@ -141,16 +145,33 @@ def test_invitations_by_order(tmp_path: Path, ground: Ground) -> None:
     assert found.value.error_id == "vpn_invite"
 
 
+def test_the_first_invitation_of_an_installation_makes_its_authority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CENTRALINO_STORE_URL", raising=False)
+    paths = Paths(tmp_path, tmp_path)
+    with Store.default(paths) as store:
+        made = [each for items in document().objects.values() for each in items.values()]
+        store.promote(store.propose(made, base=0, author="test").number)
+
+    def ask(orders: Orders) -> None:
+        made = orders.invite("torino", "boss", 1, replace=True, former="")
+        assert (made.site, made.centres) == ("torino", (("vpn.example.com", 1194), ("2001:db8::7", 5000)))
+        assert read_file(made.file.encode()).root == Authority(paths.vpn).root_key()
+
+    asked_of(tmp_path / "s", partial(opened, paths), ask)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"hours": "1"}, {"hours": True}, {"hours": None}, {"replace": 1}, {"former": 3}, {"site": 3}, {"site": None}],
 )
 def test_no_half_understood_order_invites(tmp_path: Path, wrong: dict[str, object]) -> None:
-    def opened() -> NoReturn:
+    def never() -> NoReturn:
         pytest.fail("something was opened for it")
 
     said = json.dumps({"do": "invite", "site": "torino", **wrong}).encode() + b"\n"
-    heard = bytes(asked_of(tmp_path / "s", opened, lambda _orders: raw(tmp_path / "s", said)))  # type: ignore[call-overload]
+    heard = bytes(asked_of(tmp_path / "s", never, lambda _orders: raw(tmp_path / "s", said)))  # type: ignore[call-overload]
     assert b"is not understood" in heard
 
 
