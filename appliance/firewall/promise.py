@@ -212,11 +212,16 @@ def pools(document: Document) -> tuple[str, ...]:
 def _edges(document: Document, machine: Machine) -> Iterator[Opening]:
     """Edges reach the centre's service for them, from their own addresses within the tunnels to ours, and nothing else."""
     one = concentrator(document)
-    if one is not None:
-        sources = Sources("edges", pools(document), TUNNELS)
-        for daemon in range(daemons_for(len(ours(document)), machine.cores)):
-            for address in own_addresses(one, daemon):
-                yield Opening(sources, Service.EDGES, "tcp", (INSIDE_PORT, INSIDE_PORT), address)
+    if one is None:
+        return
+    sources = Sources("edges", pools(document), TUNNELS)
+    for daemon in range(daemons_for(len(ours(document)), machine.cores)):
+        try:
+            addresses = own_addresses(one, daemon)
+        except ValueError:
+            return  # no such pool can be put in force: verify says what is wrong with it
+        for address in addresses:
+            yield Opening(sources, Service.EDGES, "tcp", (INSIDE_PORT, INSIDE_PORT), address)
 
 
 def _neighbours(document: Document) -> Iterator[tuple[str, str]]:

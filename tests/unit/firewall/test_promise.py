@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from appliance.core.document import Document, parse
@@ -78,6 +79,14 @@ def test_edges_reach_the_service_for_them_from_within_the_tunnels_at_the_tunnels
         (("172.29.0.0/16", "fd00:1:2:3::/64"), "voice-*")
     }
     assert {"172.29.0.0/16", "fd00:1:2:3::/64"} <= set(made.inside), "nobody else has these addresses"
+
+
+@pytest.mark.parametrize(("field", "pool"), [("pool", "172.29.0.0/24"), ("pool", "fd00::/64"), ("pool6", "fd00::/120")])
+def test_a_pool_that_cant_be_opens_nothing(field: str, pool: str) -> None:
+    """Verify refuses it; a draft with it can be looked at all the same."""
+    one = {"id": "vpn", "name": "VPN", "addresses": [{"host": "vpn.example.com"}], field: pool}
+    made = promise(Document.of([parse(KINDS, "concentrator", one)]), HERE)
+    assert not [each for each in made.openings if each.service is Service.EDGES]
 
 
 def test_each_zone_has_its_services() -> None:
