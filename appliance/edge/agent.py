@@ -12,6 +12,7 @@ What happens when…
 * the centre is away: nothing changes, for as long as it takes;
 * what the centre says is garbage, of another release, or not signed: it is told, and nothing changes;
 * the disk is full: nothing changes, and it is tried again;
+* the centre keeps somebody out: so does the edge, within a minute and a half (:mod:`appliance.edge.bans`);
 * the certificate is revoked: the centre says so; only another enrolment helps, and is noticed when it comes;
 * somebody enrols the edge anew meanwhile: the new state is in force at the next round.
 """
@@ -33,6 +34,7 @@ from typing import Any, Final
 from appliance.access.clock import Clock, system_clock
 from appliance.core.errors import CentralinoError, CorruptError, RefusedError
 from appliance.edge import trials
+from appliance.edge.bans import EdgeBans
 from appliance.edge.centre import Centre
 from appliance.edge.clock import EdgeClock
 from appliance.edge.identity import RENEWAL, Identity
@@ -55,6 +57,8 @@ RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
 """Pauses before the centre is asked again that didn't answer; the last one for ever."""
 REFUSED_S: Final = 30.0
 HOURLY_S: Final = 3600.0
+BANS_S: Final = 60.0
+"""Between two looks at whom the centre keeps out."""
 SOCKET_MODE: Final = 0o660
 
 
@@ -77,6 +81,7 @@ class Agent:
         self._faults: dict[str, str] = {}
         self._reached = False
         self._renew_at = 0.0
+        self._bans, self._bans_at = EdgeBans(), 0.0
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; the tunnel ends with it. :raises RefusedError: ``already_running``."""
@@ -116,6 +121,7 @@ class Agent:
             "certificate": certificates.name_of(state.certificate) if state else None,
             "certificate_ends": state.certificate.not_valid_after_utc.isoformat() if state else None,
             "clock_sure": self._clock.sure,
+            "kept_out": self._bans.count,
             "refused": None
             if refusal is None
             else {"revision": refusal.revision, "times": refusal.times, "why": refusal.why},
@@ -238,6 +244,7 @@ class Agent:
             await self._report(centre, state)
         state = self._state or state
         await self._renew(centre, state)
+        await self._keep_out(centre, state)
         content = await centre.slice(self._shown(state), WAIT_S)
         if content is not None:
             await self._take(centre, state, content)
@@ -341,6 +348,17 @@ class Agent:
             certificate, tunnel_key = await centre.renew(request)
             trial = trials.begun(state.name, self._lasts(state), self._uptime())
             await asyncio.to_thread(self._identity.renewed, certificate, tunnel_key, trial)
+
+    async def _keep_out(self, centre: Centre, state: State) -> None:
+        """Whom the centre keeps out. The list ends by the time of day: not before the clock is sure."""
+        now = self._uptime()
+        if not self._clock.sure or now.uptime / 1000 < self._bans_at:
+            return
+        self._bans_at = now.uptime / 1000 + BANS_S
+        with self._telling("bans"):
+            content = await centre.bans(self._bans.etag)
+            if content is not None:
+                await asyncio.to_thread(self._bans.put, content, state.slice, self._uptime().wall)
 
     # Telling
 

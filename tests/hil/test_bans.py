@@ -16,11 +16,14 @@ import pytest
 
 from appliance.commands.bans import judge
 from appliance.core.errors import CentralinoError
+from appliance.edge.bans import EdgeBans
 from appliance.firewall.bans import asking
+from appliance.firewall.bans.kernel import Kernel as BansKernel
 from appliance.firewall.bans.reporting import Reporter
 from appliance.firewall.kernel import Kernel
 from appliance.firewall.promise import Machine, promise
 from appliance.firewall.rules import script
+from appliance.vpn.slices import Slice
 from tests.hil.agents.network import Host, Network, require_root
 from tests.hil.agents.peer import SipPeer
 from tests.hil.agents.process import AgentError, Child, eventually
@@ -278,6 +281,34 @@ def test_bans_survive_the_judge_and_are_lifted_by_hand(ground: Ground, monkeypat
         assert "ban lifted" in command("access", "audit")
         assert "bans/network" in command.refused("bans", "lift", "everybody")
     assert not _in_kernel(ground, address)
+
+
+def test_an_edge_keeps_out_whom_the_centre_keeps_out(ground: Ground) -> None:
+    """By what the real judge shares; how it comes to an edge is in tests/unit/vpn/test_inside.py."""
+    stranger, other = ground.outside, ground.net.host("other", "provider")
+    edge = ground.net.host("edge", "provider")
+    address, target = stranger.address_on("provider"), edge.address_on("provider")
+    report = Reporter(ground.system.paths.attempts_socket)
+    for number in range(12):
+        report("api", address, "failed", f"key{number}")
+    report.close()
+    ground.ban(address)
+    slice = Slice.model_validate({
+        "revision": 1, "site": "torino", "remotes": [{"host": ground.pbx.address_on("provider"), "port": 1194}], "openvpn": [],
+        "networks": ["203.0.113.0/24"], "inside": ["172.29.0.1"], "inside_port": 8194,
+    })  # fmt: skip
+    bans, door = EdgeBans(BansKernel(network_namespace=edge.namespace)), ("udp", 5060)
+    arrivals = Arrivals(edge)
+    bans.put(asking.shared(ground.system.paths), slice, int(1000 * time.time()))
+    assert bans.count == 1
+    for host in (stranger, other):
+        knock(host, host.address_on("provider"), target, range(5060, 5061))
+    eventually(lambda: door in arrivals.of(other.address_on("provider")), "others get in")
+    assert not arrivals.of(address)
+    asking.lift(ground.system.paths, address)
+    bans.put(asking.shared(ground.system.paths), slice, int(1000 * time.time()))
+    knock(stranger, address, target, range(5060, 5061))
+    eventually(lambda: door in arrivals.of(address), "who was let in again gets in")
 
 
 def _in_kernel(ground: Ground, address: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from appliance.core.errors import CentralinoError
 from appliance.firewall import kernel as rules
 from appliance.firewall.bans import kernel as sets
-from appliance.firewall.bans.asking import LIMIT, LIMIT_MAX, SHARED_FORMAT
+from appliance.firewall.bans.asking import LIMIT, LIMIT_MAX, SHARED_FORMAT, SHARED_MAX
 from appliance.firewall.bans.model import Ban, Network
 from appliance.firewall.bans.sets import COUNTERS
 
@@ -29,16 +29,22 @@ def listed(bans: Iterable[Ban], now: int, question: Mapping[str, Any]) -> dict[s
     return {"bans": [row(ban, now) for ban in newest], "count": len(found)}
 
 
-def shared(bans: Iterable[Ban], now: int) -> dict[str, Any]:
-    """What edges are given."""
+def shared(bans: Iterable[Ban], now: int, wall: int) -> dict[str, Any]:
+    """What edges are given. ``now``: running time; ``wall``: the clock's, ms since the epoch."""
+    lasting = (ban for ban in bans if not ban.quarantine and not ban.brief and ban.left(now))
     given = sorted(
-        (ban for ban in bans if not ban.quarantine and not ban.brief and ban.left(now) >= 1000),
+        heapq.nlargest(SHARED_MAX, lasting, key=lambda ban: (ban.until, str(ban.network))),
         key=lambda ban: (ban.network.version, int(ban.network.network_address), ban.network.prefixlen),
     )
     return {
         "format": SHARED_FORMAT,
-        "bans": [{"network": str(ban.network), "left": ban.left(now) // 1000} for ban in given],
+        "bans": [{"network": str(ban.network), "until": _minute(wall + ban.left(now))} for ban in given],
     }
+
+
+def _minute(wall: int) -> int:
+    """The next whole minute, s since the epoch: so the same bans are the same list, whenever it is asked for."""
+    return -(-wall // 60_000) * 60
 
 
 def row(ban: Ban, now: int) -> dict[str, Any]:

@@ -38,6 +38,8 @@ LIMIT_MAX: Final = 5000
 QUESTION_MAX: Final = 4096
 """Bytes of a question."""
 SHARED_FORMAT: Final = 1
+SHARED_MAX: Final = 5000
+"""Bans that edges are given, at most: those that last longest. A small router keeps them, over a thin line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +140,8 @@ def lift(paths: Paths, network: str) -> tuple[str, ...]:
 def shared(paths: Paths) -> bytes:
     """The bans for edges, as canonical JSON (keys in order, no spaces, ASCII): equal bans give equal bytes.
 
-    ``{"bans":[{"left":599,"network":"203.0.113.7/32"}],"format":1}``, by network; ``left`` in seconds. Strangers only, and not those
-    who may be somebody else: an edge drops what comes from them, save at the tunnel's own port. Nothing says why.
+    ``{"bans":[{"network":"203.0.113.7/32","until":1795780800}],"format":1}``, by network; ``until`` in seconds since the epoch, a whole
+    minute. Strangers only, and not those who may be somebody else: an edge drops what comes from them. Nothing says why.
 
     :raises UnavailableError: ``bans_not_running``.
     """

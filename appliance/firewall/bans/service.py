@@ -231,8 +231,8 @@ class Service:
                 case "lift":
                     return canonical(self._lift(str(question.get("network", ""))))
                 case "shared":
-                    gate = self._ready()
-                    return canonical(answering.shared(gate.judge.standing, gate.now()))
+                    gate, moment = self._ready(), self._clock()
+                    return canonical(answering.shared(gate.judge.standing, gate.now(moment), moment.wall))
         except CentralinoError as error:
             return _error(error.error_id, error.message, error.hint)
         return _error("bad_question", "this isn't a question that the judge of bans knows", "told, lift or shared")

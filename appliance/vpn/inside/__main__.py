@@ -11,13 +11,15 @@ import sys
 
 from appliance.engine.place import engine_namespace
 from appliance.paths import Paths
+from appliance.vpn.inside.banned import SharedBans
 from appliance.vpn.inside.run import Run
 
 
 def main() -> int:
     """Exit code 0."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(Run(Paths.default(), engine_namespace()).run())
+    paths = Paths.default()
+    asyncio.run(Run(paths, engine_namespace(), SharedBans(paths)).run())
     return 0
 
 
