@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from appliance.commands.common import Json, out, print_json
-from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedError, UnavailableError
+from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError, RefusedError, UnavailableError
 from appliance.i18n import _, translated
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from appliance.edge.enrol import Step
+    from appliance.edge.paths import EdgePaths
     from appliance.vpn.enrolment.invitation import Invitation
 
 
@@ -35,6 +38,9 @@ def enrol(
         list[str] | None,
         typer.Option("--centre", metavar="HOST[:PORT]", help=_("Where the centre is; more than once: tried in order")),
     ] = None,
+    keep_clock: Annotated[
+        bool, typer.Option("--keep-clock", help=_("Never set the clock: something else on this machine does"))
+    ] = False,
     json: Json = False,
 ) -> None:
     """Takes a few seconds. Whatever goes wrong, it can be done again."""
@@ -47,13 +53,29 @@ def enrol(
         raise RefusedError(
             "only root may enrol this edge: it keeps its key", "sudo centralino edge enrol …", error_id="not_root"
         )
-    answer = enrolled(invitation, Identity(EdgePaths.default()), tell=(lambda _step: None) if json else _tell)
+    paths = EdgePaths.default()
+    answer = enrolled(invitation, Identity(paths), tell=(lambda _step: None) if json else _tell)
+    if not keep_clock:
+        _set_clock(paths, answer.at)
     if json:
         print_json({"site": answer.site, "at": answer.at.isoformat()})
     else:
         out.print(
             _("[green]This edge is {site} now.[/] Its tunnel comes up by: centralino edge run").format(site=answer.site)
         )
+
+
+def _set_clock(paths: EdgePaths, at: datetime) -> None:
+    """The gate has just told the time, and it is the centre: a new edge's clock may never have been set. If it can't be set now, the
+    agent sets it when it comes in."""
+    from appliance.access.clock import system_clock
+    from appliance.edge.clock import EdgeClock
+
+    now = system_clock().uptime
+    try:
+        EdgeClock(paths.clock).told(int(1000 * at.timestamp()), now, now)
+    except CentralinoError as error:
+        out.print(f"[yellow]{translated(error.message)}[/]")
 
 
 def _invitation(file: Path | None, code: str | None, centres: list[str]) -> Invitation:

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 import segno
 import typer
 
-from appliance.commands.common import Json, out, print_json, print_table, store
+from appliance.commands.common import Json, author, out, print_json, print_table, store
 from appliance.commands.completion import ids_of
 from appliance.commands.configuration import seconds
-from appliance.core.errors import RefusedError, UnavailableError
+from appliance.core.errors import CentralinoError, RefusedError, UnavailableError
 from appliance.i18n import _
 from appliance.paths import Paths
 
 if TYPE_CHECKING:
+    from appliance.access.audit import Event
     from appliance.core.document import Document
     from appliance.vpn.enrolment.service import Bundle, Enrolment, Invited
     from appliance.vpn.pki import Issued
@@ -56,9 +57,12 @@ def enrol(
     json: Json = False,
 ) -> None:
     """A second invitation for a site ends the first."""
+    from appliance.access.audit import Event
+
     _not_there(file)
-    with _service() as (service, document):
-        made = service.invite(document, site, hours=seconds(lasts, "--for") / 3600, replace=replace)
+    hours = seconds(lasts, "--for") / 3600
+    with _service() as (service, document), _noted(Event.BRANCH_INVITED, site, hours=hours, replace=replace):
+        made = service.invite(document, site, hours=hours, replace=replace)
     if file is not None:
         _write(file, made.file)
     if json:
@@ -106,7 +110,9 @@ def invitations(json: Json = False) -> None:
 
 def withdraw(site: Site) -> None:
     """Whoever still has it is refused."""
-    with _service() as (service, _document):
+    from appliance.access.audit import Event
+
+    with _service() as (service, _document), _noted(Event.INVITATION_ENDED, site):
         there = service.withdraw(site)
     out.print((_("{site}: the invitation is over.") if there else _("{site} has no invitation.")).format(site=site))
 
@@ -120,13 +126,15 @@ def bundle(
     json: Json = False,
 ) -> None:
     """The private key is made here, goes into the file, and is kept nowhere else: it can't be shown again."""
+    from appliance.access.audit import Event
+
     where = file or Path(f"{site}.ovpn")
     _not_there(where)
 
     def put(made: Bundle) -> None:
         _write(where, made.content)
 
-    with _service() as (service, document):
+    with _service() as (service, document), _noted(Event.BRANCH_INVITED, site, bundle=True, replace=replace):
         made = service.bundle(document, site, replace=replace, put=put)
     if json:
         print_json(
@@ -163,6 +171,24 @@ def _service() -> Iterator[tuple[Enrolment, Document]]:
     paths = Paths.default().vpn
     with store() as opened:
         yield Enrolment(paths, Authority(paths), cores=os.cpu_count() or 1), opened.document()
+
+
+@contextmanager
+def _noted(event: Event, site: str, **more: object) -> Iterator[None]:
+    """Before the deed: nobody who can read the keys leaves no trace of what was given away. Once more if it failed."""
+    from appliance.access.branches import note
+    from appliance.commands.access import CONSOLE, access
+
+    def noted(**failed: object) -> None:
+        with access() as opened:
+            note(opened, event, site, author(), CONSOLE, **more, **failed)
+
+    noted()
+    try:
+        yield
+    except CentralinoError as error:
+        noted(failed=error.error_id)
+        raise
 
 
 def _plain(made: Invited, file: Path | None) -> dict[str, object]:

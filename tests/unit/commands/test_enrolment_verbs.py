@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from appliance.access import Access
+from appliance.access.audit import Event
 from appliance.cli import app
 from appliance.commands.enrolment import _write
 from appliance.core.document import parse
@@ -95,6 +97,18 @@ def test_a_code_and_json_for_programs(run: Run) -> None:
 )
 def test_what_can_not_be_is_told(run: Run, words: tuple[str, ...], error_id: str) -> None:
     assert error(run("vpn", *words)).error_id == error_id
+
+
+def test_what_was_given_away_is_in_the_audit_without_any_secret(run: Run, state: Path) -> None:
+    file = run("vpn", "enrol", "torino", "--for", "90m", "--replace", "--json").output
+    run("vpn", "withdraw", "torino")
+    run("vpn", "enrol", "bari")
+    with Access.open(Paths(state, state)) as access:
+        told = [(each.event, dict(each.detail)) for each in access.audit.entries()]
+    assert (Event.BRANCH_INVITED, {"site": "torino", "hours": 1.5, "replace": True}) in told
+    assert (Event.INVITATION_ENDED, {"site": "torino"}) in told
+    assert {"site": "bari", "hours": 24.0, "replace": False, "failed": "no_branch"} in [more for _, more in told]
+    assert json.loads(file)["code"] not in str(told)
 
 
 def test_only_root_enrols(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
