@@ -91,7 +91,8 @@ def test_status_counts_phones_and_calls(office: Office, run: As) -> None:
         "services", "configuration", "applied", "devices", "registrations", "lines", "calls", "faults"
     }  # fmt: skip
     assert status["applied"] == {
-        "revision": head(office), "verified": True, "applying": None, "confirm": None, "scheduled": [], "last_error": None
+        "revision": head(office), "verified": True, "applying": None, "confirm": None, "scheduled": [], "last_error": None,
+        "names": [],
     }  # fmt: skip
     assert status["faults"] == []
     assert status["configuration"] == {
