@@ -19,12 +19,12 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from appliance.applier.files import replace
-from appliance.core.errors import CentralinoError, UnavailableError
+from appliance.core.errors import UnavailableError
+from appliance.engine.keeping import telling, text_of
 from appliance.engine.logs import bound_ours
 from appliance.engine.place import engine_namespace
 from appliance.engine.processes import command_of, descendants, end, held_together, note, noted
@@ -66,7 +66,7 @@ class Keeper:
     def tend(self) -> None:
         """One round: do what is due. What fails is in :attr:`faults`."""
         found: list[str] = []
-        with _telling(found):
+        with telling(found):
             config = _configured(self._configuration)
             self.wanted = config is not None
             if config is None:
@@ -74,7 +74,7 @@ class Keeper:
                     _log.info("no longer wanted")
                 self._stop()
             else:
-                with _telling(found):
+                with telling(found):
                     self._tend_keys()
                 self._tend(config)
         for told in found:
@@ -111,7 +111,7 @@ class Keeper:
         pid = self.pid
         if pid is None:
             self._revive(config)
-        elif _text(self._paths.config) != config:
+        elif text_of(self._paths.config) != config:
             _log.info("started anew, its configuration has changed")
             self._stop()
             self._start(config)
@@ -245,20 +245,3 @@ def _configured(generation: Path) -> str | None:
 
 def _is_privileged(config: str) -> bool:
     return any(int(port) < PRIVILEGED for port in re.findall(r"^aux-server=.*:(\d+)$", config, re.MULTILINE))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
-@contextlib.contextmanager
-def _telling(found: list[str]) -> Iterator[None]:
-    try:
-        yield
-    except CentralinoError as error:
-        found.append(f"{error.message} ({error.hint})" if error.hint else error.message)
-    except OSError as error:
-        found.append(f"{error.filename}: {error.strerror}" if error.filename else str(error))

@@ -22,12 +22,13 @@ import shutil
 import stat
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from appliance.core.errors import CentralinoError, Fault, UnavailableError
+from appliance.core.errors import Fault, UnavailableError
+from appliance.engine.keeping import telling, text_of
 from appliance.engine.logs import bound_ours
 from appliance.engine.place import engine_namespace
 from appliance.engine.processes import end, held_together, note, noted
@@ -100,16 +101,16 @@ class Keeper:
     def tend(self) -> None:
         """One round: do what is due. What fails is in :attr:`faults`, and holds nothing else up."""
         found: list[str] = []
-        with _telling(found):
+        with telling(found):
             wanted = self._wanted.read()
-            with _telling(found):
+            with telling(found):
                 self._tend_authority(bool(wanted))
             for interface in sorted(self._running() - wanted.keys()):
                 _log.info("%s: no longer wanted", interface)
                 self._stop(interface)
                 shutil.rmtree(self._paths.clients(interface), ignore_errors=True)
             for interface, each in wanted.items():
-                with _telling(found):
+                with telling(found):
                     self._tend(interface, each)
             self.sites = {site: interface for interface, each in wanted.items() for site in each.clients}
             self.living = {name: each for name, each in self.living.items() if each.site in self.sites}
@@ -182,7 +183,7 @@ class Keeper:
         kept = self._kept.setdefault(interface, _Kept())
         self._let_in_anew(interface, wanted.clients)
         pid, file = self.pid(interface), self._config_file(interface)
-        standing = _text(file)
+        standing = text_of(file)
         if pid is None:
             self._revive(interface, wanted, kept)
         elif standing != wanted.config and without_routes(standing) != without_routes(wanted.config):
@@ -234,7 +235,7 @@ class Keeper:
             (directory / name).unlink(missing_ok=True)
         for name, each in living.items():
             path = directory / name
-            if _text(path) != clients[each.site]:
+            if text_of(path) != clients[each.site]:
                 put(path, clients[each.site].encode(), 0o644)
                 if name in there:
                     self.changed.add((interface, name))
@@ -346,20 +347,3 @@ def _told_apart(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_mode
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
-@contextlib.contextmanager
-def _telling(found: list[str]) -> Iterator[None]:
-    try:
-        yield
-    except CentralinoError as error:
-        found.append(f"{error.message} ({error.hint})" if error.hint else error.message)
-    except OSError as error:
-        found.append(f"{error.filename}: {error.strerror}" if error.filename else str(error))
