@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint bench engine engine-archive clean venv venv-test lock help
+.PHONY: run test lab lint bench engine engine-archive clean venv venv-test lock help
 # Steps print what they do as they do it, and wait for one another's locks: side by side they'd only be unreadable.
 .NOTPARALLEL:
 help: ; @sed -n 's/^## //p' Makefile
 
 ## make run      set everything up and start the appliance with a demo company
 ## make test     set everything up and run every test
+## make lab      a centre and two branches on this machine, with calls; harm lines by: centralino lab impair (CALLS=3, PORT=8099)
 ## make lint     ruff, mypy
 ## make bench    run the benchmarks, one JSON line each (NAME=x for one)
 ## make engine   build the engine root (cached); ARCHIVE=file builds it without a mirror
@@ -68,9 +69,13 @@ host-test: ; @tools/host-packages test
 run: host-run engine
 	@exec $(BIN)/centralino run $(if $(ADDRESS),--address $(ADDRESS))
 
-# Two workers share tests/unit out; all other tests run one after the other (tests/distribution.py).
+# Two workers share out what judges no time; all other tests run one after the other at the end (tests/distribution.py).
 test: host-test venv-test engine lint
 	@tools/as-root "tests make networks of their own and read what is on the wire" $(BIN)/python -m pytest -n 2
+
+# It makes networks and opens raw sockets, so it is root's.
+lab: host-test venv-test engine
+	@tools/as-root "the lab makes networks of its own" $(BIN)/python -m lab $(if $(CALLS),--calls $(CALLS)) $(if $(PORT),--port $(PORT))
 
 bench: host-test venv-test
 	@$(BIN)/python -m appliance.engine.root build >&2

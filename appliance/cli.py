@@ -17,6 +17,7 @@ from appliance.commands import (
     files,
     firewall,
     keys,
+    lab,
     notifications,
     objects,
     schedule,
@@ -58,6 +59,7 @@ vpn.add_to(app)
 edge.add_to(app)
 firewall.add_to(app)
 bans.add_to(app)
+lab.add_to(app)
 access.add_to(app)
 for _kind in KINDS:
     app.add_typer(objects.command(_kind), name=_kind, rich_help_panel=_("Objects of the document"))

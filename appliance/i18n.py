@@ -80,6 +80,18 @@ def translated(text: str) -> str:
     return text
 
 
+def fault_text(text: str) -> str:
+    """A fault in the reader's language: what is wrong, and in brackets what to do. Each is a text of its own."""
+    whole = translated(text)
+    at = len(text) if whole == text and text.endswith(")") else -1
+    while (at := text.rfind(" (", 0, at)) > 0:
+        said, hint = text[:at], text[at + 2 : -1]
+        told = translated(said), translated(hint)
+        if told != (said, hint):
+            return f"{told[0]} ({told[1]})"
+    return whole
+
+
 def _value(text: str) -> str:
     """A value: itself, but for sentences, such as the reason inside another error, and some words."""
     return translated(text) if " " in text or text in WORDS else text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from appliance.core.model import Object
+from appliance.failover.model import WanLine
 from appliance.firewall.model import AddressList, Network
 from appliance.notifications.model import HistoryExport, NotificationEndpoint
 from appliance.organisation.model import (
@@ -51,6 +52,7 @@ KINDS: Final[dict[str, type[Object]]] = {
         HistoryExport,
         Concentrator,
         Branch,
+        WanLine,
         TurnServer,
         Network,
         AddressList,

@@ -6,6 +6,9 @@ Places that are configurable, by environment:
     what must survive: ``var/`` in a checkout, ``/var/lib/centralino`` in the image.
 ``CENTRALINO_CACHE``
     what can be built again: ``.cache/`` in a checkout, ``/var/cache/centralino`` in the image.
+``CENTRALINO_RUN``
+    what the voice VPN's daemons need to be started again and nobody needs after a start of the machine: a directory in memory, so that a full disk
+    keeps no branch out. Without it, in the state.
 ``CENTRALINO_ENGINE_ARCHIVES``
     packages that engine roots were made of: ``engine-archives/`` of the state, unless a team or CI shares a place.
 """
@@ -95,6 +98,8 @@ class VpnPaths:
     """The voice VPN's directories: ``ca/`` is the truth, ``openvpn/`` is made from it (see :mod:`appliance.vpn.pki`)."""
 
     top: Path
+    memory: Path | None = None
+    """Where :attr:`run`, :attr:`relays` and :attr:`temporary` lie; None: below ``top``."""
 
     @property
     def ca(self) -> Path:
@@ -151,6 +156,11 @@ class VpnPaths:
         """What edges say of themselves, one file for each site."""
         return self.inside / "branches"
 
+    @property
+    def events(self) -> Path:
+        """What happened at branches, as their edges tell it."""
+        return self.inside / "events"
+
     def clients(self, interface: str) -> Path:
         """What a daemon gives each branch, one file for each certificate's common name; who has none is turned away."""
         return self.openvpn / "clients" / interface
@@ -158,16 +168,26 @@ class VpnPaths:
     @property
     def temporary(self) -> Path:
         """OpenVPN's own short-lived files; anybody may write, nobody read others'."""
-        return self.top / "tmp"
+        return (self.memory or self.top) / "tmp"
 
     @property
     def run(self) -> Path:
         """PID files and management sockets of the daemons; mode 0700."""
-        return self.top / "run"
+        return (self.memory or self.top) / "run"
 
     def management(self, interface: str) -> Path:
         """A daemon's management socket. Anybody may write to it, so nobody else may enter its directory."""
         return self.run / f"{interface}.sock"
+
+    @property
+    def drill(self) -> Path:
+        """What lines of branches would have done, a file for each month (:mod:`appliance.failover.drill`); mode 0700."""
+        return self.top / "drill"
+
+    @property
+    def relays(self) -> Path:
+        """One directory for each relay (:mod:`appliance.failover.kept`), which is that one's own; mode 0700. After a start of the machine nobody needs what is in it."""
+        return (self.memory or self.top) / "relays"
 
     @property
     def log(self) -> Path:
@@ -225,6 +245,7 @@ class Paths:
 
     state: Path
     cache: Path
+    memory: Path | None = None
 
     @classmethod
     def default(cls) -> Paths:
@@ -232,6 +253,7 @@ class Paths:
         return cls(
             state=_default("CENTRALINO_STATE", "var", IMAGE_STATE),
             cache=_default("CENTRALINO_CACHE", ".cache", IMAGE_CACHE),
+            memory=Path(run).absolute() if (run := os.environ.get("CENTRALINO_RUN")) else None,
         )
 
     @property
@@ -370,7 +392,7 @@ class Paths:
 
     @property
     def vpn(self) -> VpnPaths:
-        return VpnPaths(self.state / "vpn")
+        return VpnPaths(self.state / "vpn", self.memory / "vpn" if self.memory else None)
 
     @property
     def turn_socket(self) -> Path:

@@ -8,6 +8,7 @@ from appliance.access import verify as _access
 from appliance.core.document import Document
 from appliance.core.errors import Fault
 from appliance.core.references import dangling
+from appliance.failover import verify as _failover
 from appliance.firewall import verify as _firewall
 from appliance.notifications import verify as _notifications
 from appliance.pbx.emergency import verify as _emergency
@@ -34,6 +35,7 @@ FEATURES: Final = (
     _notifications,
     _firewall,
     _vpn,
+    _failover,
     _turn,
 )
 

@@ -16,7 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-BENCHMARKS: Final = ("api", "bans", "call_setup", "commit", "firewall", "footprint", "history", "hub", "vpn")
+BENCHMARKS: Final = (
+    "api",
+    "bans",
+    "call_setup",
+    "commit",
+    "failover",
+    "firewall",
+    "footprint",
+    "history",
+    "hub",
+    "relay",
+    "switch",
+    "vpn",
+)
 
 Say = Callable[[str], None]
 

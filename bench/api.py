@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from appliance.access import Access, Stage
 from appliance.access import sessions as browser_sessions
-from appliance.access.sessions import COOKIE
+from appliance.access.access import Access
+from appliance.access.sessions import COOKIE, Stage
 from appliance.engine.processes import descendants
 from appliance.engine.unix import connect
 from appliance.organisation.model import Person

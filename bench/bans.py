@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from appliance.access.clock import system_clock
+from appliance.clock import system_clock
 from appliance.firewall.bans import sets
 from appliance.firewall.bans.gate import Gate
 from appliance.firewall.bans.judge import Judge

@@ -9,6 +9,8 @@ what a daemon could do with a core of its own follows from its CPU for each pack
 *Reconnect*: 500 branches, each an OpenVPN process of its own (without an interface), are in; every daemon is killed at once; the
 keeper starts them again, and the branches find out by their own pings. Counted from the kill to the last that is in again. CPU
 of both ends is told apart: the branches' 500 processes would be on 500 machines.
+*Quality*: 500 branches are asked through their tunnels once a second. Here they are addresses of one host that answers for all, so what counts is
+our process alone. Baseline: as many echoes sent and read at the same pace by a process that remembers nothing of them.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from unittest import mock
 from appliance.vpn import plan
 from bench import Result, Say
 from bench.vpn_ground import Ground, ground
+from bench.vpn_quality import addresses
 from tests.hil.agents.network import Host, Network
 from tests.hil.agents.process import eventually
 
@@ -42,6 +45,8 @@ TARGETS: Final = {
     "not_back": "<= 0",
     "keeper_core_share": "<= 0.05",
     "lost_at_100_calls": "<= 0.001",
+    "quality_core_share": "<= 0.04",
+    "quality_unknown": "<= 0",
 }
 Figures = dict[str, Any]
 
@@ -74,6 +79,9 @@ def run(smoke: bool, say: Say) -> Result:
         if not smoke:
             with ground(net, Path(folder) / "many", 2, sites, lowest=True) as made:
                 figures |= reconnect(made, range(1, sites + 1), smoke, say)
+        asked, plain_share = quality(net, sites, 2.0 if smoke else IDLE_S, say)
+        figures |= asked
+        baseline |= plain_share
     return Result("vpn", figures, baseline, TARGETS)
 
 
@@ -203,3 +211,25 @@ def reconnect(made: Ground, numbers: range, smoke: bool, say: Say) -> Figures:
     }  # fmt: skip
     say(f"{figures}")
     return figures
+
+
+# Quality
+
+
+def quality(net: Network, sites: int, seconds: float, say: Say) -> tuple[Figures, Figures]:
+    """What asking every branch once a second costs our process: its figures, and those of the least that it can cost."""
+    host = net.host("asked")
+    for each in addresses(sites):
+        host.run(["ip", "address", "add", f"{each}/32", "dev", "lo"])
+    found: dict[str, Figures] = {}
+    for mode in ("plain", "ours"):
+        argv = [sys.executable, "-m", "bench.vpn_quality", host.namespace, str(sites), str(seconds), mode]
+        found[mode] = json.loads(subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True).stdout)
+    say(f"asking {sites} branches: {found}")
+    ours, plain = found["ours"], found["plain"]
+    return {
+        "quality_core_share": round(ours["share"], 4),
+        "quality_to_plain": round(ours["share"] / max(plain["share"], 1e-6), 2),
+        "quality_unknown": sites - ours["known"],
+        "quality_lost": ours["lost"],
+    }, {"quality_core_share": round(plain["share"], 4)}

@@ -1,7 +1,11 @@
-"""How ``pytest -n`` shares the tests out: those of ``tests/unit`` a file at a time, and all others at the end, one after the other.
+"""How ``pytest -n`` shares the tests out: some a file at a time, and all others at the end, one after the other.
 
 Those others judge time, or load the whole machine: they run on the last worker when the other workers have
 ended together with all that they had started. It is one run all the same, with one closing line.
+
+What may run beside others: ``tests/unit``, and of ``tests/hil`` the files in :data:`BESIDE`. These read no clock, listen to
+no voice, and their deadlines are for what never comes; ``tests/unit/test_distribution.py`` holds them to it. One worker
+begins with them, which mostly wait, and the others with ``tests/unit``, which never does.
 
 A worker begins a test only when it knows the next one, because of what the two may share. So the last worker is told the
 first of those tests while others still run: it ends what it has, and begins with that one when it is told the second.
@@ -9,13 +13,65 @@ first of those tests while others still run: it ends what it has, and begins wit
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from typing import Final
 
 import pytest
 from xdist.report import report_collection_diff
 from xdist.workermanage import WorkerController, parse_tx_spec_config
 
-SHARED = "tests/unit/"
+UNIT = "tests/unit/"
+BESIDE: Final = (
+    "tests/hil/test_portal_forms.py",
+    "tests/hil/test_api_schema.py",
+    "tests/hil/access/test_processes.py",
+    "tests/hil/test_kill_applier.py",
+    "tests/hil/test_stopping.py",
+    "tests/hil/test_hub.py",
+    "tests/hil/test_portal_edge.py",
+    "tests/hil/test_trunks.py",
+    "tests/hil/test_edge.py",
+    "tests/hil/test_vpn_keeper.py",
+    "tests/hil/test_edge_service.py",
+    "tests/hil/test_vpn_enrolment.py",
+    "tests/hil/test_bans.py",
+    "tests/hil/test_refusals.py",
+    "tests/hil/test_hub_trace.py",
+    "tests/hil/test_vpn_pki.py",
+    "tests/hil/test_firewall_commits.py",
+    "tests/hil/test_transactions.py",
+    "tests/hil/test_trunk_outages.py",
+    "tests/hil/test_emergency.py",
+    "tests/hil/test_lamps.py",
+    "tests/hil/test_trunk_sessions.py",
+    "tests/hil/test_hostile_names.py",
+    "tests/hil/test_hostile_numbers.py",
+    "tests/hil/test_portal_changes.py",
+    "tests/hil/test_portal_flow.py",
+    "tests/hil/test_portal_sign_in.py",
+    "tests/hil/test_portal_single_sign_on.py",
+    "tests/hil/test_portal_calls.py",
+    "tests/hil/test_portal_deliveries.py",
+    "tests/hil/test_store.py",
+    "tests/hil/test_orphans.py",
+    "tests/hil/test_inbound.py",
+    "tests/hil/test_history_databases.py",
+    "tests/hil/test_store_failures.py",
+    "tests/hil/test_appliance_on_postgres.py",
+    "tests/hil/test_identity.py",
+    "tests/hil/test_doctor.py",
+    "tests/hil/test_api.py",
+    "tests/hil/test_engine_root.py",
+    "tests/hil/test_engine_mirror.py",
+    "tests/hil/test_engine_files.py",
+    "tests/hil/test_engine_web.py",
+    "tests/hil/test_lost_key.py",
+    "tests/hil/access/test_on_postgresql.py",
+    "tests/hil/access/test_command.py",
+    "tests/hil/access/test_browser.py",
+)
+"""Files of tests/hil that judge no time (decision 30): the longest first, so that a short one is the last."""
 
 
 class AloneLast:
@@ -108,13 +164,15 @@ class AloneLast:
                 self._alone += numbers
             else:
                 self._files.append(numbers)
+        place = {file: at for at, file in enumerate(BESIDE)}
+        self._files.sort(key=lambda numbers: place.get(_file(names[numbers[0]]), len(place)))
 
     def _feed(self, node: WorkerController) -> None:
         """Give a worker its next file before it gets to its last test; then let it go, or keep it as the last one."""
         if node.shutting_down or self._names is None or node not in self._collected:
             return
         while self._files and len(self._given[node]) < 2:
-            self._give(node, self._files.pop(0))
+            self._give(node, self._files.pop(0 if node is self.nodes[0] else -1))
         if self._files:
             return
         others = [other for other in self.nodes if other is not node]
@@ -133,7 +191,9 @@ class AloneLast:
     def _give(self, node: WorkerController, numbers: list[int]) -> None:
         if numbers:
             self._given[node] += numbers
-            node.send_runtest_some(numbers)
+            # It may have crashed, and we are about to be told: then they are given to another.
+            with contextlib.suppress(OSError):
+                node.send_runtest_some(numbers)
 
     def _all_the_same(self) -> bool:
         """Whether all workers have the same tests; a failure of the run says what differs."""
@@ -158,4 +218,4 @@ def _file(name: str) -> str:
 
 
 def _alone(name: str) -> bool:
-    return not name.startswith(SHARED)
+    return not name.startswith(UNIT) and _file(name) not in BESIDE

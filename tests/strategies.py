@@ -184,7 +184,8 @@ ROWS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "name": labels,
             "addresses": st.lists(
                 st.fixed_dictionaries(
-                    {"host": st.sampled_from(["vpn.example.com", "192.0.2.1"])}, optional={"port": st.just(1200)}
+                    {"host": st.sampled_from(["vpn.example.com", "192.0.2.1"])},
+                    optional={"port": st.just(1200), "relay_port": st.sampled_from([1199, 2000])},
                 ),
                 min_size=1,
                 max_size=2,
@@ -195,13 +196,22 @@ ROWS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         pool=st.sampled_from(["172.29.0.0/16", "10.0.0.0/8", "192.0.2.0/24", "fd00::/64"]),
         pool6=st.sampled_from(["fd00:1:2:3::/64", "fd00::/120", "192.0.2.0/24"]),
         third_party=st.booleans(),
+        relay_port=st.sampled_from([1170, 1190, 65535]),
+        direct=st.booleans(),
         packets_per_second=st.integers(50, 100_000),
     ),
     "branch": _row(
         {"site": _ids, "number": st.integers(1, 4000)},
         enabled=st.booleans(),
         router=st.sampled_from(["ours", "third_party"]),
+        copies=st.sampled_from(["always", "calls", "degraded"]),
         reaches=st.lists(_ids, **_few),
+    ),
+    "wan_line": _row(
+        {"name": labels, "site": _ids, "number": st.integers(1, 4), "device": st.sampled_from(["wan", "wwan0"])},
+        role=st.sampled_from(["primary", "backup", "metered"]),
+        monthly_gb=st.integers(1, 1_000_000),
+        enabled=st.booleans(),
     ),
     "turn_server": _row(
         {

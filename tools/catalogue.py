@@ -26,6 +26,7 @@ from appliance.core.fields import FORMS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCE: Final = ROOT / "appliance"
+SOURCES: Final = (SOURCE, ROOT / "lab")
 LOCALE: Final = SOURCE / "locale"
 TRANSLATED: Final = ("it",)
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -72,9 +73,13 @@ LIBRARIES: Final = (
 def messages() -> set[str]:
     """Every message id."""
     found = {*LIBRARIES, *FORMS.values(), *_of_kinds(), *_of_templates(), *_of_api()}
-    for file in sorted(SOURCE.rglob("*.py")):
+    for file in _files("*.py"):
         found |= set(_of_source(ast.parse(file.read_text())))
     return {text for text in found if _readable(text)}
+
+
+def _files(pattern: str) -> list[Path]:
+    return [file for source in SOURCES for file in sorted(source.rglob(pattern))]
 
 
 def _readable(text: str) -> bool:
@@ -89,7 +94,7 @@ def _readable(text: str) -> bool:
 
 def _of_templates() -> Iterator[str]:
     """What ``_("…")`` marks in the pages' templates."""
-    for file in sorted(SOURCE.rglob("templates/**/*.html")):
+    for file in _files("templates/**/*.html"):
         for _line, _function, text in extract_from_ast(
             Environment(autoescape=True).parse(file.read_text()), sorted(MARKS)
         ):

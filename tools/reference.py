@@ -78,10 +78,15 @@ def reference() -> str:
 def verb(name: str, command: Any) -> str:
     """One verb, with what it takes."""
     lines = [f"### centralino {name}\n", f"{command.help.rstrip('.')}.\n"]
-    lines += parameters(command)
+    return "\n".join([*lines, *parameters(command), *below(name, command)]) + "\n"
+
+
+def below(name: str, command: Any) -> Iterator[str]:
+    """The verbs of a verb, and theirs."""
     for inner, sub in getattr(command, "commands", {}).items():
-        lines += [f"\n`centralino {name} {inner}`: {sub.help.rstrip('.')}.\n", *parameters(sub)]
-    return "\n".join(lines) + "\n"
+        yield f"\n`centralino {name} {inner}`: {sub.help.rstrip('.')}.\n"
+        yield from parameters(sub)
+        yield from below(f"{name} {inner}", sub)
 
 
 def parameters(command: Any) -> Iterator[str]:

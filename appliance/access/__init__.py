@@ -2,7 +2,9 @@
 throttling, audit. No web here.
 
 People are objects of the document; their credentials are not: they stand in a database of their own, keyed by the
-person's id, so that a roll back never brings an old password back. The portal, the API and the hub use it like this::
+person's id, so that a roll back never brings an old password back. Each name is imported from its own module (``Access`` from
+:mod:`.access`, ``SignIn`` from :mod:`.signin`, ``Factors`` from :mod:`.factors`), so that whoever wants the audit needn't load the
+libraries of passkeys. The portal, the API and the hub use it like this::
 
     access = Access.open()                              # CENTRALINO_ACCESS_URL, else STATE/store/access.db
     signin = SignIn(access, people, must_have_factor)   # people() -> Document in force; must_have_factor(person) -> bool
@@ -75,28 +77,3 @@ two processes at once
 a person removed from the document
     ``forget_unknown`` ends the sessions, revokes the keys and forgets the rest. Signing in looks into the document anyway.
 """
-
-from appliance.access.access import Access, Held
-from appliance.access.apikeys import ApiKey
-from appliance.access.factors import Enrolled, Factors
-from appliance.access.passkeys import Ceremony, Passkey, RelyingParty, portal_url
-from appliance.access.sessions import Session, Stage
-from appliance.access.signin import Outcome, SignIn
-from appliance.access.tokens import Claims
-
-__all__ = [
-    "Access",
-    "ApiKey",
-    "Ceremony",
-    "Claims",
-    "Enrolled",
-    "Factors",
-    "Held",
-    "Outcome",
-    "Passkey",
-    "RelyingParty",
-    "Session",
-    "SignIn",
-    "Stage",
-    "portal_url",
-]

@@ -13,7 +13,6 @@ from sqlalchemy import Connection, delete, select
 from appliance.access import apikeys, audit, passkeys, recovery, sessions, totp
 from appliance.access.apikeys import ApiKeys
 from appliance.access.audit import Audit, Event
-from appliance.access.clock import Clock, Moment, system_clock
 from appliance.access.directories import roles_given, with_roles
 from appliance.access.links import Links
 from appliance.access.passkeys import Passkey
@@ -22,6 +21,7 @@ from appliance.access.sessions import Session, Sessions
 from appliance.access.signing import SigningKeys
 from appliance.access.tokens import Tokens
 from appliance.access.totp import Keyrings
+from appliance.clock import Clock, Moment, system_clock
 from appliance.core.document import Document
 from appliance.core.errors import CorruptError, NotFoundError
 from appliance.organisation.model import Person

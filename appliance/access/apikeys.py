@@ -19,8 +19,8 @@ from sqlalchemy import Connection, select, update
 
 from appliance.access import audit
 from appliance.access.audit import Event
-from appliance.access.clock import MINUTE, Clock, Moment, system_clock
 from appliance.access.texts import clean, hashed, new_id, new_token
+from appliance.clock import MINUTE, Clock, Moment, system_clock
 from appliance.core.errors import CorruptError, Fault, InvalidError, NotFoundError, UnavailableError
 from appliance.store.access import api_key as table
 from appliance.store.database import Database

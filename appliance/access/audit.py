@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
 
-from appliance.access.clock import Moment
 from appliance.access.texts import ADDRESS_MAX, clean
+from appliance.clock import Moment
 from appliance.core.errors import CorruptError, Fault, InvalidError
 from appliance.store.access import audit as table
 from appliance.store.access import audit_head as head
@@ -54,6 +54,7 @@ class Event(StrEnum):
     BRANCH_REVOKED = "branch_revoked"
     BRANCH_INVITED = "branch_invited"
     INVITATION_ENDED = "invitation_ended"
+    ROOT_KEY = "root_key"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from appliance.access import audit
@@ -21,7 +22,7 @@ from appliance.vpn.model import Branch
 
 if TYPE_CHECKING:
     from appliance.access.access import Access
-    from appliance.vpn.asking import Made, Orders, Standing
+    from appliance.vpn.asking import DrillReport, Made, Orders, Standing
 
 
 class GuardedBranches:
@@ -83,6 +84,17 @@ class GuardedBranches:
         """By branch, the invitations that the subject may end. :raises UnavailableError: ``vpn_not_running``, ``vpn_invite``."""
         of = {each.site: each.id for each in self._document.all(Branch).values() if self.may_revoke(each.id)}
         return {of[each.site]: each for each in self._orders.invitations() if each.site in of} if of else {}
+
+    def drill(self, month: str = "") -> DrillReport:
+        """What lines of the branches that the subject may see would have done by themselves in a month (empty: the newest).
+
+        :raises InvalidError: ``month``. :raises CorruptError: ``drill_broken``. :raises UnavailableError: ``vpn_not_running``.
+        """
+        if not self._subject.may("branch"):
+            raise RefusedError("this needs the permission branch:view", "ask an administrator", error_id="forbidden")
+        seen = {each.site for each in self._document.all(Branch).values() if self._rights.fields(each)}
+        found = self._orders.drill(month)
+        return replace(found, lines=tuple(each for each in found.lines if each.site in seen))
 
     def withdraw(self, id: str, address: str) -> bool:
         """End a branch's invitation; whether there was one. What was granted by it stays.

@@ -14,12 +14,12 @@ from sqlalchemy import Connection
 from appliance.access import audit, passkeys, recovery, sessions, throttle, totp
 from appliance.access.access import Access, Held, held
 from appliance.access.audit import Event
-from appliance.access.clock import Moment
 from appliance.access.passkeys import Ceremony, RelyingParty
 from appliance.access.people import Documents
 from appliance.access.sessions import Session, Stage
 from appliance.access.signin import Outcome
 from appliance.access.totp import Seed
+from appliance.clock import Moment
 from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedError
 from appliance.organisation.model import Person
 

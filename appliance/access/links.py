@@ -12,8 +12,8 @@ from sqlalchemy import Connection, delete, select
 
 from appliance.access import audit
 from appliance.access.audit import Event
-from appliance.access.clock import DAY, HOUR, Clock, Moment, over, system_clock
 from appliance.access.texts import hashed, new_token
+from appliance.clock import DAY, HOUR, Clock, Moment, over, system_clock
 from appliance.core.errors import Fault, InvalidError
 from appliance.store.access import link as table
 from appliance.store.database import Database

@@ -26,7 +26,7 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import Key, KeySet, import_key
 
 from appliance import tls
-from appliance.access.clock import Clock, system_clock
+from appliance.clock import Clock, system_clock
 from appliance.core.errors import RefusedError, UnavailableError
 from appliance.organisation.model import IdentityProvider
 

@@ -33,8 +33,8 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from appliance.access.clock import MINUTE, Moment, over
 from appliance.access.texts import clean, hashed, new_token
+from appliance.clock import MINUTE, Moment, over
 from appliance.core.errors import Fault, InvalidError, RefusedError
 from appliance.store.access import challenge as challenges
 from appliance.store.access import credential as credentials

@@ -18,7 +18,6 @@ from typing import Final
 
 from sqlalchemy import delete, select
 
-from appliance.access.clock import MINUTE, over
 from appliance.access.directories import Secrets
 from appliance.access.openid import WHOLE_S, Ask, Identified, OpenId, failed, reason_of
 from appliance.access.outward import Outward
@@ -26,6 +25,7 @@ from appliance.access.passkeys import portal_url
 from appliance.access.people import person_of
 from appliance.access.signin import Outcome, SignIn
 from appliance.access.texts import TOKEN_BYTES, clean, hashed
+from appliance.clock import MINUTE, over
 from appliance.core.document import Document
 from appliance.core.errors import NotFoundError, RefusedError, UnavailableError
 from appliance.organisation.model import IdentityProvider

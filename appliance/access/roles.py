@@ -69,7 +69,7 @@ BUILT_IN: Final[dict[str, Role]] = {
                     for kind in (
                         "company", "site", "person", "number_plan", "emergency_plan", "class_of_service", "service_code",
                         "codec_policy", "listener", "extension", "device", "ring_group", "provider", "trunk", "trunk_group",
-                        "did", "inbound_route", "outbound_route", "concentrator", "branch", "turn_server", "network", "address_list", "notification_endpoint", "history_export",
+                        "did", "inbound_route", "outbound_route", "concentrator", "branch", "wan_line", "turn_server", "network", "address_list", "notification_endpoint", "history_export",
                         "secret", "calls", "firewall", "revisions", "system",
                     )
                 ),

@@ -12,9 +12,9 @@ from appliance.access.permissions import Subject
 from appliance.core.document import Document
 from appliance.core.errors import NotFoundError, RefusedError
 from appliance.notifications.model import HistoryExport, NotificationEndpoint, WebhookEndpoint
-from appliance.notifications.queue import State
 from appliance.notifications.runs import Run
 from appliance.notifications.service import Deliveries, Delivery, EndpointStatus
+from appliance.notifications.state import State
 
 AREA: Final = "system"
 CALLS: Final = "history"

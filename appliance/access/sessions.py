@@ -23,8 +23,8 @@ from sqlalchemy import Connection, delete, select, update
 
 from appliance.access import audit
 from appliance.access.audit import Event
-from appliance.access.clock import DAY, HOUR, MINUTE, Clock, Moment, over, system_clock
 from appliance.access.texts import ADDRESS_MAX, clean, hashed, new_id, new_token
+from appliance.clock import DAY, HOUR, MINUTE, Clock, Moment, over, system_clock
 from appliance.core.errors import NotFoundError, UnavailableError
 from appliance.store.access import AGENT_MAX
 from appliance.store.access import session as table

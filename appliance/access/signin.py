@@ -20,15 +20,16 @@ from sqlalchemy import Connection
 from appliance.access import audit, links, passkeys, passwords, recovery, sessions, throttle, totp
 from appliance.access.access import Access, held, password_of, set_password
 from appliance.access.audit import Event
-from appliance.access.clock import Moment
 from appliance.access.directories import Directories, Secrets, enabled, may_use_local, with_roles
 from appliance.access.outward import Outward
 from appliance.access.passkeys import Ceremony, RelyingParty
 from appliance.access.people import Documents, find_person, folded
 from appliance.access.sessions import Session, Stage
+from appliance.clock import Moment
 from appliance.core.document import Document
 from appliance.core.errors import InvalidError, NotFoundError, RefusedError
 from appliance.firewall.bans.reporting import Report, nobody, unknown
+from appliance.i18n import later
 from appliance.organisation.model import Person
 from appliance.store.database import Database
 
@@ -150,7 +151,7 @@ class SignIn:
                 left = None if keyring is not None else recovery.left(connection, session.person)
                 return self._raise(connection, now, session, address, how, left)
             audit.append(connection, now, Event.FAILED, session.person, address=address, step="code")
-        self._report("portal", address, "failed", session.person, "wrong second factor")
+        self._report("portal", address, "failed", session.person, later("wrong second factor"))
         raise _failed(until)
 
     def passkey_options(self) -> Ceremony:
@@ -311,7 +312,7 @@ class SignIn:
                 throttle.give_back(connection, charged)
 
     def _tell_wrong(self, id: str | None, typed: str, address: str, reason: str = "") -> None:
-        self._report("portal", address, "failed", id or unknown(folded(typed)), "wrong password")
+        self._report("portal", address, "failed", id or unknown(folded(typed)), later("wrong password"))
         known = {} if id is not None else {"account": "unknown"}
         more = {"directory": reason} if reason else {}
         now = self._access.clock()
@@ -333,12 +334,12 @@ class SignIn:
                 audit.append(connection, now, Event.THROTTLED, owner or "", address=address)
         if not charged.allowed:
             tried = owner or unknown(account.partition(" ")[2])
-            self._report("portal", address, "failed", tried, "too many attempts")
+            self._report("portal", address, "failed", tried, later("too many attempts"))
         return charged
 
     def tell_failure(self, address: str, step: str, reason: str = "") -> None:
         """What can't be guessed needs no throttling; only the audit must not be filled by it."""
-        self._report("portal", address, "failed", step, reason or "refused")
+        self._report("portal", address, "failed", step, reason or later("refused"))
         now = self._access.clock()
         with self._database.write() as connection:
             charged = throttle.charge(connection, now, "", address, owner=None)

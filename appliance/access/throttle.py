@@ -29,8 +29,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, delete, or_, select, update
 
-from appliance.access.clock import DAY, HOUR, MINUTE, SECOND, Moment
 from appliance.access.texts import hashed, place
+from appliance.clock import DAY, HOUR, MINUTE, SECOND, Moment
 from appliance.store.access import known_place
 from appliance.store.access import throttle as table
 

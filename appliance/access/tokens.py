@@ -14,10 +14,10 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 
 from appliance.access.apikeys import ApiKey, ApiKeys
-from appliance.access.clock import MINUTE, SLACK, Clock, system_clock
 from appliance.access.sessions import Session, Sessions, Stage
 from appliance.access.signing import SigningKeys
 from appliance.access.texts import new_id
+from appliance.clock import MINUTE, SLACK, Clock, system_clock
 from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedError
 
 LASTS: Final = 15 * MINUTE

@@ -17,7 +17,7 @@ import pyotp
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
-from appliance.access.clock import DAY, Moment
+from appliance.clock import DAY, Moment
 from appliance.core.errors import CorruptError
 from appliance.store.access import totp as table
 from appliance.store.access import totp_step

@@ -10,6 +10,7 @@
 ``journal.py``     what is applied, under way, waiting to be confirmed: survives kill -9
 ``desired.py``     document → files; ``keyfile.py`` opens secrets; ``blame.py``: which field no file can carry
 ``service.py``     the operations: plan, verify, apply, confirm, rollback, state, check; ``options.py``: what they pass on
+``admission.py``   what a commit must pass before anything is changed
 ``convergence.py`` puts the newest committed revision in force, at start and whenever the store is ahead
 ``handing.py``     hands secrets in the clear to the processes that need them
 ``schedule.py``    revisions that wait for their time

@@ -16,6 +16,7 @@ from appliance.core.asterisk import ConfFile
 from appliance.core.document import Document
 from appliance.core.errors import CorruptError, Fault, UnavailableError
 from appliance.engine.plan import TLS_DIR, EngineParams, WebSocketServer, static_files
+from appliance.failover import plan as failover
 from appliance.firewall.machine import this_machine
 from appliance.firewall.promise import promise
 from appliance.firewall.rules import script
@@ -24,7 +25,8 @@ from appliance.names.keeper import Names, asker
 from appliance.organisation.model import Secret
 from appliance.paths import Paths
 from appliance.pbx.context import TOKEN_LENGTH, Installation
-from appliance.pbx.media.plan import listeners, web_server
+from appliance.pbx.media.doors import by_the_gate
+from appliance.pbx.media.plan import browsers_voice, listeners, web_server
 from appliance.pbx.plan import desired
 from appliance.pbx.trunks.plan import unwritable
 from appliance.pbx.trunks.verify import ambiguous_by_name
@@ -61,7 +63,11 @@ class Desired:
                 self._token, self._secrets(document), self._certificates(), self._authorities(), names=names
             )
             files: dict[str, ConfFile | str] = {
-                **self._own_files(web_server(document, installation)),
+                **self._own_files(
+                    web_server(document, installation),
+                    gate=any(map(by_the_gate, listeners(document))),
+                    voice=browsers_voice(document),
+                ),
                 **desired(document, installation),
             }
             if self._settings.firewall:
@@ -71,7 +77,11 @@ class Desired:
                 files |= {FIREWALL: script(promised), TUNING: text(settings(document, promised, machine))}
             if self._settings.vpn:
                 here = layout.installation(self._paths.vpn)
-                files |= {**configured.files(daemons(document, here)), **slices.files(document, here.cores)}
+                files |= {
+                    **configured.files(daemons(document, here)),
+                    **slices.files(document, here.cores),
+                    **failover.files(document, here.cores),
+                }
             if self._settings.turn:
                 files |= turn.files(document)
             return files
@@ -113,14 +123,14 @@ class Desired:
                 hint = f"restore the key file it was sealed under, or centralino secret set {id}"
                 yield Fault(f"secret/{id}/value", "can't be opened with the key there is", hint, "bad_key", "warning")
 
-    def _own_files(self, web: WebSocketServer | None) -> dict[str, str]:
+    def _own_files(self, web: WebSocketServer | None, *, gate: bool, voice: tuple[str, ...]) -> dict[str, str]:
         try:
             secret = self._paths.engine.ami_secret.read_text()
         except OSError as error:
             raise UnavailableError(
                 "the engine was never started here", "start it: make run", error_id="engine_absent"
             ) from error
-        params = EngineParams(secret, ami_port=self._settings.port, web=web)
+        params = EngineParams(secret, ami_port=self._settings.port, web=web, gate=gate, voice=voice)
         if self._static is None or self._static[0] != params:
             self._static = params, static_files(params)
         return self._static[1]

@@ -19,6 +19,7 @@ from appliance.core.plan import (
     Step,
     WriteFile,
 )
+from appliance.failover.plan import FILE as RELAYS
 from appliance.vpn.plan import without_routes
 from appliance.vpn.slices.plan import FOLDER as SLICES
 from appliance.vpn.slices.plan import kept_of_tunnel
@@ -162,6 +163,8 @@ def _effect_of_tunnels(name: str, was: ConfFile | str | None, now: ConfFile | st
     if name.startswith(SLICES):  # an edge whose slice says so starts its OpenVPN anew
         same = was is None or now is None or kept_of_tunnel(text_of(was)) == kept_of_tunnel(text_of(now))
         return Effect.LIVE if same else Effect.DROPS_CONNECTIONS
+    if name == RELAYS:  # told to relays as they run; without any, edges have been told so by their slices
+        return Effect.LIVE
     same = was is None or (now is not None and without_routes(text_of(was)) == without_routes(text_of(now)))
     return Effect.LIVE if same or not name.endswith(".conf") else Effect.DROPS_CONNECTIONS
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import structlog
 
+from appliance.applier import admission
 from appliance.applier import plan as plans
-from appliance.applier import sockets
 from appliance.applier.apply import KEPT, Applier, Progress, RevertedError
 from appliance.applier.blame import blame
 from appliance.applier.checkpoint import checkpoint
@@ -278,10 +278,10 @@ class Service:
             self._verified(after)
             progress("planning")
             plan, files = self._plan(held, after)
-            online = self._engine_answers(options)
+            online = admission.engine_answers(self.applier.link, options)
             if online:
-                self._permit(plan, options)
-                self._openable(held.files, files)
+                admission.permit(plan, options)
+                admission.openable(self.applier.link, held.files, files)
             wanted = Configuration(number, after, files, held.kept - plans.written(plan))
             done = self._carry_out(wanted, held, plan, options, progress, online=online)
             return {**done, "timing": timed.seconds()}
@@ -328,48 +328,6 @@ class Service:
             return plans.build(held.files, files, changes(held.document, after)), files
         except UncarriableError as error:
             raise blame(error, after, self.desired.secrets(after)) from error
-
-    @staticmethod
-    def _permit(plan: Plan, options: Options) -> None:
-        allowed = {Effect.LIVE.value, *options.allow}
-        if Effect.NEEDS_RESTART.value in allowed:
-            allowed.add(Effect.DROPS_CONNECTIONS.value)
-        wrong = [step for step in plan.steps if step.effect.value not in allowed]
-        if wrong:
-            shown = "; ".join(plans.sentence(step) for step in wrong[:3])
-            ask = "--allow-restart" if plan.effect is Effect.NEEDS_RESTART else "--allow-drops"
-            raise RefusedError(
-                f"this {plans.LABELS[plan.effect]}: {shown}",
-                f"ask for it with {ask}, or have it done at a quiet time: --at 22:30",
-                error_id=plan.effect.value,
-            )
-
-    def _openable(self, old: Files, new: Files) -> None:
-        """:raises InvalidError: a port that a listener is to move to is taken. Found out before the engine tries: it
-        would close the old one first, and not open it again when the files go back."""
-        places = sockets.wanted(new)
-        hindrances = self.applier.link.hindrances(places.keys() - sockets.wanted(old).keys())
-        hint = "choose another port or address, or stop the program that holds it"
-        faults = [
-            Fault(f"listener/{places[place]}/port", f"{place} can't be opened: {reason}", hint, "port_taken")
-            for place, reason in sorted(hindrances.items())
-        ]
-        if faults:
-            raise InvalidError(faults)
-
-    def _engine_answers(self, options: Options) -> bool:
-        """Whether to tell the engine. :raises UnavailableError: it doesn't answer, and that wasn't expected."""
-        try:
-            self.applier.link.ping()
-        except UnavailableError as error:
-            if options.offline:
-                return False
-            raise UnavailableError(
-                f"nothing was changed: {error.message}",
-                "start the engine, or have the files written for its next start: --offline",
-                error_id=error.error_id,
-            ) from error
-        return True
 
     def _carry_out(
         self,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from appliance.applier.expect import Mismatch
-from appliance.applier.plan import PJSIP, TRANSPORT, Files
+from appliance.applier.plan import PJSIP, TRANSPORT, Files, text_of
 from appliance.core.asterisk import ConfFile
 from appliance.engine.netns import socket_in
 
@@ -86,7 +86,17 @@ def wanted(files: Files) -> dict[Place, str]:
             host, _, port = (section.get("bind") or "").rpartition(":")
             protocol = "udp" if section.get("protocol") == "udp" else "tcp"
             found[Place(protocol, str(ipaddress.ip_address(host.strip("[]"))), int(port))] = section.name
+            if section.get("protocol") == "wss":
+                found |= dict.fromkeys(_for_the_gate(files), section.name)
     return found
+
+
+def _for_the_gate(files: Files) -> Iterator[Place]:
+    """Where the web server takes what comes by the gate."""
+    text = text_of(files.get("http.conf", ""))
+    said = dict(re.findall(r"^(enabled|bindaddr|bindport)\s*=\s*(\S+)", text, re.MULTILINE))
+    if said.get("enabled") == "yes":
+        yield Place("tcp", said["bindaddr"], int(said["bindport"]))
 
 
 def process_behind(control_socket: Path) -> int | None:

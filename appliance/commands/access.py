@@ -20,7 +20,7 @@ from appliance.organisation.model import Person
 from appliance.paths import Paths
 
 if TYPE_CHECKING:
-    from appliance.access import Access
+    from appliance.access.access import Access
 
 CONSOLE = "console"
 """Stands in the audit where an address would."""
@@ -49,7 +49,7 @@ def add_to(app: typer.Typer) -> None:
 @contextmanager
 def access() -> Iterator[Access]:
     """The credentials of this installation."""
-    from appliance.access import Access
+    from appliance.access.access import Access
 
     with Access.open(Paths.default()) as opened:
         yield opened
@@ -67,8 +67,8 @@ def link(
     json: Json = False,
 ) -> None:
     """The token stands after the #: browsers don't send that part, so no log has it."""
-    from appliance.access import portal_url
     from appliance.access.links import path_of
+    from appliance.access.passkeys import portal_url
 
     found, portal = document().get(Person, person), portal_url()
     with access() as opened:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from appliance.commands.access import CONSOLE, access, when
 from appliance.commands.common import Json, author, out, print_json, print_table
@@ -40,13 +41,14 @@ def list_(
         print_json(asdict(found))
         return
     for trouble in found.troubles:
-        out.print(f"[red]{translated(trouble.message)}[/] [dim]({translated(trouble.hint)})[/]")
+        out.print(f"[red]{escape(translated(trouble.message))}[/] [dim]({escape(translated(trouble.hint))})[/]")
     columns = (_("network"), _("since"), _("left"), _("kind"), _("why"), _("last attempt"))
     print_table(_("Bans"), columns, map(_row, found.bans), empty=_("Nobody is kept out."))
     if found.count > len(found.bans):
         out.print(_("{count} in all; look for one: centralino bans list ADDRESS").format(count=found.count))
     if found.spared:
-        print_table(_("Protected, but misbehaving"), columns, map(_row, found.spared), empty="")
+        rows = ([*_row(ban)[:2], "–", _("protected"), *_row(ban)[4:]] for ban in found.spared)
+        print_table(_("Protected, but misbehaving"), columns, rows, empty="")
 
 
 def lift(network: Annotated[str, typer.Argument(metavar="NETWORK")], json: Json = False) -> None:
@@ -83,8 +85,11 @@ def _kind(ban: Standing) -> str:
 def _seen(evidence: tuple[Evidence, ...]) -> str:
     if not evidence:
         return "–"
+    from appliance.firewall.words import TRIED
+
     last = evidence[-1]
-    return " ".join(part for part in (last.service.value, last.account, last.detail) if part)
+    where = _(TRIED.get(last.service, last.service.value))
+    return ", ".join(part for part in (where, last.account, translated(last.detail)) if part)
 
 
 def left_text(seconds: int) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -116,6 +119,12 @@ def print_fault(fault: Fault) -> None:
     line = _("line {number}, ").format(number=fault.line) if fault.line else ""
     hint = f" [dim]({escape(translated(fault.hint))})[/]" if fault.hint else ""
     err.print(f"{word} {line}{escape(fault.path)}: {escape(one_line(translated(fault.message)))}{hint}")
+
+
+def program() -> Path:
+    """Where this command lies, for who is to start it."""
+    beside = Path(sys.executable).with_name("centralino")
+    return beside if beside.exists() else Path(shutil.which("centralino") or sys.argv[0]).absolute()
 
 
 def one_line(text: str) -> str:

@@ -9,11 +9,11 @@ import shutil
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from appliance.commands.doctor_network import bans, firewall, turn, voice_vpn
+from appliance.commands.doctor_network import bans, browsers, firewall, turn, voice_vpn
 from appliance.commands.findings import Finding, Grade
 from appliance.core.document import Document
 from appliance.core.errors import CentralinoError
@@ -30,6 +30,8 @@ NTP_MARK: Final = Path("/run/systemd/timesync/synchronized")
 """systemd-timesyncd makes it when it has set the clock."""
 NOTIFICATIONS: Final = ("notifications_", "export_")
 """How codes of alarms begin that are about what is sent."""
+ELSEWHERE: Final = (*NOTIFICATIONS, "vpn_")
+"""… and those that another check tells of by itself."""
 LAG_S: Final = 60.0
 """Events of the engine are in the history half a second later; this old, nobody reads them."""
 
@@ -54,6 +56,7 @@ def examine(paths: Paths, document: Document | None) -> Iterator[Finding]:
         "names": lambda: check_names(paths),
         "bans": lambda: bans(paths),
         "voice VPN": lambda: voice_vpn(paths),
+        "browsers": lambda: browsers(document),
         "TURN server": lambda: turn(paths, document),
         "history": lambda: history(paths),
         "notifications": lambda: notifications(paths),
@@ -61,6 +64,11 @@ def examine(paths: Paths, document: Document | None) -> Iterator[Finding]:
         "hub": lambda: hub(paths),
         "single sign-on": lambda: single_sign_on(paths, document),
     }
+    yield from each(checks)
+
+
+def each(checks: Mapping[str, Callable[[], Iterator[Finding]]]) -> Iterator[Finding]:
+    """Check by check, by name; what goes wrong in one is its finding."""
     for name, check in checks.items():
         try:
             yield from check()
@@ -75,6 +83,9 @@ def examine(paths: Paths, document: Document | None) -> Iterator[Finding]:
             yield Finding(name, Grade.FAULT, error.message, error.hint)
         except OSError as error:
             yield Finding(name, Grade.FAULT, str(error))
+        except Exception as error:  # noqa: BLE001 (garbage where nobody expected it: the other checks are needed all the more)
+            what = _("it couldn't be looked at: {reason}").format(reason=f"{type(error).__name__}: {error}"[:200])
+            yield Finding(name, Grade.FAULT, what, _("is a file of it damaged? Otherwise report this"))
 
 
 def programs() -> Iterator[Finding]:
@@ -327,7 +338,7 @@ def history(paths: Paths) -> Iterator[Finding]:
         alarms, late = told.alarms(), told.unread_s(paths.engine.cel)
     finally:
         database.close()
-    alarms = [alarm for alarm in alarms if not alarm.code.startswith(NOTIFICATIONS)]
+    alarms = [alarm for alarm in alarms if not alarm.code.startswith(ELSEWHERE)]
     for alarm in alarms:
         grade = Grade.FAULT if alarm.severity == "critical" else Grade.WARNING
         mend = _("make room: commits and call records need it") if alarm.code.startswith("spool_") else _("its log says more: {log}").format(log=paths.state / "log" / "history.log")  # fmt: skip
@@ -367,7 +378,7 @@ def single_sign_on(paths: Paths, document: Document | None) -> Iterator[Finding]
 
 def sign_in(paths: Paths, document: Document | None) -> Iterator[Finding]:
     """Credentials are kept from others' eyes, the audit is whole, and nobody who is gone left any."""
-    from appliance.access import Access
+    from appliance.access.access import Access
     from appliance.access.people import known_people
 
     if "CENTRALINO_ACCESS_URL" not in os.environ and not paths.access_db.exists():

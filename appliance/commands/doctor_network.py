@@ -1,4 +1,4 @@
-"""What the doctor looks at of firewall, bans, voice VPN and TURN."""
+"""What the doctor looks at of firewall, bans, voice VPN, browsers' telephones and TURN."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from appliance.commands.findings import Finding, Grade
 from appliance.core.document import Document
-from appliance.i18n import _
+from appliance.i18n import _, fault_text, translated
 from appliance.paths import Paths
 
 
 def firewall(paths: Paths) -> Iterator[Finding]:
     """The kernel has the rules of the configuration in force. Nothing to say where the firewall isn't ours."""
     from appliance.applier.plan import FIREWALL
+    from appliance.engine.keeping import text_of
     from appliance.engine.place import engine_namespace, has_firewall
     from appliance.firewall.kernel import Kernel
     from appliance.firewall.rules import digest_in
@@ -24,7 +25,7 @@ def firewall(paths: Paths) -> Iterator[Finding]:
         yield Finding(
             "firewall", Grade.FAULT, _("no rules are loaded: everything is open"), _("start the applier: it loads them")
         )
-    elif loaded != digest_in((paths.engine.current / FIREWALL).read_text()):
+    elif loaded != digest_in(text_of(paths.engine.current / FIREWALL)):
         yield Finding("firewall", Grade.FAULT, _("other rules are loaded than the configuration's"),
                       _("wait ten seconds, the applier loads them again; its log says why not"))  # fmt: skip
     else:
@@ -48,11 +49,12 @@ def voice_vpn(paths: Paths) -> Iterator[Finding]:
     found = told(paths.vpn_socket)
     faults = [*found["faults"], *(each["alarm"] for each in found["daemons"] if each["alarm"])]
     for fault in faults:
-        yield Finding("voice VPN", Grade.FAULT, fault, str(paths.vpn.log))
+        yield Finding("voice VPN", Grade.FAULT, fault_text(fault), str(paths.vpn.log))
     for alarm in found["alarms"]:
         yield Finding(
-            "voice VPN", Grade.FAULT if alarm["severity"] == "error" else Grade.WARNING, alarm["message"], alarm["hint"]
-        )
+            "voice VPN", Grade.FAULT if alarm["severity"] == "error" else Grade.WARNING,
+            translated(alarm["message"]), translated(alarm["hint"]),
+        )  # fmt: skip
     for site, said in ((each["site"], each.get("edge") or {}) for each in found["branches"]):
         if said.get("standing") == "rolled_back":
             text = _("{site} has undone revision {revision}: {why}").format_map({**said, "site": site})
@@ -69,6 +71,25 @@ def voice_vpn(paths: Paths) -> Iterator[Finding]:
         yield Finding("voice VPN", Grade.OK, _("{count} branches are in").format(count=len(found["branches"])))
 
 
+def browsers(document: Document | None) -> Iterator[Finding]:
+    """The engine takes browsers from the gate. Nothing to say where no listener is for them."""
+    from appliance.engine.netns import inside
+    from appliance.engine.place import engine_namespace
+    from appliance.engine.stand_ins import HOST, PORT
+    from appliance.pbx.media.doors import by_the_gate
+    from appliance.pbx.media.model import Listener
+    from appliance.run.web import listens_at
+
+    if document is None or not any(map(by_the_gate, document.all(Listener).values())):
+        return
+    if inside(engine_namespace(), lambda: listens_at(HOST, PORT)):
+        yield Finding("browsers", Grade.OK, _("their telephones get in by the portal's port"))
+    else:
+        message = _("their telephones don't get in by the portal's port: the engine doesn't listen at {place}")
+        yield Finding("browsers", Grade.FAULT, message.format(place=f"[{HOST}]:{PORT}"),
+                      _("is the engine running, and has this machine IPv6 on its loopback? centralino status; ip addr show lo"))  # fmt: skip
+
+
 def turn(paths: Paths, document: Document | None) -> Iterator[Finding]:
     """Its daemon runs, and browsers find its names in the certificate. Nothing to say where it doesn't run here, or none is in use."""
     from appliance.engine.place import has_turn
@@ -81,7 +102,7 @@ def turn(paths: Paths, document: Document | None) -> Iterator[Finding]:
         return
     found = ask(paths, "status")
     for fault in found["faults"]:
-        yield Finding("TURN server", Grade.FAULT, fault, str(paths.turn.log))
+        yield Finding("TURN server", Grade.FAULT, fault_text(fault), str(paths.turn.log))
     if found["pid"] is None and not found["faults"]:
         yield Finding("TURN server", Grade.FAULT, _("it doesn't run"), str(paths.turn.log))
     known = names_of(paths.gate / "portal.crt")

@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import json as plain_json
 import logging
+import os
 import socket
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from rich.markup import escape
 
-from appliance.commands.common import Json, out, print_json
+from appliance.commands.common import Json, out, print_json, program
 from appliance.commands.edge_enrol import enrol
-from appliance.core.errors import UnavailableError
-from appliance.i18n import _
+from appliance.commands.edge_relay import relay
+from appliance.core.errors import RefusedError, UnavailableError
+from appliance.i18n import _, fault_text, translated
 
 ASK_S: Final = 5.0
+CHANGES: Final = 5
+"""The last of them are shown; all that are kept are in the JSON."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,7 +29,13 @@ def add_to(app: typer.Typer) -> None:
     sub = typer.Typer(help=_("At a branch: its edge"), no_args_is_help=True)
     sub.command("enrol", help=_("Become a branch: by the invitation's file, or by the code that was read out"))(enrol)
     sub.command("run", help=_("Keep this edge: its tunnel, its configuration, its certificate, its clock"))(run)
+    sub.command("relay", help=_("Several lines to an OpenVPN server of another maker: calls go over all of them"))(
+        relay
+    )
     sub.command("status", help=_("Whether this edge reaches the centre, and what isn't well"))(status)
+    sub.command("unit", help=_("The unit by which systemd starts this edge, in a sandbox and as a user of its own"))(
+        unit
+    )
     app.add_typer(sub, name="edge", rich_help_panel=_("The running system"))
 
 
@@ -41,11 +53,16 @@ def run(
     """Until SIGTERM or Ctrl-C; the tunnel ends with it. Killed otherwise, the tunnel stays."""
     from appliance.edge.agent import Agent
     from appliance.edge.clock import EdgeClock, keep_system_clock, set_system_clock
+    from appliance.edge.owner import owner
     from appliance.edge.paths import EdgePaths
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     paths = EdgePaths.default()
+    if os.geteuid() != owner(paths)[0]:  # root's files in there would be none of its service's
+        raise RefusedError(
+            "this edge is another user's: that of its service", "systemctl start centralino-edge", error_id="not_ours"
+        )
     clock = EdgeClock(paths.clock, keep_system_clock if keep_clock else set_system_clock)
     asyncio.run(Agent(paths, clock, trial_s=trial).run())
 
@@ -53,28 +70,70 @@ def run(
 def told() -> dict[str, Any]:
     """What the agent says. :raises UnavailableError: ``edge_not_running``."""
     from appliance.edge.paths import EdgePaths
+
+    return dict(_asked(EdgePaths.default().socket))
+
+
+def _asked(path: Path) -> Any:
     from appliance.engine.unix import connect
 
     said = b""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(ASK_S)
-            connect(connection, EdgePaths.default().socket)
+            connect(connection, path)
             while chunk := connection.recv(65536):
                 said += chunk
-        return dict(plain_json.loads(said))
-    except (OSError, ValueError) as error:
+        return plain_json.loads(said)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UnavailableError(
             "no edge runs here", "start it: centralino edge run", error_id="edge_not_running"
         ) from error
 
 
+def foreign_told() -> list[dict[str, Any]] | None:
+    """How lines to a server of another maker stand; None: ``centralino edge relay`` doesn't run."""
+    from appliance.edge.foreign import place, socket_of
+
+    try:
+        return list(_asked(socket_of(place())))
+    except UnavailableError:
+        return None
+
+
 def status(json: Json = False) -> None:
     """In a few lines."""
-    found = told()
+    foreign = foreign_told()
+    try:
+        found = told()
+    except UnavailableError:
+        if foreign is None:
+            raise
+        found = {}
     if json:
-        print_json(found)
+        print_json({**found, **({"foreign": foreign} if foreign is not None else {})})
         return
+    if found:
+        _show(found)
+    for line in foreign or ():
+        _show_foreign(line)
+
+
+def _show_foreign(line: dict[str, Any]) -> None:
+    if line["left_s"]:
+        state = f"[red]{_('left, nothing came by it; again in {seconds} s').format(seconds=line['left_s'])}[/]"
+    elif line["followed"]:
+        state = _("the server answers by it")
+    elif line["heard_s"] is None:
+        state = _("the server has never answered by it")
+    else:
+        state = _("ready; the server last answered by it {seconds} s ago").format(seconds=round(line["heard_s"]))
+    out.print(_("Line {device} to {server}: {state}").format(device=line["device"], server=line["host"], state=state))
+
+
+def _show(found: dict[str, Any]) -> None:
+    from appliance.failover.reasons import reason
+
     if not found["enrolled"]:
         out.print(_("This edge isn't enrolled: it belongs to no site yet."))
     else:
@@ -84,9 +143,55 @@ def status(json: Json = False) -> None:
         ))  # fmt: skip
         out.print(_("Addresses of the centre: {addresses}").format(addresses=", ".join(found["remotes"])))
         out.print(_("Certificate until {date}").format(date=found["certificate_ends"][:10]))
+    for line in found.get("lines", ()):
+        out.print(_("Line {number} ({device}) to {centre}: {state}").format(
+            number=line["line"], device=line["device"], centre=line["centre"], state=_state(line)
+        ))  # fmt: skip
+        if line["up"] and line["to_centre"] and line["from_centre"]:
+            out.print("  " + _("to the centre {to}; from it {back}; {rtt} ms there and back").format(
+                to=_voice(line["to_centre"]), back=_voice(line["from_centre"]), rtt=round(line["rtt_ms"])
+            ))  # fmt: skip
+    for change in found.get("changes", ())[:CHANGES]:
+        text = _("{ago}: line {line} is the best, because {why}").format(
+            ago=_ago(change["ago_s"]), line=change["taken"], why=reason(change)
+        )
+        out.print(f"  {escape(text)}")
     if found["on_trial"]:
         out.print(_("A change is on trial: unless the centre is reached, it is undone by itself."))
     if found["refused"]:
-        out.print(f"[red]{_('Revision {revision} was undone: {why}').format(**found['refused'])}[/]")
+        why = translated(found["refused"]["why"])
+        text = _("Revision {revision} was undone: {why}").format(revision=found["refused"]["revision"], why=why)
+        out.print(f"[red]{escape(text)}[/]")
     for fault in found["faults"]:
-        out.print(f"[red]{fault}[/]")
+        out.print(f"[red]{escape(fault_text(fault))}[/]")
+
+
+def _voice(way: dict[str, Any]) -> str:
+    """How voice would be heard that way."""
+    return _("MOS {mos} ({percent} % lost, {late} ms late)").format(
+        mos=f"{way['mos']:.1f}", percent=f"{100 * (way['loss'] or 0):.1f}", late=round(way["late_ms"])
+    )
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 120:
+        return _("{count} s ago").format(count=round(seconds))
+    if seconds < 7200:
+        return _("{count} min ago").format(count=round(seconds / 60))
+    return _("{count} h ago").format(count=round(seconds / 3600))
+
+
+def _state(line: dict[str, Any]) -> str:
+    if not line["up"]:
+        return f"[red]{_('is down')}[/]"
+    return _("works, and is the best now") if line["best"] else _("works")
+
+
+def unit(
+    user: Annotated[bool, typer.Option("--user", help=_("The user that it runs as, for sysusers.d"))] = False,
+) -> None:
+    """On standard output."""
+    from appliance.edge.unit import USERS
+    from appliance.edge.unit import unit as made
+
+    typer.echo(USERS if user else made(program()), nl=False)

@@ -46,17 +46,19 @@ def enrol(
     """Takes a few seconds. Whatever goes wrong, it can be done again."""
     from appliance.edge.enrol import enrol as enrolled
     from appliance.edge.identity import Identity
+    from appliance.edge.owner import as_owner, owner
     from appliance.edge.paths import EdgePaths
 
     invitation = _invitation(file, code, centre or [])
-    if os.geteuid() != 0:
+    paths = EdgePaths.default()
+    if os.geteuid() != 0 and not (paths.top.is_dir() and os.geteuid() == owner(paths)[0]):
         raise RefusedError(
             "only root may enrol this edge: it keeps its key", "sudo centralino edge enrol …", error_id="not_root"
         )
-    paths = EdgePaths.default()
-    answer = enrolled(invitation, Identity(paths), tell=(lambda _step: None) if json else _tell)
-    if not keep_clock:
-        _set_clock(paths, answer.at)
+    with as_owner(paths):
+        answer = enrolled(invitation, Identity(paths), tell=(lambda _step: None) if json else _tell)
+        if not keep_clock:
+            _set_clock(paths, answer.at)
     if json:
         print_json({"site": answer.site, "at": answer.at.isoformat()})
     else:
@@ -68,12 +70,15 @@ def enrol(
 def _set_clock(paths: EdgePaths, at: datetime) -> None:
     """The gate has just told the time, and it is the centre: a new edge's clock may never have been set. If it can't be set now, the
     agent sets it when it comes in."""
-    from appliance.access.clock import system_clock
-    from appliance.edge.clock import EdgeClock
+    from appliance.clock import system_clock
+    from appliance.edge.clock import EdgeClock, set_system_clock
+    from appliance.edge.owner import as_root
 
     now = system_clock().uptime
     try:
-        EdgeClock(paths.clock).told(int(1000 * at.timestamp()), now, now)
+        EdgeClock(paths.clock, lambda wall: as_root(lambda: set_system_clock(wall))).told(
+            int(1000 * at.timestamp()), now, now
+        )
     except CentralinoError as error:
         out.print(f"[yellow]{translated(error.message)}[/]")
 

@@ -59,12 +59,12 @@ def enrol(
     """A second invitation for a site ends the first."""
     from appliance.access.audit import Event
 
-    _not_there(file)
+    require_new(file)
     hours = seconds(lasts, "--for") / 3600
     with _service() as (service, document), _noted(Event.BRANCH_INVITED, site, hours=hours, replace=replace):
         made = service.invite(document, site, hours=hours, replace=replace)
     if file is not None:
-        _write(file, made.file)
+        write_secret(file, made.file)
     if json:
         print_json(_plain(made, file))
         return
@@ -129,10 +129,10 @@ def bundle(
     from appliance.access.audit import Event
 
     where = file or Path(f"{site}.ovpn")
-    _not_there(where)
+    require_new(where)
 
     def put(made: Bundle) -> None:
-        _write(where, made.content)
+        write_secret(where, made.content)
 
     with _service() as (service, document), _noted(Event.BRANCH_INVITED, site, bundle=True, replace=replace):
         made = service.bundle(document, site, replace=replace, put=put)
@@ -201,13 +201,13 @@ def _plain(made: Invited, file: Path | None) -> dict[str, object]:
     return {**found, "file": str(file)}
 
 
-def _not_there(file: Path | None) -> None:
+def require_new(file: Path | None) -> None:
     """Before anything is made: what is written over can't be brought back."""
     if file is not None and file.exists():
         raise RefusedError(f"{file} is there already", "name another file, or delete it first", error_id="exists")
 
 
-def _write(file: Path, content: bytes) -> None:
+def write_secret(file: Path, content: bytes) -> None:
     """For its owner alone, whole or not at all."""
     try:
         descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from appliance.commands.common import Json, err, out, print_json, print_table, store
+from appliance.commands.common import Json, err, out, print_json, print_table, program, store
 from appliance.core.errors import RefusedError
 from appliance.i18n import _, translated
 from appliance.paths import Paths
@@ -27,6 +27,7 @@ def add_to(app: typer.Typer) -> None:
     sub.command("show", help=_("Who may reach what, as the document says"))(show)
     sub.command("status", help=_("Which rules are loaded, and what they have counted"))(status)
     sub.command("load", help=_("Load the committed rules without any daemon, as at boot"))(load)
+    sub.command("unit", help=_("The unit by which systemd does that before any network comes up"))(unit)
     sub.command("names", help=_("Host names that providers have, and what they mean now"))(names)
     app.add_typer(sub, name="firewall", rich_help_panel=_("The running system"))
 
@@ -57,7 +58,7 @@ def _row(opening: Opening, document: Document) -> list[str]:
     return [
         group_text(opening.sources.name, document),
         _few(opening.sources.networks) or "–",
-        service_text(opening.service),
+        service_text(opening.service) + (" " + _("(only while an invitation waits)") if opening.at_times else ""),
         f"{opening.protocol.upper()} {ports}",
         opening.address or "–",
     ]
@@ -76,6 +77,7 @@ def group_text(name: str, document: Document) -> str:
     fixed = {
         "anybody": _("anybody"),
         "vpn": _("branches, through their tunnels"),
+        "edges": _("edges of branches, within the tunnels"),
         "new-machine": _("private networks, until a network is named"),
     }
     if name in fixed:
@@ -92,14 +94,9 @@ def group_text(name: str, document: Document) -> str:
 
 def service_text(service: str) -> str:
     """A service, in words."""
-    return {
-        "sip": "SIP",
-        "media": _("voice"),
-        "portal": _("portal"),
-        "ssh": "SSH",
-        "provisioning": _("provisioning of phones"),
-        "vpn": _("voice VPN"),
-    }.get(service, service)
+    from appliance.firewall.words import SERVICES
+
+    return _(SERVICES.get(service, service))
 
 
 def _kernel() -> Any:
@@ -164,6 +161,13 @@ def load(json: Json = False) -> None:
             reason=translated(done.trouble)))  # fmt: skip
 
 
+def unit() -> None:
+    """On standard output."""
+    from appliance.firewall.boot import unit as made
+
+    typer.echo(made(Paths.default().state, program()), nl=False)
+
+
 def names(
     again: Annotated[bool, typer.Option("--again", help=_("Look them up now"))] = False,
     json: Json = False,
@@ -178,15 +182,19 @@ def names(
     if json:
         print_json(found)
         return
-    rows = [[each["name"], ", ".join(each["addresses"]) or "–", translated(_words(each))] for each in found]
+    rows = [[each["name"], ", ".join(each["addresses"]) or "–", translated(name_text(each))] for each in found]
     empty = _("No provider is known by a name.")
     print_table(_("Names"), (_("name"), _("addresses"), _("state")), rows, empty=empty)
     if again:
         out.print(_("They are being looked up; what has changed is in force within seconds."))
 
 
-def _words(name: dict[str, Any]) -> str:
+def name_text(name: dict[str, Any]) -> str:
     """How it is with a name (English; interfaces translate)."""
+    return _words(name)
+
+
+def _words(name: dict[str, Any]) -> str:
     if not name["asked"]:
         return "not asked yet"
     if name["error"]:

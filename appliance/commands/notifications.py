@@ -16,7 +16,7 @@ from appliance.commands.common import Json, out, print_json, print_table, store
 from appliance.commands.completion import ids_of
 from appliance.core.errors import Fault, InvalidError
 from appliance.i18n import _, translated
-from appliance.notifications.queue import State
+from appliance.notifications.state import State
 from appliance.paths import Paths
 
 if TYPE_CHECKING:

@@ -207,25 +207,30 @@ def check_text(check: str) -> str:
         "hub": _("live hub"),
         "kernel": _("kernel"),
         "names": _("names"),
+        "edge": _("edge"),
     }.get(check, check)
 
 
 def doctor(json: Json = False) -> None:
     """Exit code 1 when something is at fault."""
     from appliance.commands.doctor import examine
+    from appliance.commands.doctor_edge import examine_edge, only_edge
     from appliance.commands.findings import Finding, Grade
 
     paths = Paths.default()
     document = None
-    findings = []
-    try:
-        with store() as opened:
-            opened.check()
-            document = opened.document()
-        findings.append(Finding("store", Grade.OK, _("the document can be read")))
-    except CentralinoError as error:
-        findings.append(Finding("store", Grade.FAULT, error.message, error.hint))
-    findings.extend(examine(paths, document))
+    findings: list[Finding] = []
+    if only_edge(paths):
+        findings.extend(examine_edge())
+    else:
+        try:
+            with store() as opened:
+                opened.check()
+                document = opened.document()
+            findings.append(Finding("store", Grade.OK, _("the document can be read")))
+        except CentralinoError as error:
+            findings.append(Finding("store", Grade.FAULT, error.message, error.hint))
+        findings.extend(examine(paths, document))
     if json:
         print_json([{"check": f.check, "grade": f.grade, "message": f.message, "mend": f.mend} for f in findings])
     else:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from appliance.commands import enrolment
+from appliance.commands import enrolment, vpn_drill, vpn_events, vpn_root
 from appliance.commands.common import Json, author, out, print_json, print_table
 from appliance.commands.completion import ids_of
 from appliance.commands.notifications import when
-from appliance.i18n import _
+from appliance.i18n import _, fault_text, translated
 from appliance.paths import Paths
 from appliance.vpn.asking import told
 
@@ -22,8 +23,11 @@ def add_to(app: typer.Typer) -> None:
     """Add the verb to the command."""
     sub = typer.Typer(help=_("The voice VPN: which branches are in"), no_args_is_help=True)
     sub.command("status", help=_("Every branch: connected since when, from where, how much passes"))(status)
+    sub.command("drill", help=_("What each line would have done by itself, month by month"))(vpn_drill.drill)
+    sub.command("events", help=_("What happened at a branch, as its edge told it"))(vpn_events.events)
     sub.command("revoke", help=_("Revoke a branch's certificates: it is cut off and can't come in again"))(revoke)
     enrolment.add_to(sub)
+    vpn_root.add_to(sub)
     sub.command("trust-clock", help=_("Say that this machine's clock is right, whatever time was seen before"))(
         trust_clock
     )
@@ -37,16 +41,19 @@ def status(json: Json = False) -> None:
         print_json(found)
         return
     for fault in (*found["faults"], *(each["alarm"] for each in found["daemons"] if each["alarm"])):
-        out.print(f"[red]{escape(fault)}[/]")
+        out.print(f"[red]{escape(fault_text(fault))}[/]")
     for alarm in found["alarms"]:
         colour = "red" if alarm["severity"] == "error" else "yellow"
-        out.print(f"[{colour}]{escape(alarm['message'])}[/]\n  {escape(alarm['hint'])}")
+        out.print(f"[{colour}]{escape(translated(alarm['message']))}[/]\n  {escape(translated(alarm['hint']))}")
     columns = (
         _("site"), _("since"), _("address"), _("within the tunnel"), _("round trip"), _("lost"), _("from it"), _("to it"), "OpenVPN", _("certificate until"),
         _("configuration"), _("came in by"),
     )  # fmt: skip
     empty = _("No branch is in use. Add one: centralino branch add ID site=SITE number=1")
     print_table(_("Branches"), columns, map(_row, found["branches"]), empty=empty)
+    if any(each.get("lines") for each in found["branches"]):
+        about = (_("site"), _("line"), _("state"), _("address"), _("round trip"), _("lost from it"), _("lost to it"))
+        print_table(_("Lines"), about, [row for each in found["branches"] for row in _lines(each)], empty="")
     for each in found["addresses"] if found["branches"] else ():
         out.print(_("{host}: {count} of {all} branches have come in by it").format(
             host=each["host"], count=len(each["proven_by"]), all=len(found["branches"])
@@ -71,6 +78,15 @@ def _row(branch: dict[str, Any]) -> list[str]:
     ]
 
 
+def _lines(branch: dict[str, Any]) -> Iterator[list[str]]:
+    words = {True: _("works"), False: _("is down"), None: _("not known")}
+    for line in branch.get("lines", ()):
+        state = words[line["up"]] + (", " + _("month's volume used up") if line["capped"] else "")
+        losses = ("–" if each is None else f"{100 * each:.1f} %" for each in (line["loss_up"], line["loss_down"]))
+        trip = "–" if line["rtt_ms"] is None else f"{line['rtt_ms']:.0f} ms"
+        yield [branch["site"], line["name"], state, line["address"] or "–", trip, *losses]
+
+
 def _edge(branch: dict[str, Any]) -> tuple[str, str]:
     """What its edge says: how it stands with its part of the document, and by which of our addresses it came in last."""
     said = branch.get("edge") or {}
@@ -81,7 +97,7 @@ def _edge(branch: dict[str, Any]) -> tuple[str, str]:
         case "trial":
             text = _("revision {number}, on trial").format(number=revision)
         case "rolled_back":
-            text = _("[red]revision {number} undone[/]").format(number=revision)
+            text = _("revision {number} undone").format(number=revision)
         case _:
             text = "–"
     return text, str(way.get("host") or "–")

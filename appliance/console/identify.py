@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from flask import Request
 
-from appliance.access import Access, SignIn, Stage
+from appliance.access.access import Access
 from appliance.access.permissions import Subject, narrowed, subject_of
-from appliance.access.sessions import COOKIE
+from appliance.access.sessions import COOKIE, Stage
+from appliance.access.signin import SignIn
 from appliance.core.errors import RefusedError
 from appliance.firewall.bans.reporting import Report, nobody, unknown
+from appliance.i18n import later
 from appliance.store import Store
 
 AUDIENCE = "api"
@@ -52,7 +54,7 @@ class Identifier:
     def _told(self, proof: str, address: str) -> Identity | None:
         found = self._of_program(proof)
         if found is None:
-            self._report("api", address, "failed", _tried(proof), "no key or token that is good")
+            self._report("api", address, "failed", _tried(proof), later("no key or token that is good"))
         else:
             self._report("api", address, "succeeded", _tried(proof))
         return found

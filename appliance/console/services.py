@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from appliance.access import Access, SignIn
+from appliance.access.access import Access
 from appliance.access.branches import GuardedBranches
 from appliance.access.calls import GuardedCalls
 from appliance.access.editing import OpenForms
@@ -16,6 +16,7 @@ from appliance.access.permissions import Subject
 from appliance.access.providers import Providers
 from appliance.access.seen_deliveries import SeenDeliveries, require
 from appliance.access.seen_firewall import SeenFirewall
+from appliance.access.signin import SignIn
 from appliance.access.transactions import Transactions
 from appliance.applier.client import ApplierClient
 from appliance.console.identify import Identifier, Identity
@@ -128,11 +129,16 @@ class Services:
     def rules(self) -> dict[str, Any] | None:
         """How the applier found the kernel's rules last: ``revision``, ``checked``, ``trouble``. None: the firewall isn't ours, or
         the applier doesn't answer."""
+        state = self.applier_state()
+        found: dict[str, Any] | None = None if state is None else state.get("firewall")
+        return found
+
+    def applier_state(self) -> dict[str, Any] | None:
+        """What the applier says of itself; None: it doesn't answer."""
         try:
-            found: dict[str, Any] | None = self.applier().state().get("firewall")
+            return self.applier().state()
         except CentralinoError:
             return None
-        return found
 
     def applier(self, progress: Callable[[str], None] | None = None) -> ApplierClient:
         """A client of the applier."""

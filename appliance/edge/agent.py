@@ -31,22 +31,26 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
-from appliance.access.clock import Clock, system_clock
+from appliance.clock import Clock, system_clock
 from appliance.core.errors import CentralinoError, CorruptError, RefusedError
 from appliance.edge import trials
 from appliance.edge.bans import EdgeBans
 from appliance.edge.centre import Centre
 from appliance.edge.clock import EdgeClock
 from appliance.edge.identity import RENEWAL, Identity
+from appliance.edge.journal import Journal
+from appliance.edge.news import News
 from appliance.edge.paths import EdgePaths
 from appliance.edge.states import State, Trial
 from appliance.edge.tunnel import Tunnel
+from appliance.edge.why import why
+from appliance.engine.keeping import in_words
 from appliance.engine.unix import listening
 from appliance.vpn.inside.reports import Report, Standing, Way
 from appliance.vpn.pki import certificates
 from appliance.vpn.pki.chains import root_of
 from appliance.vpn.pki.lifetimes import due
-from appliance.vpn.slices import FORMATS, Slice, opened
+from appliance.vpn.slices import FORMATS, Remote, Slice, opened
 
 _log = logging.getLogger("centralino.edge")
 
@@ -57,31 +61,48 @@ RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
 """Pauses before the centre is asked again that didn't answer; the last one for ever."""
 REFUSED_S: Final = 30.0
 HOURLY_S: Final = 3600.0
+EVENTS_OCTETS: Final = 24 * 1024
+"""Told at once: a request has 32 KiB at most."""
 BANS_S: Final = 60.0
 """Between two looks at whom the centre keeps out."""
 SOCKET_MODE: Final = 0o660
+TALK_IS_OVER: Final = frozenset(("centre_away", "certificate_over"))
+"""Errors of the whole talk with the centre, whatever was asked."""
 
 
 class Agent:
     """See this module.
 
     :param trial_s: seconds that a change has to prove itself; None: by the number of the centre's addresses.
+    :param tunnel: by which the centre is reached; None: OpenVPN.
     """
 
     def __init__(
-        self, paths: EdgePaths, clock: EdgeClock, *, trial_s: float | None = None, uptime: Clock = system_clock
+        self,
+        paths: EdgePaths,
+        clock: EdgeClock,
+        *,
+        trial_s: float | None = None,
+        uptime: Clock = system_clock,
+        tunnel: Tunnel | None = None,
+        bans: EdgeBans | None = None,
     ) -> None:
         self._paths, self._clock, self._uptime = paths, clock, uptime
         self._identity = Identity(paths)
-        self._tunnel = Tunnel(paths)
+        self._tunnel = tunnel or Tunnel(paths)
         self._refused = trials.Refused(paths.refused)
         self._trial_s = trial_s
         self._state: State | None = None
         self._talk: asyncio.Task[None] | None = None
         self._faults: dict[str, str] = {}
         self._reached = False
+        self._way: Remote | None = None
+        """By which of the centre's addresses it was reached, as it was told last."""
         self._renew_at = 0.0
-        self._bans, self._bans_at = EdgeBans(), 0.0
+        self._bans, self._bans_at = bans or EdgeBans(), 0.0
+        self._journal = Journal(paths.journal)
+        self._news = News(self._journal)
+        self._events_at = 0.0
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; the tunnel ends with it. :raises RefusedError: ``already_running``."""
@@ -99,7 +120,8 @@ class Agent:
                     await self._round()
                     self._restart_talk()
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stopping.wait(), ROUND_S)
+                        async with asyncio.timeout(ROUND_S):
+                            await stopping.wait()
             finally:
                 server.close()
                 await self._hush()
@@ -118,6 +140,8 @@ class Agent:
             "on_trial": state is not None and state.trial is not None,
             "centre_reached": self._reached,
             "remotes": [f"{each.host} {each.port}" for each in state.slice.remotes] if state else [],
+            "lines": self._tunnel.relay.told() if state and state.slice.paths else [],
+            "changes": self._tunnel.relay.changes() if state and state.slice.paths else [],
             "certificate": certificates.name_of(state.certificate) if state else None,
             "certificate_ends": state.certificate.not_valid_after_utc.isoformat() if state else None,
             "clock_sure": self._clock.sure,
@@ -139,15 +163,27 @@ class Agent:
                 await self._enter(await asyncio.to_thread(lambda: self._identity.current))
         if self._state is not None:
             state = self._state
+            if self._clock.sure:
+                self._tunnel.relay.now_is(self._uptime().wall)
             with self._telling("tunnel"):
                 await asyncio.to_thread(self._tunnel.tend, state)
                 if self._talk is None:  # not through a former state's tunnel
                     self._talk = asyncio.create_task(self._talking(state))
+        await asyncio.to_thread(self._look_for_news)
         self._clock.save(often=True)
+
+    def _look_for_news(self) -> None:
+        """Why the centre isn't reached is said in other words each time that it is tried: once is enough."""
+        faults = [text for what, text in list(self._faults.items()) if what != "centre"]
+        self._news.look({**self.told(), "faults": faults, "away": self._faults.get("centre")}, self._uptime())
 
     async def _enter(self, state: State | None) -> None:
         """Another state is in force: nothing of the former's talk goes on."""
         await self._hush()
+        if state is None or self._state is None or state.certificate != self._state.certificate:
+            self._faults.pop(
+                "renewal", None
+            )  # the talk that would have said so ended with the state that it has replaced
         self._state, self._reached = state, False
         if state is not None:
             _log.info("state %s: site %s, revision %d%s", state.name, state.site, state.slice.revision,
@@ -222,16 +258,16 @@ class Agent:
                     pause = self._pause(error, failures)
                     failures += 1
                 except OSError as error:
-                    self._tell("centre", f"{error.filename or 'files'}: {error.strerror}")
+                    self._tell("centre", in_words(error))
                     pause = REFUSED_S
                 await asyncio.sleep(pause)
 
     def _pause(self, error: CentralinoError, failures: int) -> float:
         if error.error_id == "centre_away":
             self._reached = False
-            self._faults["centre"] = error.message
+            self._faults["centre"] = why(self._tunnel.said()) or error.message
             return RETRY_S[min(failures, len(RETRY_S) - 1)]
-        self._tell("centre", f"{error.message} ({error.hint})" if error.hint else error.message)
+        self._tell("centre", in_words(error))
         return REFUSED_S
 
     async def _ask(self, centre: Centre, state: State) -> None:
@@ -240,11 +276,15 @@ class Agent:
             await self._knock(centre, state)
             await self._prove(state)
             self._reached = True
+            self._faults.pop("centre", None)
             await self._tell_time(centre)
             await self._report(centre, state)
         state = self._state or state
+        if await self._way_of(state) not in (None, self._way):
+            await self._report(centre, state)
         await self._renew(centre, state)
         await self._keep_out(centre, state)
+        await self._tell_events(centre)
         content = await centre.slice(self._shown(state), WAIT_S)
         if content is not None:
             await self._take(centre, state, content)
@@ -268,19 +308,25 @@ class Agent:
 
     async def _prove(self, state: State) -> None:
         """The centre has answered through this state's tunnel: it stays."""
-        if state.trial is None:
+        trial = state.trial
+        if trial is None:
             return
 
-        def confirm() -> None:
+        def confirm() -> bool:
+            """Whether it has another slice than the state before; what was renewed has the same."""
             states = self._identity.states
             with states.lock():
-                if states.name == state.name:
-                    states.confirm(state.name)
+                if states.name != state.name:
+                    return False
+                try:
+                    other = states.read(trial.previous).slice.digest != state.slice.digest
+                except CentralinoError:
+                    other = False
+                states.confirm(state.name)
+            return other
 
-        await asyncio.to_thread(confirm)
-        refusal = self._refused.last
-        if refusal is not None and refusal.digest == state.slice.digest:
-            self._refused.forget()
+        if await asyncio.to_thread(confirm):
+            self._refused.forget()  # what came after the one that wasn't good is
         _log.info("state %s has proven itself", state.name)
         if self._state is not None and self._state.name == state.name:
             self._state = replace(self._state, trial=None)
@@ -293,9 +339,10 @@ class Agent:
 
     async def _report(self, centre: Centre, state: State) -> None:
         """How we stand: with the slice in force, and with the last one that wasn't good."""
-        remote = await asyncio.to_thread(self._tunnel.way, state.slice)
+        remote = await self._way_of(state)
         way = None if remote is None else Way(host=remote.host, port=remote.port)
         await centre.report(_report(state.slice, Standing.CONFIRMED, way=way))
+        self._way = remote
         last = self._refused.last
         if last is not None:
             await centre.report(
@@ -304,6 +351,9 @@ class Agent:
                     version=_version(), formats=FORMATS,
                 )
             )  # fmt: skip
+
+    async def _way_of(self, state: State) -> Remote | None:
+        return await asyncio.to_thread(self._tunnel.way, state.slice)
 
     async def _take(self, centre: Centre, state: State, content: bytes) -> None:
         """A slice that isn't ours: on trial, if it is signed, ours to take, and not one that we have just gone back from."""
@@ -349,6 +399,26 @@ class Agent:
             trial = trials.begun(state.name, self._lasts(state), self._uptime())
             await asyncio.to_thread(self._identity.renewed, certificate, tunnel_key, trial)
 
+    async def _tell_events(self, centre: Centre) -> None:
+        """What happened, in its order, until the centre has all of it."""
+        if self._uptime().uptime / 1000 < self._events_at:
+            return
+        with self._telling("events"):
+            while True:
+                name, events = await asyncio.to_thread(self._journal.waiting, EVENTS_OCTETS)
+                if not events:
+                    return
+                try:
+                    taken = await centre.events(name, events)
+                except CentralinoError as error:
+                    if error.error_id != "nothing_here":
+                        raise
+                    self._events_at = self._uptime().uptime / 1000 + HOURLY_S  # of a release before there were any
+                    return
+                await asyncio.to_thread(self._journal.delivered, taken)
+                if taken < events[0].number:
+                    return  # it has taken none
+
     async def _keep_out(self, centre: Centre, state: State) -> None:
         """Whom the centre keeps out. The list ends by the time of day: not before the clock is sure."""
         now = self._uptime()
@@ -368,11 +438,11 @@ class Agent:
         try:
             yield
         except CentralinoError as error:
-            if error.error_id == "centre_away":
+            if error.error_id in TALK_IS_OVER:
                 raise
-            self._tell(what, f"{error.message} ({error.hint})" if error.hint else error.message)
+            self._tell(what, in_words(error))
         except OSError as error:
-            self._tell(what, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            self._tell(what, in_words(error))
         else:
             self._faults.pop(what, None)
 
@@ -384,7 +454,8 @@ class Agent:
     async def _answer(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError):
             writer.write(json.dumps(self.told()).encode() + b"\n")
-            await asyncio.wait_for(writer.drain(), 2)
+            async with asyncio.timeout(2):
+                await writer.drain()
         writer.close()
 
 

@@ -6,14 +6,16 @@ from __future__ import annotations
 import json
 import secrets
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
 
 from appliance.core.errors import CentralinoError, CorruptError, RefusedError, UnavailableError
+from appliance.edge.journal import Event
 from appliance.edge.states import State
 from appliance.vpn.inside.reports import Report
 from appliance.vpn.pki import Purpose, verified
@@ -59,6 +61,14 @@ class Centre:
     async def report(self, report: Report) -> None:
         """Tell how we stand."""
         await self._asked("POST", "/applied", body=report.model_dump_json().encode())
+
+    async def events(self, journal: str, events: Sequence[Event]) -> int:
+        """Tell what happened; the last number that the centre has now. :raises RefusedError: ``nothing_here``: it is of a release that doesn't ask."""
+        plain = {"journal": journal, "events": [asdict(each) for each in events]}
+        answer = _plain(await self._asked("POST", "/events", body=json.dumps(plain).encode()))
+        if not isinstance(answer.get("taken"), int):
+            raise _garbled()
+        return int(answer["taken"])
 
     async def renew(self, request: bytes) -> tuple[bytes, bytes]:
         """Certificate with the intermediate's (PEM), and tls-crypt-v2 key, for a CSR."""

@@ -24,9 +24,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from appliance.access.clock import HOUR, SECOND, Clock, system_clock
+from appliance.clock import HOUR, SECOND, Clock, system_clock
 from appliance.core.errors import RefusedError, UnavailableError
-from appliance.vpn.pki.files import put
+from appliance.vpn.files import put
 from appliance.vpn.pki.timekeeping import RELEASED
 
 _log = logging.getLogger("centralino.edge")
@@ -59,6 +59,8 @@ class EdgeClock:
     sure: bool = False
     """Whether the centre has told the time since the machine started."""
     _saved: int = field(default=0, repr=False)
+    _unkept: str = field(default="", repr=False)
+    """Why the time couldn't be kept, as it was told last."""
 
     def start(self, begins: datetime | None, ends: datetime | None) -> None:
         """Before anything else: set it to what it can be. ``begins``, ``ends``: of the edge's own certificate, if it has one."""
@@ -95,10 +97,7 @@ class EdgeClock:
                     "is a time server wrong? Restart the edge to set its clock again", error_id="time_refused",
                 )  # fmt: skip
             _log.warning("the clock is set from %s to %s", _shown(now.wall), _shown(centre))
-            self._write(
-                max(floor, centre), sure=now.boot, stepped=now.boot
-            )  # first: it steps once, also when it is killed here
-            self._set(max(floor, centre))
+            self._step(max(floor, centre), now.boot)
         self.sure = True
         self.save()
 
@@ -107,6 +106,15 @@ class EdgeClock:
         now = self.clock()
         if self.sure and not (often and now.wall - self._saved < KEPT_EVERY):
             self._write(max(self.floor(), now.wall), sure=now.boot, stepped=self._read().get("stepped"))
+
+    def _step(self, wall: int, boot: str) -> None:
+        """Noted first: it steps once, also when it is killed in between. What we weren't let do isn't done."""
+        self._write(wall, sure=boot, stepped=boot)
+        try:
+            self._set(wall)
+        except UnavailableError:
+            self._write(wall)
+            raise
 
     def _set(self, wall: int) -> None:
         try:
@@ -129,8 +137,11 @@ class EdgeClock:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             put(self.file, json.dumps({"floor": floor, **more}).encode())
             self._saved = floor
+            self._unkept = ""
         except OSError as error:
-            _log.warning("the time can't be kept: %s", error.strerror)
+            if self._unkept != str(error.strerror):
+                self._unkept = str(error.strerror)
+                _log.warning("the time can't be kept: %s", error.strerror)
 
 
 def _ms(when: datetime) -> int:

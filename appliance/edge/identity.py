@@ -22,7 +22,8 @@ from appliance.core.errors import CentralinoError
 from appliance.edge.paths import EdgePaths
 from appliance.edge.states import Material, State, States, Trial, examined, nothing_pending
 from appliance.i18n import later
-from appliance.vpn.pki import certificates, chains, files
+from appliance.vpn import files
+from appliance.vpn.pki import certificates, chains
 from appliance.vpn.pki.certificates import PrivateKey
 from appliance.vpn.pki.requests import load_private
 

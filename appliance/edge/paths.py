@@ -1,4 +1,7 @@
-"""Where everything of an edge lies. ``CENTRALINO_EDGE``: its top directory, ``/var/lib/centralino-edge`` without it."""
+"""Where everything of an edge lies. ``CENTRALINO_EDGE``: its top directory, ``/var/lib/centralino-edge`` without it.
+
+``CENTRALINO_EDGE_RUN``: a directory in memory for what OpenVPN needs to be started again, so that a full disk keeps no branch out; ``/run/centralino-edge`` without either, else in the top directory.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 DEFAULT: Final = Path("/var/lib/centralino-edge")
+DEFAULT_RUN: Final = Path("/run/centralino-edge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +19,15 @@ class EdgePaths:
     """The directories of one edge. All of it is root's alone: it holds keys."""
 
     top: Path
+    memory: Path | None = None
+    """What :attr:`run` is; None: it lies below ``top``."""
 
     @classmethod
     def default(cls) -> EdgePaths:
         """By environment."""
-        value = os.environ.get("CENTRALINO_EDGE")
-        return cls(Path(value).absolute() if value else DEFAULT)
+        top, run = os.environ.get("CENTRALINO_EDGE"), os.environ.get("CENTRALINO_EDGE_RUN")
+        memory = Path(run).absolute() if run else None
+        return cls(Path(top).absolute(), memory) if top else cls(DEFAULT, memory or DEFAULT_RUN)
 
     @property
     def lock(self) -> Path:
@@ -45,7 +52,22 @@ class EdgePaths:
     @property
     def run(self) -> Path:
         """OpenVPN's configuration, its PID file and its management socket; mode 0700."""
-        return self.top / "run"
+        return self.memory or self.top / "run"
+
+    @property
+    def relay(self) -> Path:
+        """The relay's own directory (:mod:`appliance.failover.kept`)."""
+        return self.top / "relay"
+
+    @property
+    def names(self) -> Path:
+        """Addresses of the centre's names that were found last."""
+        return self.top / "names.json"
+
+    @property
+    def journal(self) -> Path:
+        """Events that the centre hasn't yet."""
+        return self.top / "journal.db"
 
     @property
     def log(self) -> Path:

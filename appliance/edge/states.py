@@ -21,9 +21,7 @@ What happens when…
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -39,7 +37,8 @@ from appliance.applier.files import fsync_directory, write_new
 from appliance.core.errors import CorruptError, Fault, InvalidError, RefusedError
 from appliance.edge.paths import EdgePaths
 from appliance.i18n import later
-from appliance.vpn.pki import certificates, chains, files
+from appliance.vpn import files
+from appliance.vpn.pki import certificates, chains
 from appliance.vpn.pki.certificates import Role
 from appliance.vpn.pki.requests import load_private
 from appliance.vpn.pki.tls_crypt import is_client_key
@@ -125,14 +124,8 @@ class States:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Nobody else, in this process or another, changes anything meanwhile."""
-        with files.explained(later("the edge's lock")):
-            self.paths.top.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self.paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with files.locked(self.paths.lock, later("the edge's lock"), 0o700):
             yield
-        finally:
-            os.close(descriptor)
 
     @property
     def name(self) -> str | None:
@@ -293,7 +286,7 @@ def _trial(path: Path) -> Trial | None:
     try:
         plain: dict[str, Any] = json.loads(path.read_bytes())
         found = Trial(str(plain["previous"]), str(plain["boot"]), int(plain["until"]), int(plain["tries"]))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return found if _NAME.fullmatch(found.previous) else None
 

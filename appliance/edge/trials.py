@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from appliance.access.clock import DAY, HOUR, SECOND, Moment
+from appliance.clock import DAY, HOUR, SECOND, Moment
 from appliance.edge.states import Trial
-from appliance.vpn.pki.files import put
+from appliance.vpn.files import put
 from appliance.vpn.slices import Slice
 
 _log = logging.getLogger("centralino.edge")
 
 BASE: Final = 30 * SECOND
 EACH_REMOTE: Final = 10 * SECOND
-"""OpenVPN gives up an address after ``hand-window`` (8 s) and a pause."""
+"""OpenVPN gives up an address that doesn't answer after ``server-poll-timeout`` (8 s) and a pause."""
 LONGEST: Final = 10 * 60 * SECOND
 TRIES: Final = 3
 AGAIN_FIRST: Final = HOUR
@@ -106,7 +106,7 @@ class Refused:
 
     @staticmethod
     def _wait(times: int) -> int:
-        return min(AGAIN_LAST, AGAIN_FIRST << min(times - 1, 10))
+        return min(AGAIN_LAST, AGAIN_FIRST << min(max(times, 1) - 1, 10))
 
     def _read(self) -> Refusal | None:
         try:

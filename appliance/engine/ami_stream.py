@@ -88,7 +88,8 @@ class AmiSession:
         self._waiting[identity] = ([], future)
         try:
             self._writer.write(serialise(name, {**(fields or {}), "ActionID": identity}))
-            answers = await asyncio.wait_for(future, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                answers = await future
         except TimeoutError:
             raise _unreachable(f"no answer to {name} in time") from None
         finally:
@@ -173,7 +174,8 @@ class AmiStream:
 
     async def _once(self) -> None:
         """One connection from beginning to end; returns when one that was complete has ended."""
-        reader, writer = await asyncio.wait_for(self._connect(), CONNECT_TIMEOUT_S)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            reader, writer = await self._connect()
         session = AmiSession(reader, writer, self._listener)
         reading = asyncio.create_task(session.read())
         complete = False
@@ -194,7 +196,8 @@ class AmiStream:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await reading
             with contextlib.suppress(OSError, TimeoutError):
-                await asyncio.wait_for(writer.wait_closed(), 1)
+                async with asyncio.timeout(1):
+                    await writer.wait_closed()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         family = socket.AF_INET6 if ":" in self._place.host else socket.AF_INET

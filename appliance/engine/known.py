@@ -11,7 +11,7 @@ KNOWN: Final = {
         "high-water mark of 500 and drains at once"
     ),
     'Module "mod-invite" registered during operation': (
-        "phones send to an engine that is still starting: its SIP stack answers before its last module is loaded"
+        "phones send, or what was probed answers, while the engine is still starting: its SIP stack answers before its last module is loaded"
     ),
     "func_hangupcause.c: Unable to find information for channel": (
         "a call was picked up: two legs have changed places, and how one of them was answered is asked for when it ends"

@@ -22,7 +22,7 @@ from pathlib import Path
 from appliance.core.errors import CentralinoError, RefusedError, UnavailableError
 from appliance.engine.ami import AmiClient
 from appliance.engine.plan import AMI_USER
-from appliance.engine.processes import descendants, held_together, note, noted
+from appliance.engine.processes import descendants, held_together, note, noted, urgent
 from appliance.engine.root import EngineRoot
 from appliance.engine.runner import run
 from appliance.engine.sandbox import Mount, Sandbox, command, hosts_text, systemd_unit
@@ -135,7 +135,7 @@ class EngineLauncher:
         try:
             with held_together(), (self.paths.log / "start.log").open("wb") as output:
                 process = subprocess.Popen(
-                    command(self.sandbox()),
+                    [*urgent(), *command(self.sandbox())],
                     stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
                 )  # fmt: skip
                 engine = Engine(self, process.pid, os.pidfd_open(process.pid), process)

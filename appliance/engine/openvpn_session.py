@@ -301,7 +301,8 @@ class Session:
             try:
                 self._writer.write(data)
                 pending.sent = True
-                return await asyncio.wait_for(pending.done, COMMAND_TIMEOUT_S)
+                async with asyncio.timeout(COMMAND_TIMEOUT_S):
+                    return await pending.done
             except TimeoutError:
                 reason = f"no answer to {pending.name} in time"
                 silent = trouble("silent", self._path, reason)
@@ -325,4 +326,5 @@ class Session:
     async def closed(self) -> None:
         """Wait until it is really closed, a second at most."""
         with contextlib.suppress(OSError, TimeoutError):
-            await asyncio.wait_for(self._writer.wait_closed(), 1)
+            async with asyncio.timeout(1):
+                await self._writer.wait_closed()

@@ -150,7 +150,7 @@ class _Reading:
     title: str = ""
     at: int | None = None
     clients: list[tuple[tuple[str, str], ClientSession]] = field(default_factory=list)
-    networks: dict[tuple[str, str], list[Network]] = field(default_factory=dict)
+    networks: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     handshakes: int = 0
     unreadable: int = 0
 
@@ -179,20 +179,19 @@ class _Reading:
         if named is None:
             self.unreadable += 1
         else:
-            self.networks.setdefault(_owner(named), []).extend(_network(named["Virtual Address"]))
+            self.networks.setdefault(_owner(named), []).append(named["Virtual Address"])
 
     def found(self) -> tuple[ClientSession, ...]:
-        return tuple(_with_networks(client, self.networks.get(owner, [])) for owner, client in self.clients)
+        return tuple(_with_networks(client, self.networks.get(owner, ())) for owner, client in self.clients)
 
 
 def _owner(named: Mapping[str, str]) -> tuple[str, str]:
     return named["Common Name"], named["Real Address"]
 
 
-def _with_networks(client: ClientSession, networks: Iterable[Network]) -> ClientSession:
-    own = {client.virtual4, client.virtual6}
-    others = {each for each in networks if each.prefixlen < each.max_prefixlen or each.network_address not in own}
-    return replace(client, networks=tuple(sorted(others, key=lambda each: (each.version, each)))) if others else client
+def _with_networks(client: ClientSession, routed: Iterable[str]) -> ClientSession:
+    networks = _others(client.virtual4, client.virtual6, tuple(routed))
+    return replace(client, networks=networks) if networks else client
 
 
 def _named(header: list[str] | None, cells: list[str], wanted: Sequence[str]) -> dict[str, str] | None:
@@ -242,6 +241,20 @@ def _real(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int
     if colon and (host.count(":") == 0 or host.startswith("[")):
         return ipaddress.ip_address(host.strip("[]")), _required(port)
     return ipaddress.ip_address(text.strip("[]")), None
+
+
+@lru_cache(_REMEMBERED)
+def _others(
+    own4: ipaddress.IPv4Address | None, own6: ipaddress.IPv6Address | None, routed: tuple[str, ...]
+) -> tuple[Network, ...]:
+    """What is routed to a client besides its own addresses."""
+    others = {
+        each
+        for text in routed
+        for each in _network(text)
+        if each.prefixlen < each.max_prefixlen or each.network_address not in (own4, own6)
+    }
+    return tuple(sorted(others, key=lambda each: (each.version, each)))
 
 
 @lru_cache(_REMEMBERED)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from appliance.core.asterisk import ConfFile, Section
+from appliance.engine import stand_ins
 from appliance.engine.modules import modules_conf
 from appliance.history import legs, line
 
@@ -35,7 +36,7 @@ LANGUAGES: Final = ("it", "en")
 
 @dataclass(frozen=True, slots=True)
 class WebSocketServer:
-    """The one TLS web server of the engine, which carries SIP over WSS at ``/ws``.
+    """The one TLS web server of the engine, which carries SIP over WSS at ``/ws`` for whoever doesn't come by the gate.
 
     ``certificate`` and ``key`` are paths as the engine sees them (below :data:`TLS_DIR`). ``address`` is IPv4 or
     IPv6, without brackets.
@@ -64,7 +65,10 @@ class EngineParams:
     :param ami_port: TCP port of the manager interface on 127.0.0.1.
     :param rtp_first: first UDP port for media; even.
     :param rtp_last: last UDP port for media.
-    :param web: TLS web server for WSS; ``None``: no web server at all.
+    :param web: TLS web server for WSS; ``None``: there is none.
+    :param gate: the same is served to the gate (:mod:`appliance.engine.stand_ins`).
+    :param voice: the only addresses of ours that browsers are told as candidates for their voice (ICE, RFC 8445); empty: all that the
+        machine has.
     :param language: default language of prompts.
     :param country: tone zone: dial, busy and congestion tones.
     :param max_calls: calls after which new ones are refused; 0: no limit.
@@ -77,6 +81,8 @@ class EngineParams:
     rtp_first: int = RTP_FIRST
     rtp_last: int = RTP_LAST
     web: WebSocketServer | None = None
+    gate: bool = False
+    voice: tuple[str, ...] = ()
     language: str = "it"
     country: str = "it"
     max_calls: int = 0
@@ -189,21 +195,11 @@ def hub_secret(ami_secret: str) -> str:
     return hmac.new(ami_secret.encode(), b"centralino hub v1", hashlib.sha256).hexdigest()
 
 
-def http_conf(params: EngineParams) -> ConfFile:
-    """The web server: TLS only, for SIP over WebSocket only; whatever else it could serve is denied as well."""
-    if params.web is None:
-        return _general("http.conf", ("enabled", "no"), ("tlsenable", "no"))
-    web = params.web
+def _tls(web: WebSocketServer | None) -> tuple[tuple[str, str], ...]:
+    if web is None:
+        return (("tlsenable", "no"),)
     host = f"[{web.address}]" if ":" in web.address else web.address
-    general = _general(
-        "http.conf",
-        ("servername", ""),
-        ("enabled", "no"),
-        ("enable_static", "no"),
-        ("enable_status", "no"),
-        ("bindaddr", "127.0.0.1"),
-        ("sessionlimit", 10000),
-        ("session_inactivity", 10000),
+    return (
         ("tlsenable", "yes"),
         ("tlsbindaddr", f"{host}:{web.port}"),
         ("tlscertfile", web.certificate),
@@ -211,6 +207,24 @@ def http_conf(params: EngineParams) -> ConfFile:
         ("tlsdisablev1", "yes"),
         ("tlsdisablev11", "yes"),
         ("tlsservercipherorder", "yes"),
+    )
+
+
+def http_conf(params: EngineParams) -> ConfFile:
+    """The web server: by TLS or for the gate, for SIP over WebSocket only; whatever else it could serve is denied as well."""
+    if params.web is None and not params.gate:
+        return _general("http.conf", ("enabled", "no"), ("tlsenable", "no"))
+    general = _general(
+        "http.conf",
+        ("servername", ""),
+        ("enabled", "yes" if params.gate else "no"),
+        ("enable_static", "no"),
+        ("enable_status", "no"),
+        ("bindaddr", stand_ins.HOST if params.gate else "127.0.0.1"),
+        ("bindport", stand_ins.PORT),
+        ("sessionlimit", 10000),
+        ("session_inactivity", 10000),
+        *_tls(params.web),
     )
     denied = tuple(
         Section(path, (("type", "restriction"), ("deny", "0.0.0.0/0"), ("deny", "::/0")))
@@ -220,13 +234,20 @@ def http_conf(params: EngineParams) -> ConfFile:
 
 
 def rtp_conf(params: EngineParams) -> ConfFile:
-    """Media ports. Strict RTP: packets from elsewhere than the peer's own address are ignored once it is known."""
+    """Media ports. Strict RTP: packets from elsewhere than the peer's own address are ignored once it is known.
+
+    Wherever its socket is bound, the engine offers every address of the machine as a candidate, unless it is denied here: those of
+    tunnels and management are no affair of a browser outside (RFC 8445 section 19.1), and no voice would get in there.
+    """
+    denied = (("ice_deny", "0.0.0.0/0"), ("ice_deny", "::/0")) if params.voice else ()
+    shown = (*denied, *(("ice_permit", address) for address in params.voice))
     return _general(
         "rtp.conf",
         ("rtpstart", params.rtp_first),
         ("rtpend", params.rtp_last),
         ("strictrtp", "yes"),
         ("icesupport", "yes"),
+        *shown,
         ("rtcpinterval", 5000),
     )
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from appliance.core.errors import ApplyError, UnavailableError
 from appliance.engine.runner import Completed, run
+from appliance.firewall import loopback
 from appliance.firewall.rules import COUNTERS, DIGEST, GATE, TABLE
 from appliance.firewall.sysctl import Differing, differing, put
 from appliance.firewall.tuning import parsed
@@ -49,12 +50,12 @@ class Kernel:
         self._refused(self._nft("--file", "-", script=script))
 
     def tune(self, settings: str) -> tuple[Differing, ...]:
-        """Make these settings (:func:`appliance.firewall.tuning.text`); those that the kernel doesn't take."""
-        return put(parsed(settings), self.network_namespace)
+        """Make these settings (:func:`appliance.firewall.tuning.text`), and the loopback's routes; those that the kernel doesn't take."""
+        return (*put(parsed(settings), self.network_namespace), *loopback.put(self.network_namespace))
 
     def untuned(self, settings: str) -> tuple[Differing, ...]:
         """Those that aren't made."""
-        return differing(parsed(settings), self.network_namespace)
+        return (*differing(parsed(settings), self.network_namespace), *loopback.lacking(self.network_namespace))
 
     def unload(self) -> None:
         """Take our rules away: everything is open. Idempotent."""

@@ -37,7 +37,7 @@ class Network(Object):
 
     kind: ClassVar[str] = "network"
     name: Label
-    zone: NetworkZone = Field(description="voice: phones; clients: browsers and mobiles; management: portal and SSH")
+    zone: NetworkZone = Field(description="What its hosts may reach here")
     networks: Networks = Field(min_length=1, max_length=500)
     interface: InterfaceName | None = Field(
         None, description="Its packets come in here only; none: wherever the way back leads"
@@ -45,7 +45,7 @@ class Network(Object):
 
 
 class AddressList(Object):
-    """Addresses that are never banned, or always."""
+    """Addresses that are always kept out, or never banned."""
 
     kind: ClassVar[str] = "address_list"
     name: Label

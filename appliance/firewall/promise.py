@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final, Literal
 
 from appliance.core.document import Document
+from appliance.failover.plan import outer_ports
 from appliance.firewall.model import AddressList, ListAction, Network, NetworkZone
 from appliance.pbx.media.model import Listener, Transport, Zone
 from appliance.pbx.trunks.listeners import listener_for
@@ -30,7 +31,6 @@ from appliance.vpn.addresses import (
     networks_of,
     ours,
     own_addresses,
-    tunnel_ports,
 )
 
 TUNNELS: Final = "voice-*"
@@ -119,7 +119,7 @@ class Promise:
     """What the firewall lets in.
 
     :param inside: networks whose addresses nobody may use who isn't there.
-    :param tunnels: UDP ports of the voice VPN.
+    :param tunnels: UDP ports of the voice VPN, for anybody.
     :param neighbours: networks of sites that reach each other through us: each pair twice, either way round.
     :param relays: what the TURN server may send; None: there is none.
     """
@@ -150,18 +150,18 @@ def promise(document: Document, machine: Machine) -> Promise:
     remote = tuple(
         dict.fromkeys(str(network) for site in branches(document) for network in networks_of(document, site))
     )
-    tunnels = tunnel_ports(document, machine.cores)
+    one, tunnels = concentrator(document), outer_ports(document, machine.cores)
     listeners = sorted(document.all(Listener).values(), key=lambda item: item.id)
     turn = turn_server(document) if machine.turn else None
     found: list[Opening] = [Opening(ANYBODY, Service.VPN, "udp", (port, port)) for port in tunnels]
-    if tunnels:
-        found.append(Opening(ANYBODY, Service.ENROLMENT, "tcp", (tunnels[0], tunnels[0]), at_times=True))
+    if one is not None:
+        found.append(Opening(ANYBODY, Service.ENROLMENT, "tcp", (one.port, one.port), at_times=True))
     if turn is not None and turn.open_to is OpenTo.ANYBODY:
         found += [
             *_turn(ANYBODY, document, turn),
             Opening(ANYBODY, Service.PORTAL, "tcp", (machine.portal, machine.portal)),
         ]
-    if tunnels and remote:
+    if one is not None and remote:
         found += _phones(Sources("vpn", remote, TUNNELS), listeners, machine)
     for network in networks:
         sources = Sources(f"network-{network.id}", network.networks, network.interface)
@@ -192,7 +192,7 @@ def promise(document: Document, machine: Machine) -> Promise:
             dict.fromkeys(network for each in sorted(blocked, key=lambda item: item.id) for network in each.networks)
         ),
         tunnels,
-        tuple(sorted(_neighbours(document))) if tunnels else (),
+        tuple(sorted(_neighbours(document))) if one is not None else (),
         None if turn is None else Relays(turn.port, peers(document), machine.media),
     )
 
@@ -236,7 +236,7 @@ def _management(sources: Sources, machine: Machine) -> Iterator[Opening]:
 
 
 def _phones(sources: Sources, listeners: Iterable[Listener], machine: Machine) -> Iterator[Opening]:
-    yield from _sip(sources, (each for each in listeners if each.zone is not Zone.TRUNKS))
+    yield from _sip(sources, (each for each in listeners if each.zone in (Zone.PHONES, Zone.WEB)))
     yield Opening(sources, Service.MEDIA, "udp", machine.media)
     if machine.provisioning is not None:
         yield Opening(sources, Service.PROVISIONING, "tcp", (machine.provisioning, machine.provisioning))

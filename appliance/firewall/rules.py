@@ -6,9 +6,10 @@ The order is the meaning:
    elsewhere), as is what a list blocks, but never at the tunnel's port: many share an address behind a provider's NAT, and
    the tunnel knows its branches by their keys. Voice, tunnels and the phones' SIP over UDP are kept out of connection tracking: their
    sources are checked packet by packet, and a flood of them fills no table.
-2. *input*: floods of SIP are cut off by source and method, also within known flows; known flows pass; then each group of
+2. *input*: floods of SIP (by source and method) and of pings are cut off, also within known flows; known flows pass; then each group of
    sources is led to its own chain, which holds its openings. Who leaves all chains is logged, counted and dropped.
-3. *relays-out*: what the TURN server's relays send to anything but the engine's voice is dropped: it would come from ourselves.
+3. *relays-out*: what the TURN server's relays send to anything but the engine's voice is dropped: it would come from ourselves
+   (:mod:`appliance.firewall.turn_rules`).
 4. *forward*: branches and the centre's voice networks reach each other, nobody else anybody.
 
 What a source may do in a second (:data:`METHODS` and so on) is far above what any phone does, and far below what hurts.
@@ -23,13 +24,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final, Literal
 
-from appliance.firewall.promise import TUNNELS, Opening, Promise, Relays, Service, Sources
+from appliance.engine.stand_ins import ROUTES as STAND_INS
+from appliance.firewall import turn_rules as turn
+from appliance.firewall.promise import TUNNELS, Opening, Promise, Service, Sources
 from appliance.pbx.media.doors import is_any
-from appliance.turn.addresses import GATE_PORT, TURN_UID
 
 TABLE: Final = "centralino"
 MARTIANS4: Final = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")
-MARTIANS6: Final = ("::1", "::ffff:0.0.0.0/96", "ff00::/8")
+MARTIANS6: Final = ("::1", "::ffff:0.0.0.0/96", "ff00::/8", *STAND_INS)
 """No packet that comes by a wire can be from there (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5). DHCP has its own sockets."""
 
 METHODS: Final = {"REGISTER": (20, 100), "INVITE": (20, 60), "OPTIONS": (20, 60), "SUBSCRIBE": (50, 200)}
@@ -69,6 +71,7 @@ COUNTERS: Final = {
     "connection-flood": "Too many connections of one source",
     "tunnel-flood": "Too many openings of a tunnel by one source",
     "ping-flood": "Too many pings of one source",
+    "turn-flood": "Too many TURN requests without a relay",
     "closed": "To a closed port",
     "not-forwarded": "From one network to another",
     "sip": "SIP packets over UDP, new connections over TCP",
@@ -87,6 +90,7 @@ COUNTERS: Final = {
 Family = Literal[4, 6]
 FAMILIES: Final[tuple[Family, Family]] = (4, 6)
 _IP: Final[dict[Family, str]] = {4: "ip", 6: "ip6"}
+_PINGS: Final[dict[Family, str]] = {4: "icmp type echo-request", 6: "icmpv6 type echo-request"}
 
 
 def script(promise: Promise) -> str:
@@ -126,7 +130,8 @@ def _table(promised: Promise) -> Iterator[str]:
         yield from _chain(f"from-{sources.name}", _openings(promise, sources))
     yield from _chain("sip-limits", _sip_limits(promise))
     yield from _chain("connection-limits", _connection_limits())
-    yield from _relays_out(promise)
+    if promise.relays is not None:
+        yield from turn.chains(promise.relays)
     yield from _forward(promise)
 
 
@@ -187,6 +192,8 @@ def _sets(promise: Promise) -> Iterator[str]:
         yield f"set looked-{family} {{"
         yield f"type ipv{family}_addr; size {METER_SIZE}; flags dynamic,timeout; timeout {LOOK_AGAIN};"
         yield "}"
+    if promise.relays is not None:
+        yield from turn.sets()
     for family in FAMILIES:
         yield f"set connected-{family} {{"
         yield f"type ipv{family}_addr; size {METER_SIZE}; flags dynamic;"
@@ -253,6 +260,7 @@ def _early(promise: Promise) -> Iterator[str]:
     yield "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } ip6 hoplimit 255 accept"
     yield f"ip saddr {{ {', '.join(MARTIANS4)} }} counter name martians drop"
     yield f"ip6 saddr {{ {', '.join(MARTIANS6)} }} counter name martians drop"
+    yield f"ip6 daddr {{ {', '.join(STAND_INS)} }} counter name martians drop"  # the loopback's own, and not to be had by a wire
     yield "jump way-back"
     yield from _tunnels_early(promise)
     for family in FAMILIES:
@@ -308,14 +316,14 @@ def _input(promise: Promise) -> Iterator[str]:
     yield 'iif "lo" accept'
     if sip:
         yield f"udp dport {{ {', '.join(map(_ports, sip))} }} jump sip-limits"
+    for family, ping in _PINGS.items():  # all pings of one program are one known flow
+        yield f"{ping} {_over('ping', family, PINGS)} counter name ping-flood drop"
     yield "ct state established,related accept"
     yield "ct state invalid counter name invalid drop"
     yield "icmp type { destination-unreachable, time-exceeded, parameter-problem } accept"
     yield "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept"
     yield "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } ip6 hoplimit 255 accept"
-    for family, ping in zip(FAMILIES, ("icmp type echo-request", "icmpv6 type echo-request"), strict=True):
-        yield f"{ping} {_over('ping', family, PINGS)} counter name ping-flood drop"
-        yield f"{ping} accept"
+    yield from (f"{ping} accept" for ping in _PINGS.values())
     for sources in promise.groups:
         for source in _from(sources):
             yield f"{source}jump from-{sources.name}"
@@ -344,6 +352,8 @@ def _opening(opening: Opening) -> Iterator[str]:
         match += f" tcp dport @{GATE}"
     if opening.protocol == "tcp":
         yield f"{match} jump connection-limits"
+    if opening.service is Service.TURN:
+        yield f"{match} jump {turn.LIMITS}"
     yield f"{match} counter name {opening.service} accept"
 
 
@@ -396,25 +406,6 @@ def _forward(promise: Promise) -> Iterator[str]:
         yield f"{tunnels} {ip} saddr . {ip} daddr @neighbours-{family} accept"
     yield "counter name not-forwarded drop"
     yield "}"
-
-
-def _relays_out(promise: Promise) -> Iterator[str]:
-    relays = promise.relays
-    if relays is None:
-        return
-    yield from _chain("from-relays", _relayed(relays))
-    yield "chain relays-out {"
-    yield "type filter hook output priority filter; policy accept;"
-    yield f"meta skuid {TURN_UID} jump from-relays"
-    yield "}"
-
-
-def _relayed(relays: Relays) -> Iterator[str]:
-    yield f"udp sport {relays.port} accept"
-    yield f'oif "lo" tcp sport {GATE_PORT} accept'
-    if relays.peers:
-        yield f"ip daddr {{ {', '.join(relays.peers)} }} udp dport {_ports(relays.media)} accept"
-    yield "counter name relayed-elsewhere drop"
 
 
 def _is_voice(promise: Promise, sources: Sources) -> bool:

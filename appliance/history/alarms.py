@@ -26,6 +26,11 @@ class Alarms:
             query = select(table.alarm.c.code).where(table.alarm.c.cleared.is_(None))
             self._raised = set(connection.execute(query).scalars())
 
+    @property
+    def raised(self) -> frozenset[str]:
+        """Codes of all that last, whoever raised them."""
+        return frozenset(self._raised)
+
     def set(self, code: str, severity: str, message: str, active: bool) -> None:
         """Raise the alarm if it is active and wasn't, clear it if it isn't and was."""
         if active and code not in self._raised:

@@ -164,7 +164,8 @@ async def _listen(hub: Hub, browser: Browser) -> int:
     while True:
         try:
             wait = SUBSCRIBE_S if not browser.rooms else None
-            received = await asyncio.wait_for(websocket.receive(), wait)
+            async with asyncio.timeout(wait):
+                received = await websocket.receive()
         except TimeoutError:
             return SILENT
         try:

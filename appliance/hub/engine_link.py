@@ -132,7 +132,8 @@ class EngineLink:
     async def _look_again(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), LOOK_AGAIN_S)
+                async with asyncio.timeout(LOOK_AGAIN_S):
+                    await self._look.wait()
                 await asyncio.sleep(SETTLE_S)
             self._look.clear()
             session = self._session

@@ -15,7 +15,7 @@ from typing import Any, Final
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from appliance.access import Access
+from appliance.access.access import Access
 from appliance.core.errors import CentralinoError, UnavailableError
 from appliance.engine.ami_stream import Place
 from appliance.engine.place import ami_port, engine_namespace, has_vpn
@@ -28,6 +28,7 @@ from appliance.hub.service import Alarms, Hub
 from appliance.hub.sign_in import Sessions
 from appliance.hub.sign_in import visible as visible_to_roles
 from appliance.hub.subject import Authenticator, Visible
+from appliance.notifications.watching import VPN
 from appliance.paths import Paths
 from appliance.store import Store
 from appliance.store.history import open_history
@@ -152,7 +153,8 @@ def alarm_reader(paths: Paths) -> Callable[[], Alarms]:
                 return ()
             opened.append(History(open_history(paths=paths)))
         try:
-            return [alarm_data(alarm) for alarm in opened[0].alarms()]
+            # the voice VPN's it is told live, by the VPN itself
+            return [alarm_data(alarm) for alarm in opened[0].alarms() if not alarm.code.startswith(VPN)]
         except CentralinoError:
             opened.pop().database.close()
             raise

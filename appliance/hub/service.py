@@ -195,7 +195,7 @@ class Hub:
 
 
 def _read_memory(file: Path) -> dict[str, int]:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         found = json.loads(file.read_text())
         if isinstance(found, dict) and all(isinstance(value, int) for value in found.values()):
             return found

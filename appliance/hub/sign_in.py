@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from appliance.access import Access, Stage
+from appliance.access.access import Access
 from appliance.access.live import View, own_extensions, shown, view_of
 from appliance.access.permissions import subject_of
+from appliance.access.sessions import Stage
 from appliance.core.document import Document
 from appliance.hub.subject import Message, Subject
 from appliance.store import Store

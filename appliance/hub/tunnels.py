@@ -24,6 +24,7 @@ SEVERITIES: Final = {"error": CRITICAL, "warning": WARNING}
 _NOTHING: Final[dict[str, Any]] = {
     "since": None, "address": "", "inside": [], "received": None, "sent": None, "received_rate": None, "sent_rate": None,
     "rtt_ms": None, "rtt_last_ms": None, "loss": None, "version": None, "certificate": "", "certificate_ends": None,
+    "lines": [],
 }  # fmt: skip
 
 Told = Mapping[str, Any]
@@ -68,7 +69,17 @@ def _branch(entry: BranchEntry, row: Mapping[str, Any] | None) -> dict[str, Any]
         "version": row["version"],
         "certificate": row["certificate"],
         "certificate_ends": row["certificate_ends"],
+        "lines": [_line(each) for each in row.get("lines", ())],
     }
+
+
+def _line(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What changes rarely: of the losses both ways the worse, in hundredths."""
+    known = [each for each in (told["loss_up"], told["loss_down"]) if each is not None]
+    return {
+        "id": told["id"], "name": told["name"], "role": told["role"], "up": told["up"], "capped": told["capped"],
+        "loss": round(max(known), 2) if known else None,
+    }  # fmt: skip
 
 
 def rounded(value: float | None, digits: int) -> float | None:

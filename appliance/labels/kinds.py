@@ -28,6 +28,7 @@ KINDS: Final[dict[str, tuple[str, str]]] = {
     "history_export": ("Export of calls", "Exports of calls"),
     "concentrator": ("VPN concentrator", "VPN concentrators"),
     "branch": ("Branch", "Branches"),
+    "wan_line": ("WAN line", "WAN lines"),
     "turn_server": ("TURN server", "TURN servers"),
     "network": ("Network", "Networks"),
     "address_list": ("Address list", "Address lists"),
@@ -61,7 +62,7 @@ TOPICS: Final[dict[str, tuple[str, ...]]] = {
         "emergency_plan",
     ),
     "Lines and providers": ("trunk", "trunk_group", "provider"),
-    "Network and security": ("concentrator", "branch", "turn_server", "network", "address_list"),
+    "Network and security": ("concentrator", "branch", "wan_line", "turn_server", "network", "address_list"),
     "System": (
         "listener",
         "codec_policy",

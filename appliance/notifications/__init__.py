@@ -4,7 +4,7 @@
 :mod:`.events`     the catalogue of events, and what is told of each (pure)
 :mod:`.signature`  how what is sent is signed (pure)
 :mod:`.schedule`   when an export is due, in a site's own time (pure)
-:mod:`.queue`      deliveries in the database
+:mod:`.queue`      deliveries in the database; :mod:`.state` where one is
 :mod:`.service`    questions and orders: deliveries listed, shown, replayed
 :mod:`.config`     what the document asks for, and the secrets that it takes
 :mod:`.web`        one HTTPS request to a checked address

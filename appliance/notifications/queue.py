@@ -14,7 +14,6 @@ import logging
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, and_, delete, exists, func, insert, or_, select, update
@@ -22,6 +21,7 @@ from sqlalchemy import Connection, RowMapping, and_, delete, exists, func, inser
 from appliance.history.write import add
 from appliance.i18n import later
 from appliance.notifications.events import Names, body
+from appliance.notifications.state import State
 from appliance.store import history as table
 from appliance.store.database import Database
 
@@ -43,14 +43,6 @@ GONE: Final = later("the endpoint isn't in the document any more")
 _AT_ONCE: Final = 500
 _DELETED_AT_ONCE: Final = 5000
 ERROR_MAX: Final = 300
-
-
-class State(StrEnum):
-    """Where a delivery is."""
-
-    WAITING = "waiting"
-    DELIVERED = "delivered"
-    DEAD = "dead"
 
 
 @dataclass(frozen=True, slots=True)

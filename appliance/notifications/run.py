@@ -7,18 +7,22 @@ import contextlib
 import logging
 import signal
 import time
+from collections.abc import Callable
 from typing import Final
 
 from appliance.core.errors import CentralinoError, UnavailableError
+from appliance.engine.place import has_vpn
 from appliance.history.alarms import Alarms
 from appliance.notifications.config import Source
 from appliance.notifications.exports import Exports
 from appliance.notifications.queue import WAITING_MAX, Queue
 from appliance.notifications.sender import Sender
+from appliance.notifications.watching import Told, Watching
 from appliance.paths import Paths
 from appliance.store import Store
 from appliance.store.database import Database
 from appliance.store.history import open_history
+from appliance.vpn.asking import told
 
 _log = logging.getLogger("centralino.notifications")
 
@@ -34,11 +38,12 @@ SAY_AGAIN_S: Final = 60.0
 class Daemon:
     """Puts sender, exports and alarms together."""
 
-    def __init__(self, database: Database, source: Source) -> None:
+    def __init__(self, database: Database, source: Source, ask_vpn: Callable[[], Told] | None = None) -> None:
         self._queue = Queue(database)
         self.sender = Sender(self._queue, source)
         self._exports = Exports(database, source)
         self._alarms = Alarms(database)
+        self._watching = Watching(self._alarms, ask_vpn)
         self._next_watch = self._next_clear = 0.0
         self._said = ("", 0.0)
 
@@ -96,6 +101,7 @@ class Daemon:
         late = self._exports.late
         message = f"files of the call history don't arrive: {_first(late)}"
         self._alarms.set("export_late", "warning", message, bool(late))
+        self._watching.look()
 
 
 def _first(named: dict[str, str]) -> str:
@@ -117,7 +123,8 @@ async def serve(paths: Paths, store: Store) -> None:
     database = await _opened(paths, stop)
     if database is not None:
         try:
-            await Daemon(database, Source(store, paths)).run(stop)
+            ask_vpn = (lambda: told(paths.vpn_socket)) if has_vpn() else None
+            await Daemon(database, Source(store, paths), ask_vpn).run(stop)
         finally:
             database.close()
 
@@ -133,7 +140,8 @@ async def _opened(paths: Paths, stop: asyncio.Event) -> Database | None:
                 said = error.error_id
                 _log.warning("waiting for the history: %s", error)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), RETRY_S)
+            async with asyncio.timeout(RETRY_S):
+                await stop.wait()
     return None
 
 

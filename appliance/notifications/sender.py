@@ -120,7 +120,8 @@ class Sender:
     async def pause(self) -> None:
         """Wait until there may be something to do."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), POLL_S)
+            async with asyncio.timeout(POLL_S):
+                await self._wake.wait()
         self._wake.clear()
 
     async def start(self) -> None:

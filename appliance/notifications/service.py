@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, sel
 
 from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedError
 from appliance.notifications.events import timestamp
-from appliance.notifications.queue import State, new_id
+from appliance.notifications.queue import new_id
 from appliance.notifications.runs import Runs
+from appliance.notifications.state import State
 from appliance.store import history as table
 from appliance.store.database import Database
 

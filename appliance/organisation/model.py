@@ -70,7 +70,9 @@ class Site(Object):
     company: CompanyRef
     time_zone: TimeZone = "Europe/Rome"
     address: Address | None = None
-    networks: Annotated[tuple[IpNetwork, ...], ListField, AnyOrder()] = ()
+    networks: Annotated[tuple[IpNetwork, ...], ListField, AnyOrder()] = Field(
+        (), description="Where its phones are; a branch brings all of them in by the voice VPN"
+    )
     language: Language | None = None
     class_of_service: Annotated[ObjectId, RefTo("class_of_service")] | None = None
     caller_number: E164 | None = None

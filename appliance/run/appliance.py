@@ -20,7 +20,7 @@ from typing import IO, Final
 
 from rich.console import Console
 
-from appliance.access import Access
+from appliance.access.access import Access
 from appliance.access.links import path_of
 from appliance.access.passkeys import portal_url
 from appliance.applier.client import ApplierClient
@@ -202,7 +202,7 @@ def _notifications(paths: Paths) -> Program:
             paths,
             [sys.executable, "-m", "appliance.notifications"],
             writable=(paths.store,),
-            readable=(paths.handed_to("notifications"),),
+            readable=(paths.handed_to("notifications"), paths.live),
         ),
         log=paths.state / "log" / "notifications.log",
         pid_file=paths.run / "notifications.pid",

@@ -1,7 +1,8 @@
 """The gate: HAProxy in front of console and hub, the only process that browsers and programs reach.
 
 It ends TLS, keeps the browser's address (``X-Forwarded-For``, what the browser says of it is thrown away), gives ``/live`` to the
-hub and everything else to the console, and says so when one of them is down. It sees neither document nor databases.
+hub, browsers' SIP (``/ws``, RFC 7118) to the engine and everything else to the console, and says so when one of them is down. It sees
+neither document nor databases: the engine's end never moves, and is there when the document has a listener for browsers.
 
 Where the TURN server runs, it hands on to it whatever begins like a STUN message (RFC 8489 section 5: its third and fourth pair of octets
 are a constant) once TLS is off. So one address, port, name and certificate are enough for both (docs/decisions/0042).
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from appliance.console.portal_address import portal_address, portal_port
-from appliance.engine.place import has_turn
+from appliance.engine.place import has_firewall, has_turn
+from appliance.engine.stand_ins import HOST, PORT
 from appliance.paths import Paths
+from appliance.pbx.media.doors import SIGNALLING
 from appliance.turn.addresses import GATE_PORT
 
 HAPROXY: Final = "/usr/sbin/haproxy"
@@ -28,6 +31,18 @@ ANSWER_S: Final = 300
 """Longest that an answer may take: a commit of a large document that waits for the engine."""
 SILENCE_S: Final = 60
 """A browser's socket with nothing on it for so long is dead: the hub beats every five seconds."""
+SIGNALLING_SILENCE_S: Final = 300
+"""The engine asks each phone whether it is there every minute, so five questions went without an answer, or without being asked.
+Who never signs in is put out by the engine itself, after half a minute."""
+UNANSWERED_S: Final = 120
+"""A client that acknowledges nothing for so long is gone, or banned. A line may be away for 60 s and come back."""
+SOCKETS: Final = 300
+"""Browsers' SIP connections of one address (of one /64) at once: as many TCP connections as the firewall lets it have, for with HTTP/2
+one of those may hold a hundred."""
+UPGRADES: Final = 300
+"""And new ones within ten seconds: all of those behind one address may come back at once."""
+GARBAGE: Final = 50
+"""Of which so many may be such that the engine refuses them."""
 FIRST_S: Final = 5
 """Whoever says nothing for so long after TLS is the portal's to turn away."""
 TURN_SILENCE_S: Final = 900
@@ -66,16 +81,25 @@ _PROBLEM: Final = {
     "hint": "try again in some seconds; if it stays away: centralino doctor",
     "error_id": "portal_down",
 }
+_NO_SIGNALLING: Final = {
+    "type": "urn:centralino:error:signalling_down",
+    "title": "Service Unavailable",
+    "status": 503,
+    "detail": "the telephone system takes no browsers now: it is being started, or no listener is for them",
+    "hint": "try again in some seconds; if it stays so: centralino doctor",
+    "error_id": "signalling_down",
+}
 
 
-def configuration(paths: Paths, address: str, port: int, *, turn: bool = False) -> str:
+def configuration(paths: Paths, address: str, port: int, *, turn: bool = False, stand_ins: bool = False) -> str:
     """Text of the gate's configuration.
 
-    :param address: IPv4 or IPv6, without brackets.
+    :param address: IPv4 or IPv6, without brackets; ``::``: all of both families.
     :param turn: what is TURN goes to the TURN server.
+    :param stand_ins: the engine is told who the clients are, see :mod:`appliance.engine.stand_ins`; it takes the routes there.
     """
-    host = f"[{address}]" if ":" in address else address
-    bind = f"bind {host}:{port} ssl crt {paths.gate / 'portal.crt'} alpn h2,http/1.1"
+    options = f"ssl crt {paths.gate / 'portal.crt'} alpn h2,http/1.1 tcp-ut {UNANSWERED_S}s"
+    bind = "\n    ".join(f"bind {place} {options}" for place in _places(address, port))
     inner = f"../{paths.door.name}/{INNER}"  # from the directory of the sockets
     return f"""\
 # Written by Centralino at each start; changes are lost.
@@ -110,6 +134,7 @@ frontend portal
     http-request set-header X-Forwarded-Proto https
     http-response del-header Server
     use_backend hub if {{ path {LIVE} }}
+    use_backend signalling if {{ path {SIGNALLING} }} {{ hdr(upgrade) -i websocket }} {{ hdr(sec-websocket-protocol) -i sip }}
     use_backend programs if {{ path_beg /api/ }}
     default_backend people
 
@@ -123,7 +148,45 @@ backend programs
 
 backend hub
     server hub unix@{paths.hub_socket.name}
+
+{_signalling(paths, stand_ins=stand_ins)}"""
+
+
+def _places(address: str, port: int) -> tuple[str, ...]:
+    """A socket for each family: by one for both, IPv4 clients would have addresses of IPv6 (``::ffff:192.0.2.1``)."""
+    if address == "::":
+        return f"0.0.0.0:{port}", f"[::]:{port} v6only"
+    return (f"[{address}]:{port}" if ":" in address else f"{address}:{port}",)
+
+
+def _signalling(paths: Paths, *, stand_ins: bool) -> str:
+    """Browsers' SIP. Sockets that are open stay so whatever is committed: the engine's end is always the same."""
+    return f"""\
+backend signalling
+    http-error status 503 content-type application/problem+json file {paths.gate / "signalling.json"}
+    timeout tunnel {SIGNALLING_SILENCE_S}s
+    retries 0
+    stick-table type ipv6 size 100k expire 1m store conn_cur,http_req_rate(10s),http_err_rate(10s)
+    http-request track-sc0 src,ipmask(32,64)
+    http-request deny deny_status 429 if {{ sc_conn_cur(0) gt {SOCKETS} }} or {{ sc_http_req_rate(0) gt {UPGRADES} }}
+    http-request deny deny_status 429 if {{ sc_http_err_rate(0) gt {GARBAGE} }}
+    # The engine echoes to who asks for that, and needs to know nobody's session.
+    http-request set-header Sec-WebSocket-Protocol sip
+    http-request del-header Cookie
+    http-request del-header Authorization
+{_FROM_STAND_INS if stand_ins else ""}\
+    http-reuse never
+    server engine [{HOST}]:{PORT}
 """
+
+
+_FROM_STAND_INS: Final = """\
+    http-request set-var(txn.client) src
+    http-request set-src var(txn.client),regsub(^2,a),regsub(^3,b),regsub(^f,7) if { var(txn.client) -m sub : }
+    http-request set-src str(8000::ffff:),concat(,txn.client) unless { var(txn.client) -m sub : }
+    source 0.0.0.0 usesrc clientip
+"""
+"""As :func:`appliance.engine.stand_ins.stand_in`, on the address as it is written: all that clients have begin with 2, 3 or f."""
 
 
 def _door(bind: str, inner: str) -> str:
@@ -158,9 +221,12 @@ def prepare(paths: Paths, address: str | None = None, port: int | None = None) -
     :param address: where it listens; None: as :mod:`appliance.console.portal_address` says; so is ``port``.
     """
     for name, text in {
-        "haproxy.cfg": configuration(paths, address or portal_address(), port or portal_port(), turn=has_turn()),
+        "haproxy.cfg": configuration(
+            paths, address or portal_address(), port or portal_port(), turn=has_turn(), stand_ins=has_firewall()
+        ),
         "down.html": _PAGE,
         "down.json": json.dumps(_PROBLEM),
+        "signalling.json": json.dumps(_NO_SIGNALLING),
     }.items():
         _write(paths.gate / name, text)
 

@@ -25,11 +25,10 @@ from typing import Final, Protocol
 from appliance.core.errors import UnavailableError
 from appliance.engine.logs import bound_ours
 from appliance.engine.processes import Interrupted, command_of, end, held_together, note, noted, started
+from appliance.engine.revival import Revival
 
 _log = logging.getLogger("centralino.supervisor")
 
-BACKOFF_MAX_S: Final = 30.0
-GOOD_LIFE_S: Final = 60.0
 POLL_S: Final = 0.2
 TEND_S: Final = 10.0
 
@@ -135,9 +134,7 @@ class Program:
 @dataclass
 class _Kept:
     service: Service
-    started: float = 0.0
-    backoff_s: float = 1.0
-    restart_at: float | None = None
+    revival: Revival
 
 
 def _told(service: Service) -> dict[str, str | int | None]:
@@ -156,10 +153,10 @@ class Supervisor:
 
     def start(self, service: Service) -> None:
         """Start one service and keep it from now on."""
-        kept = _Kept(service)
+        kept = _Kept(service, Revival(service.name, _log))
         self._kept.append(kept)  # before it starts: interrupted anywhere, stop() knows of it
         service.start()
-        kept.started = time.monotonic()
+        kept.revival.began()
         self._publish()
 
     def run(self) -> None:
@@ -177,15 +174,12 @@ class Supervisor:
         """Restart what has died, when its wait is over."""
         now = time.monotonic()
         for kept in self._kept:
-            if kept.restart_at is not None:
-                if now >= kept.restart_at:
-                    self._restart(kept)
-            elif kept.service.pid() is None:
-                if now - kept.started > GOOD_LIFE_S:
-                    kept.backoff_s = 1.0
-                _log.error("%s died; starting it again in %g s", kept.service.name, kept.backoff_s)
-                kept.restart_at = now + kept.backoff_s
-                kept.backoff_s = min(kept.backoff_s * 2, BACKOFF_MAX_S)
+            known = kept.revival.waiting
+            if not known and kept.service.pid() is not None:
+                continue
+            if kept.revival.due():
+                self._restart(kept)
+            elif not known:
                 self._publish()
         if now >= self._next_tend:
             self._next_tend = now + TEND_S
@@ -204,10 +198,9 @@ class Supervisor:
             kept.service.start()
         except Exception as error:  # noqa: BLE001 (whatever it was: it is tried again later, and said)
             _log.error("%s: %s", kept.service.name, error)
-            kept.restart_at = time.monotonic() + kept.backoff_s
-            kept.backoff_s = min(kept.backoff_s * 2, BACKOFF_MAX_S)
+            kept.revival.failed()
         else:
-            kept.started, kept.restart_at = time.monotonic(), None
+            kept.revival.began()
         self._publish()
 
     def _publish(self) -> None:

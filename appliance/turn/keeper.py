@@ -2,8 +2,7 @@
 
 What happens when…
 
-* coturn dies: it is started again, after 1 s, 2 s, 4 s … at most 30 s; a minute of good life resets the wait. Browsers whose voice
-  it carried notice within seconds and look for another way (ICE restart);
+* coturn dies: it is started again (:mod:`appliance.engine.revival`). Browsers whose voice it carried notice within seconds and look for another way (ICE restart);
 * the keeper dies: coturn goes on, with all relays; the next keeper takes it over (its PID file names it for good);
 * the configuration changes: coturn is started anew (the plan said that it drops connections); without a TURN server in use it ends;
 * a secret is due: it lies in coturn's database from then on, and nobody notices;
@@ -24,10 +23,11 @@ from typing import Final
 
 from appliance.applier.files import replace
 from appliance.core.errors import UnavailableError
-from appliance.engine.keeping import telling, text_of
+from appliance.engine.keeping import telling, text_of, unreadable
 from appliance.engine.logs import bound_ours
 from appliance.engine.place import engine_namespace
-from appliance.engine.processes import command_of, descendants, end, held_together, note, noted
+from appliance.engine.processes import command_of, descendants, end, held_together, note, noted, urgent
+from appliance.engine.revival import Revival
 from appliance.paths import Paths, TurnPaths
 from appliance.turn.addresses import TURN_UID
 from appliance.turn.credentials import Credentials, credentials
@@ -37,8 +37,6 @@ from appliance.turn.plan import FILE, PLACE
 _log = logging.getLogger("centralino.turn")
 
 PROGRAM: Final = "/usr/bin/turnserver"
-BACKOFF_MAX_S: Final = 30.0
-GOOD_LIFE_S: Final = 60.0
 START_S: Final = 5.0
 STOP_S: Final = 5.0
 POLL_S: Final = 0.02
@@ -55,8 +53,7 @@ class Keeper:
         self._paths, self._configuration, self._namespace = paths, configuration, network_namespace
         self._keys = Keys(paths.database, TURN_UID if os.geteuid() == 0 else None)
         self._child: subprocess.Popen[bytes] | None = None
-        self._started, self._backoff_s = 0.0, 1.0
-        self._restart_at: float | None = None
+        self._revival = Revival("coturn", _log)
         self._upkeep_at = 0.0
         self.wanted = False
         """Whether the configuration has a TURN server in use."""
@@ -110,7 +107,8 @@ class Keeper:
     def _tend(self, config: str) -> None:
         pid = self.pid
         if pid is None:
-            self._revive(config)
+            if self._revival.due():
+                self._start(config)
         elif text_of(self._paths.config) != config:
             _log.info("started anew, its configuration has changed")
             self._stop()
@@ -120,17 +118,6 @@ class Keeper:
         if self._child is not None:
             self._child.poll()
 
-    def _revive(self, config: str) -> None:
-        now = time.monotonic()
-        if self._started and self._restart_at is None:
-            if now - self._started > GOOD_LIFE_S:
-                self._backoff_s = 1.0
-            _log.error("coturn died; starting it again in %g s", self._backoff_s)
-            self._restart_at = now + self._backoff_s
-            self._backoff_s = min(2 * self._backoff_s, BACKOFF_MAX_S)
-        if self._restart_at is None or now >= self._restart_at:
-            self._start(config)
-
     def _start(self, config: str) -> None:
         if shutil.which(PROGRAM) is None:
             raise UnavailableError("coturn is not installed", "apt install coturn", error_id="program_missing")
@@ -138,10 +125,10 @@ class Keeper:
         root = os.geteuid() == 0
         replace(self._paths.config, config.encode(), 0o640 if root else 0o600, TURN_UID if root else None)
         inside = ["ip", "netns", "exec", self._namespace] if self._namespace else []
-        self._restart_at, self._started = None, time.monotonic()
+        self._revival.began()
         with held_together(), self._paths.log.open("ab") as log:
             self._child = subprocess.Popen(
-                [*inside, *confined(self._paths.served, privileged=_is_privileged(config))],
+                [*inside, *urgent(), *confined(self._paths.served, privileged=_is_privileged(config))],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -164,7 +151,7 @@ class Keeper:
                 self._child.wait(STOP_S)
             self._child = None
         self._paths.pid_file.unlink(missing_ok=True)
-        self._started, self._restart_at = 0.0, None
+        self._revival.forget()
 
 
 def confined(served: Path, *, privileged: bool = False) -> list[str]:
@@ -237,10 +224,8 @@ def _configured(generation: Path) -> str | None:
         return (top / FILE).read_text()
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise UnavailableError(
-            f"the configuration can't be read: {error.strerror}", "it is tried again", error_id="no_configuration"
-        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(error) from error
 
 
 def _is_privileged(config: str) -> bool:

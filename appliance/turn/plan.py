@@ -23,6 +23,8 @@ PLACE: Final = "/run/turn"
 """Where coturn sees what it reads, in its sandbox."""
 DATABASE: Final = "secrets.db"
 NONCE_S: Final = 600
+UNPROVEN_S: Final = 20
+"""Who has no relay by then is forgotten, s: each takes 16 kB. A client asks at once, and again for ten seconds at most."""
 LONGEST_S: Final = 3600
 """Longest that a relay may be asked for at once, s; it is refreshed while it is used."""
 
@@ -48,6 +50,7 @@ def _lines(document: Document, server: TurnServer) -> Iterator[str]:
     yield from ("no-multicast-peers", "no-dynamic-ip-list", "no-dynamic-realms")
     yield from ("use-auth-secret", f"realm={REALM}", f"userdb={PLACE}/{DATABASE}", "fingerprint")
     yield from (f"stale-nonce={NONCE_S}", f"max-allocate-lifetime={LONGEST_S}")
+    yield f"max-allocate-timeout={UNPROVEN_S}"
     yield from (f"user-quota={server.user_relays}", f"total-quota={server.relays}", f"max-bps={server.kilobits * 125}")
     # Plain STUN stays: Chromium asks for its address at the same port, and waits ten seconds for an answer. It has twice the
     # question's octets, without these older attributes.

@@ -53,16 +53,20 @@ class Service:
                 while not stopping.is_set():
                     await asyncio.to_thread(self._keeper.tend)
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stopping.wait(), ROUND_S)
+                        async with asyncio.timeout(ROUND_S):
+                            await stopping.wait()
             finally:
                 server.close()
-                await asyncio.to_thread(self._keeper.stop)
+                if stopping.is_set():  # a mistake of ours is no reason to end relays
+                    await asyncio.to_thread(self._keeper.stop)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, ValueError):  # ValueError: a line without end
-            line = await asyncio.wait_for(reader.readline(), ASK_S)
+            async with asyncio.timeout(ASK_S):
+                line = await reader.readline()
             writer.write(json.dumps(self.told(line.decode(errors="replace").strip())).encode() + b"\n")
-            await asyncio.wait_for(writer.drain(), ASK_S)
+            async with asyncio.timeout(ASK_S):
+                await writer.drain()
         writer.close()
 
     def told(self, asked: str) -> dict[str, Any]:
@@ -91,7 +95,7 @@ def ask(paths: Paths, line: str) -> dict[str, Any]:
             while chunk := connection.recv(65536):
                 said += chunk
         found = dict(json.loads(said))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UnavailableError(
             "the TURN server isn't running here",
             "it runs where CENTRALINO_TURN=on: centralino status",

@@ -2,4 +2,5 @@
 
 ``model``: concentrator and branches. ``addresses``: what follows from a branch's number (pure). ``plan``: configurations of the
 OpenVPN daemons (pure). ``pki``: certificates of both ends. ``branches``: the live view (pure).
+``files``: how what is kept is written.
 """

@@ -1,4 +1,4 @@
-"""Asks the voice VPN's process: how branches stand, to revoke one, and for invitations. The other end: :mod:`appliance.vpn.service`, ``orders``."""
+"""Asks the voice VPN's process: how branches stand, to revoke one, for invitations, what lines would have done, and what happened at branches. The other end: :mod:`appliance.vpn.service`, ``orders``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Final
 from appliance.applier.protocol import error_from
 from appliance.core.errors import UnavailableError
 from appliance.engine.unix import connect
+from appliance.failover.drill import Row
 
 ASK_S: Final = 5.0
 ORDER_S: Final = 30.0
@@ -84,9 +85,28 @@ class Orders:
         done: Any = _done(self._path, {"do": "invitations"}, ASK_S)
         return [Standing(**each) for each in done]
 
+    def drill(self, month: str = "") -> DrillReport:
+        """Of a month such as ``2026-11``, or the newest. :raises InvalidError: ``month``. :raises CorruptError: ``drill_broken``."""
+        done: Any = _done(self._path, {"do": "drill", "month": month}, ASK_S)
+        return DrillReport(done["month"], tuple(done["months"]), tuple(Row(**each) for each in done["lines"]))
+
+    def events(self, site: str) -> list[dict[str, Any]]:
+        """What happened at a branch, as its edge told it, the newest first (:class:`~.inside.events.Told`)."""
+        done: Any = _done(self._path, {"do": "events", "site": site}, ASK_S)
+        return list(done)
+
     def withdraw(self, site: str, author: str) -> bool:
         """End a site's; whether there was one."""
         return bool(_done(self._path, {"do": "withdraw", "site": site, "author": author}, ORDER_S))
+
+
+@dataclass(frozen=True, slots=True)
+class DrillReport:
+    """What each line would have done by itself in a month, worst first. ``months``: of which there is a report, newest first; ``month``: empty: there is none."""
+
+    month: str
+    months: tuple[str, ...]
+    lines: tuple[Row, ...]
 
 
 def _done(path: Path, order: dict[str, Any], timeout_s: float) -> object:

@@ -57,6 +57,22 @@ class Branch:
     serial: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What tells one certificate's session from any other, and where it is; ``inside``: its address within the tunnel."""
+
+    daemon: str
+    common_name: str
+    cid: int
+    connected_since: int
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address
+    inside: ipaddress.IPv4Address | ipaddress.IPv6Address | None
+
+
+_Sessions = list[tuple[str, ClientSession]]
+"""Of one certificate, each with its daemon."""
+
+
 @dataclass(slots=True)
 class _Counted:
     """Counters of one session as they came: (seconds, received, sent)."""
@@ -95,6 +111,7 @@ class Branches:
     def __init__(self) -> None:
         self._daemons: dict[str, _Daemon] = {}
         self._peers: dict[str, dict[tuple[str, int, int], Mapping[str, str]]] = {}
+        self._sessions: tuple[Session, ...] | None = None
 
     def take(self, daemon: str, item: Event | Standing | Snapshot | Missed, at: float) -> None:
         """One item of a daemon's subscription.
@@ -103,7 +120,7 @@ class Branches:
         """
         match item:
             case Standing(kind="gone"):
-                self._daemons.pop(daemon, None)
+                self._drop(daemon)
             case Snapshot():
                 self._snapshot(daemon, item, at)
             case ByteCount():
@@ -115,20 +132,44 @@ class Branches:
 
     def forget(self, daemon: str) -> None:
         """A daemon isn't there any more, and won't be."""
-        self._daemons.pop(daemon, None)
+        self._drop(daemon)
         self._peers.pop(daemon, None)
 
+    def _drop(self, daemon: str) -> None:
+        if self._daemons.pop(daemon, None) is not None:
+            self._sessions = None
+
+    def sessions(self) -> tuple[Session, ...]:
+        """Who is connected now, by common name; reckoned once for each snapshot, so it may be asked for often."""
+        if self._sessions is None:
+            self._sessions = tuple(
+                Session(
+                    daemon=name,
+                    common_name=each.common_name,
+                    cid=each.cid,
+                    connected_since=each.connected_since,
+                    address=each.address,
+                    inside=each.virtual4 or each.virtual6,
+                )
+                for name, each in map(_youngest, self._by_name())
+            )
+        return self._sessions
+
     def rows(self) -> list[Branch]:
-        """Who is connected now, by common name."""
-        found: dict[str, list[tuple[str, ClientSession]]] = {}
+        """The same with all that is known of them."""
+        return [self._row(sessions) for sessions in self._by_name()]
+
+    def _by_name(self) -> list[_Sessions]:
+        found: dict[str, _Sessions] = {}
         for name, daemon in self._daemons.items():
             for client in daemon.clients.values():
                 found.setdefault(client.common_name, []).append((name, client))
-        return [self._row(sessions) for _, sessions in sorted(found.items())]
+        return [sessions for _, sessions in sorted(found.items())]
 
     def _snapshot(self, name: str, snapshot: Snapshot, at: float) -> None:
         before = self._daemons.get(name, _Daemon())
         after = self._daemons[name] = _Daemon()
+        self._sessions = None
         for client in snapshot.clients:
             old = before.clients.get(client.cid)
             same = old is not None and _key(old) == _key(client)
@@ -151,8 +192,8 @@ class Branches:
             key = (step.fields.get("common_name", ""), step.cid, int(since))
             self._peers.setdefault(name, {})[key] = step.fields
 
-    def _row(self, sessions: list[tuple[str, ClientSession]]) -> Branch:
-        name, client = max(sessions, key=lambda each: (each[1].connected_since, each[1].cid))
+    def _row(self, sessions: _Sessions) -> Branch:
+        name, client = _youngest(sessions)
         counted = self._daemons[name].counted[client.cid]
         last = counted.samples[-1]
         received_rate, sent_rate = counted.rates()
@@ -177,6 +218,10 @@ class Branches:
             platform=said.get("IV_PLAT"),
             serial=said["tls_serial_hex_0"].replace(":", "") if "tls_serial_hex_0" in said else None,
         )
+
+
+def _youngest(sessions: _Sessions) -> tuple[str, ClientSession]:
+    return max(sessions, key=lambda each: (each[1].connected_since, each[1].cid))
 
 
 def _key(client: ClientSession) -> tuple[str, int, int]:

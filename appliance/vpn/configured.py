@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.core.errors import UnavailableError
+from appliance.engine.keeping import unreadable
 from appliance.vpn.plan import Daemon
 
 FOLDER: Final = "host/vpn/"
@@ -44,10 +45,8 @@ def configured(generation: Path) -> dict[str, Configured]:
         raise UnavailableError("there is no configuration yet", "start the applier", error_id="no_configuration")
     try:
         return {path.stem: _configured(path) for path in sorted((top / FOLDER).glob("*.conf"))}
-    except OSError as error:
-        raise UnavailableError(
-            f"the configuration can't be read: {error.strerror}", "it is tried again", error_id="no_configuration"
-        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(error) from error
 
 
 class Generations:

@@ -34,6 +34,13 @@ EVERY_S: Final = 1.0
 JITTER: Final = 0.2
 """Share of :data:`EVERY_S` that a pause may be longer or shorter by."""
 SECOND_MAX: Final = 500
+TICK_S: Final = 0.02
+"""The least time between two wake-ups, in which echoes are sent and answers read: for five hundred branches ten of each, where a thousand wake-ups
+a second would cost more than the packets …"""
+TICK_MAX_S: Final = 0.1
+"""… and the most. The kernel notes when an answer came, so nothing is measured by it."""
+READ_MAX: Final = 2000
+"""Answers that are read in one go: others have their turn too."""
 RETRY_S: Final = 10.0
 """Pause before a socket that couldn't be made is tried again."""
 BUFFER: Final = 1024 * 1024
@@ -60,6 +67,12 @@ class _Asked:
     address: Address
     session: object
     window: Window = field(default_factory=Window)
+    text: str = field(init=False)
+    family: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.text = str(self.address)
+        self.family = socket.AF_INET6 if isinstance(self.address, IPv6Address) else socket.AF_INET
 
 
 class Echoes:
@@ -116,6 +129,8 @@ class Echoes:
         return max(EVERY_S, len(self._asked) / SECOND_MAX)
 
     async def _send_due(self) -> None:
+        for family, each in self._sockets.items():
+            self._read(each, family)
         now = time.monotonic()
         while self._due and self._due[0][0] <= now:
             _, name = heapq.heappop(self._due)
@@ -126,17 +141,16 @@ class Echoes:
                 heapq.heappush(self._due, (now + pause, name))
         self._forget(now)
         if self._due:
-            await asyncio.sleep(max(0.001, self._due[0][0] - time.monotonic()))
+            await asyncio.sleep(min(max(TICK_S, self._due[0][0] - time.monotonic()), TICK_MAX_S))
 
     def _send(self, name: str, asked: _Asked) -> None:
         self._number += 1
         token = secrets.token_bytes(_TOKEN)
-        six = isinstance(asked.address, IPv6Address)
-        family = socket.AF_INET6 if six else socket.AF_INET
-        packet = echo(_ECHO6[0] if six else _ECHO4[0], self._id, self._number & 0xFFFF, token)
-        at, way = time.monotonic(), self._sockets.get(family)
+        type = _ECHO4[0] if asked.family == socket.AF_INET else _ECHO6[0]
+        packet = echo(type, self._id, self._number & 0xFFFF, token)
+        at, way = time.monotonic(), self._sockets.get(asked.family)
         try:
-            if way is None or way.sendto(packet, (str(asked.address), 0)) != len(packet):
+            if way is None or way.sendto(packet, (asked.text, 0)) != len(packet):
                 return
         except OSError:
             return  # no way there, or no room now: nothing was sent, so nothing is lost
@@ -156,13 +170,11 @@ class Echoes:
     async def _ready(self) -> bool:
         if self._sockets:
             return True
-        loop = asyncio.get_running_loop()
         try:
             for family in (socket.AF_INET, socket.AF_INET6):
                 made = await asyncio.to_thread(self._open, family)
                 if made is not None:
                     self._sockets[family] = made
-                    loop.add_reader(made, self._read, made, family)
         except (OSError, CentralinoError) as error:
             self._close()
             said = error.message if isinstance(error, CentralinoError) else str(error.strerror)
@@ -195,14 +207,12 @@ class Echoes:
         return made
 
     def _close(self) -> None:
-        loop = asyncio.get_running_loop()
         for each in self._sockets.values():
-            loop.remove_reader(each)
             each.close()
         self._sockets.clear()
 
     def _read(self, from_: socket.socket, family: int) -> None:
-        for _ in range(64):  # others have their turn too
+        for _ in range(READ_MAX):
             try:
                 data, more, _flags, address = from_.recvmsg(256, 64)
             except OSError:
@@ -213,7 +223,7 @@ class Echoes:
                 continue
             name, number, _sent, window = asked
             known = self._asked.get(name)
-            if known is not None and known.window is window and str(known.address) == address[0].partition("%")[0]:
+            if known is not None and known.window is window and known.text == address[0].partition("%")[0]:
                 del self._pending[token]
                 window.answered(number, _came(more))
 

@@ -2,7 +2,7 @@
 
 What happens when…
 
-* a daemon dies: it is started again, after 1 s, 2 s, 4 s … at most 30 s; a minute of good life resets the wait;
+* a daemon dies: it is started again (:mod:`appliance.engine.revival`);
 * the keeper dies: daemons go on, with all tunnels; the next keeper takes them over (its PID files name them for good);
 * a branch is added, changed or removed: what it is given lies ready for its next connection, and its routes are set; no other
   tunnel notices;
@@ -31,18 +31,19 @@ from appliance.core.errors import Fault, UnavailableError
 from appliance.engine.keeping import telling, text_of
 from appliance.engine.logs import bound_ours
 from appliance.engine.place import engine_namespace
-from appliance.engine.processes import end, held_together, note, noted
+from appliance.engine.processes import end, held_together, note, noted, urgent
+from appliance.engine.revival import Revival
 from appliance.engine.runner import run
+from appliance.failover.relays import Relays
 from appliance.paths import Paths, VpnPaths
 from appliance.vpn.configured import Configured, Generations
+from appliance.vpn.files import put
 from appliance.vpn.pki import Authority, Issued, Role
-from appliance.vpn.pki.files import put
-from appliance.vpn.plan import THIRD_INTERFACE, routes_of, without_routes
+from appliance.vpn.pki.tending import concerning
+from appliance.vpn.plan import THIRD_INTERFACE, interface_of, routes_of, without_routes
 
 _log = logging.getLogger("centralino.vpn")
 
-BACKOFF_MAX_S: Final = 30.0
-GOOD_LIFE_S: Final = 60.0
 STOP_S: Final = 5.0
 UPKEEP_S: Final = 300.0
 """Seconds between two looks at what certificates and lists need …"""
@@ -59,9 +60,7 @@ CALM_NS: Final = 1_000_000_000
 class _Kept:
     """One daemon while it is wanted."""
 
-    started: float = 0.0
-    backoff_s: float = 1.0
-    restart_at: float | None = None
+    revival: Revival
     child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
 
@@ -86,7 +85,11 @@ class Keeper:
         self._upkeep_at = 0.0
         self._wanted = Generations(configuration)
         self._seen: dict[str, _Seen] = {}
+        self._keys: tuple[tuple[object, ...], dict[bytes, str]] = ((), {})
+        self.relays = Relays(paths, configuration, self._relay_keys, network_namespace)
+        """Beside the daemons, for branches with lines of their own."""
         self._tended: tuple[tuple[int, int, int] | None, ...] = ()
+        self._told: tuple[Fault, ...] = ()
         self.alarms: tuple[Fault, ...] = ()
         """What the authority has to tell: certificates, lists, the clock."""
         self.faults: tuple[str, ...] = ()
@@ -94,7 +97,9 @@ class Keeper:
         self.sites: dict[str, str] = {}
         """Branches of the configuration, by site: the interface that they come in by."""
         self.living: dict[str, Issued] = {}
-        """Certificates that are let in, by common name."""
+        """Certificates that are let in, by common name …"""
+        self.replacing: dict[str, Issued] = {}
+        """… and those of them that take the place of others, which are revoked when their edge comes in by it."""
         self.changed: set[tuple[str, str]] = set()
         """Interface and common name of sessions that go by what is no longer so; whoever has cut one off takes it out."""
 
@@ -113,7 +118,9 @@ class Keeper:
                 with telling(found):
                     self._tend(interface, each)
             self.sites = {site: interface for interface, each in wanted.items() for site in each.clients}
-            self.living = {name: each for name, each in self.living.items() if each.site in self.sites}
+            self._live({name: each for name, each in self.living.items() if each.site in self.sites})
+            self.relays.tend(lambda index: self._pid_file(interface_of(int(index))), found)
+            self.alarms = concerning(self._told, self.sites)
         for told in found:
             if told not in self.faults:
                 _log.error("%s", told)
@@ -124,6 +131,7 @@ class Keeper:
         ended = [interface for interface in sorted(self._running()) if self.pid(interface) is not None]
         for interface in sorted(self._running()):
             self._stop(interface)
+        self.relays.stop()
         return ended
 
     @property
@@ -154,9 +162,16 @@ class Keeper:
         """A branch came in with this certificate: those that it takes the place of are revoked. :raises CentralinoError: they stay."""
         return self._authority.confirm(used.serial)
 
+    def _relay_keys(self) -> dict[bytes, str]:
+        """Read when a certificate has come or gone, or a key: not twice a second for nothing."""
+        seen = (*sorted(self.living), _told_apart(self._paths.ca / "relay"))
+        if seen != self._keys[0]:
+            self._keys = (seen, self._authority.relay_keys())
+        return self._keys[1]
+
     def _tend_authority(self, wanted: bool) -> None:
         if not wanted:
-            self.alarms = ()
+            self._told = ()
         if not wanted or (time.monotonic() < self._upkeep_at and self._tended == self._read_by_openvpn()):
             return
         if not self._authority.exists:
@@ -164,9 +179,9 @@ class Keeper:
         self._upkeep_at = time.monotonic() + UPKEEP_S
         found = self._authority.upkeep().faults
         for fault in found:
-            if fault not in self.alarms:
+            if fault not in self._told:
                 _log.warning("%s %s (%s)", fault.path, fault.message, fault.hint)
-        self.alarms = found
+        self._told = found
         if any(fault.severity == "error" for fault in found):
             self._upkeep_at = time.monotonic() + TROUBLED_S
         self._tended = self._read_by_openvpn()
@@ -180,16 +195,19 @@ class Keeper:
     # One daemon
 
     def _tend(self, interface: str, wanted: Configured) -> None:
-        kept = self._kept.setdefault(interface, _Kept())
+        kept = self._kept_of(interface)
         self._let_in_anew(interface, wanted.clients)
         pid, file = self.pid(interface), self._config_file(interface)
         standing = text_of(file)
         if pid is None:
-            self._revive(interface, wanted, kept)
+            if kept.child is not None:
+                kept.child.poll()
+            if kept.revival.due():
+                self._start(interface, wanted, kept)
         elif standing != wanted.config and without_routes(standing) != without_routes(wanted.config):
             _log.info("%s: started anew, its configuration has changed", interface)
             self._stop(interface)
-            self._start(interface, wanted, self._kept.setdefault(interface, _Kept()))
+            self._start(interface, wanted, self._kept_of(interface))
         else:
             if standing != wanted.config:
                 self._reroute(interface, standing, wanted.config)
@@ -239,34 +257,41 @@ class Keeper:
                 put(path, clients[each.site].encode(), 0o644)
                 if name in there:
                     self.changed.add((interface, name))
-        self.living = {name: each for name, each in self.living.items() if each.site not in clients} | living
+        self._live({name: each for name, each in self.living.items() if each.site not in clients} | living)
 
-    def _revive(self, interface: str, wanted: Configured, kept: _Kept) -> None:
-        now = time.monotonic()
-        if kept.started and kept.restart_at is None:
-            if kept.child is not None:
-                kept.child.poll()
-            if now - kept.started > GOOD_LIFE_S:
-                kept.backoff_s = 1.0
-            _log.error("%s: OpenVPN died; starting it again in %g s", interface, kept.backoff_s)
-            kept.restart_at = now + kept.backoff_s
-            kept.backoff_s = min(2 * kept.backoff_s, BACKOFF_MAX_S)
-        if kept.restart_at is None or now >= kept.restart_at:
-            self._start(interface, wanted, kept)
+    def _live(self, living: dict[str, Issued]) -> None:
+        if living == self.living:
+            return
+        self.living, of_site = living, dict[str, list[Issued]]()
+        for each in living.values():
+            of_site.setdefault(each.site, []).append(each)
+        self.replacing = {
+            each.name: each
+            for ours in of_site.values()
+            if len(ours) > 1
+            for each in ours
+            if any(other.generation < each.generation or other.serial == each.replaces for other in ours)
+        }
+
+    def _kept_of(self, interface: str) -> _Kept:
+        return self._kept.setdefault(interface, _Kept(Revival(f"{interface}: OpenVPN", _log)))
 
     def _start(self, interface: str, wanted: Configured, kept: _Kept) -> None:
         self._write(interface, wanted.config)
         self._paths.log.mkdir(parents=True, exist_ok=True)
+        if self._paths.memory is not None:  # whatever our umask: OpenVPN's user needs to get into it
+            self._paths.memory.mkdir(parents=True, exist_ok=True)
+            self._paths.memory.chmod(0o711)
         self._paths.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._paths.run.chmod(0o700)
         self._paths.temporary.mkdir(exist_ok=True)
         self._paths.temporary.chmod(0o1777)
         self._require_way_in()
         inside = ["ip", "netns", "exec", self._namespace] if self._namespace else []
-        argv = [*inside, "openvpn", "--config", str(self._given_file(interface))]
-        if shutil.which(argv[0]) is None or shutil.which("openvpn") is None:
+        argv = [*inside, *urgent(), "openvpn", "--config", str(self._given_file(interface))]
+        if (inside and shutil.which(inside[0]) is None) or shutil.which("openvpn") is None:
             raise UnavailableError("openvpn is not installed", "apt install openvpn", error_id="program_missing")
-        kept.restart_at, kept.started = None, time.monotonic()
+        kept.revival.began()
         with held_together(), self._log_file(interface).open("ab") as log:
             kept.child = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -278,14 +303,18 @@ class Keeper:
         compare every one with every other. With 500 branches that was half of what a handshake cost."""
         routes = self._paths.openvpn / f"{interface}.routes"
         lines = [f"route replace {network} dev {interface}" for network in sorted(routes_of(config))]
-        put(routes, "\n".join(["ip -force -batch - <<'END' || :", *lines, "END"]).encode() + b"\n")
         call = f"up \"/bin/sh '{routes}'\"\n"
-        put(self._given_file(interface), (without_routes(config) + call).encode())
-        put(self._config_file(interface), config.encode())
+        for file, text in (
+            (routes, "\n".join(["ip -force -batch - <<'END' || :", *lines, "END"]) + "\n"),
+            (self._given_file(interface), without_routes(config) + call),
+            (self._config_file(interface), config),
+        ):
+            if text_of(file) != text:  # on a full disk a daemon can be started again as it was
+                put(file, text.encode())
 
     def _require_way_in(self) -> None:
         """OpenVPN gives up root, and then still looks at every connection into lists and directories of clients."""
-        for directory in self._paths.top.resolve().parents:
+        for directory in {*self._paths.top.resolve().parents, *self._paths.temporary.resolve().parents}:
             if not directory.stat().st_mode & stat.S_IXOTH:
                 raise UnavailableError(
                     f"OpenVPN's user can't get into {directory}: every branch would be turned away",

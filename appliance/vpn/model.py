@@ -9,6 +9,7 @@ from pydantic import Field
 
 from appliance.core.fields import AnyOrder, Host, IpNetwork, Label, ListField, Port
 from appliance.core.model import Object, Part
+from appliance.failover.model import Copies
 from appliance.organisation.model import SiteRef
 
 DAEMONS: Final = 15
@@ -17,6 +18,7 @@ address."""
 THIRD: Final = DAEMONS
 """The daemon for routers of other makers: the last part of the pool, and the last port, are its own."""
 PORTS: Final = 1194
+RELAY_PORTS: Final = 1170
 PORT_MAX: Final = 65535
 BRANCHES: Final = 4000
 """Numbers that a branch may have."""
@@ -28,6 +30,9 @@ class PublicAddress(Part):
     host: Host
     port: Port = Field(
         PORTS, description="Of the first daemon; the router before it passes on as many as there are daemons"
+    )
+    relay_port: Port = Field(
+        RELAY_PORTS, description="Of the first relay, for branches with WAN lines; passed on like the other"
     )
 
 
@@ -41,6 +46,10 @@ class Concentrator(Object):
         min_length=1, max_length=8, description="Tried in this order"
     )
     port: Port = Field(PORTS, description="UDP port of the first daemon here; each further one has the next")
+    relay_port: Port = Field(RELAY_PORTS, description="UDP port of the first relay here; each further one has the next")
+    direct: bool = Field(
+        True, description="Lets branches in without a relay. Without it, who has no WAN lines can't come in"
+    )
     pool: IpNetwork = Field(
         "172.29.0.0/16", description="Addresses within the tunnels (IPv4, /16 at least); no site may have them"
     )
@@ -71,8 +80,9 @@ class Branch(Object):
     enabled: bool = True
     router: Router = Field(
         Router.OURS,
-        description="third_party: a router of another maker with OpenVPN; the concentrator must let those in",
+        description="One of another maker needs OpenVPN, and the concentrator must let such routers in",
     )
+    copies: Copies = Field(Copies.ALWAYS, description="What goes over all of its WAN lines at once")
     reaches: Annotated[tuple[SiteRef, ...], ListField, AnyOrder()] = Field(
         (), max_length=500, description="Sites that it reaches through the centre, and they it"
     )

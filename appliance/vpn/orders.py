@@ -1,7 +1,7 @@
 """What may be ordered of the voice VPN's process, by ``run/vpn.sock``: one JSON line each way (:mod:`appliance.vpn.asking`
 is the other end).
 
-Revoking, and invitations (:mod:`appliance.vpn.enrolment.ordered`): who may ask for it, :mod:`appliance.access.branches` has looked at
+Revoking, invitations (:mod:`appliance.vpn.enrolment.ordered`), what lines would have done (:mod:`appliance.failover.drill`), and what happened at branches (:mod:`.inside.events`): who may ask for it, :mod:`appliance.access.branches` has looked at
 before. An answer may hold a secret; our log never does. What happens when…
 
 * an order isn't understood, or comes too slowly or too long: an error is answered, nothing is done;
@@ -20,7 +20,9 @@ from typing import Any, Final
 from appliance.applier.protocol import error_json
 from appliance.core.errors import CentralinoError, Fault, InvalidError, UnavailableError
 from appliance.core.fields import valid_id
+from appliance.failover.drill import Drill
 from appliance.vpn.enrolment.ordered import Invitations
+from appliance.vpn.inside.events import Events
 from appliance.vpn.pki import Issued
 
 _log = logging.getLogger("centralino.vpn")
@@ -30,7 +32,7 @@ ORDER_S: Final = 5.0
 ORDER_MAX: Final = 4096
 
 
-DEEDS: Final = ("revoke", "invite", "invitations", "withdraw")
+DEEDS: Final = ("revoke", "invite", "invitations", "withdraw", "drill", "events")
 
 
 async def answer_order(
@@ -38,44 +40,61 @@ async def answer_order(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     invitations: Invitations | None = None,
+    drill: Drill | None = None,
+    events: Events | None = None,
 ) -> None:
-    """Take one order, carry it out, answer, and close the connection. ``invitations``: None: this process makes none."""
+    """Take one order, carry it out, answer, and close the connection. ``invitations``: None: this process makes none. ``drill``: None: it watches no lines.
+    ``events``: None: it hears of none."""
     answer: dict[str, Any]
     try:
-        answer = {"done": await _carry_out(revoke, invitations, await _order(reader))}
+        answer = {"done": await _carry_out(revoke, invitations, drill, events, await _order(reader))}
     except CentralinoError as error:
         answer = {"error": error_json(error)}
     with contextlib.suppress(OSError, TimeoutError):
         writer.write(json.dumps(answer).encode() + b"\n")
-        await asyncio.wait_for(writer.drain(), ORDER_S)
+        async with asyncio.timeout(ORDER_S):
+            await writer.drain()
     writer.close()
 
 
 async def _order(reader: asyncio.StreamReader) -> dict[str, Any]:
     try:
-        line = await asyncio.wait_for(reader.readline(), ORDER_S)
+        async with asyncio.timeout(ORDER_S):
+            line = await reader.readline()
         found = json.loads(line) if len(line) <= ORDER_MAX else None
     except (OSError, TimeoutError, ValueError, RecursionError):
         found = None
     if (
         isinstance(found, dict)
         and found.get("do") in DEEDS
-        and all(isinstance(found.get(name, ""), str) for name in ("site", "author"))
+        and all(isinstance(found.get(name, ""), str) for name in ("site", "author", "month"))
     ):
         return found
     raise _not_understood()
 
 
 def _not_understood() -> InvalidError:
-    hint = "one JSON line: do (revoke, invite, invitations or withdraw), site, author"
+    hint = "one JSON line: do (revoke, invite, invitations, withdraw, drill or events), site, author"
     return InvalidError([Fault("order", "is not understood", hint, "order")])
 
 
 async def _carry_out(
-    revoke: Callable[[str], Iterable[Issued]], invitations: Invitations | None, order: dict[str, Any]
+    revoke: Callable[[str], Iterable[Issued]],
+    invitations: Invitations | None,
+    drill: Drill | None,
+    events: Events | None,
+    order: dict[str, Any],
 ) -> object:
     if order["do"] == "revoke":
         return await _revoke(revoke, order)
+    if order["do"] == "drill":
+        return (
+            await asyncio.to_thread(drill.told, order.get("month", ""))
+            if drill
+            else {"month": "", "months": [], "lines": []}
+        )
+    if order["do"] == "events":
+        return await asyncio.to_thread(events.of, _site(order)) if events else []
     if invitations is None:
         raise _not_understood()
     try:
@@ -92,9 +111,7 @@ async def _carry_out(
 
 
 async def _revoke(revoke: Callable[[str], Iterable[Issued]], order: dict[str, Any]) -> list[str]:
-    site = order.get("site", "")
-    if not valid_id(site):
-        raise InvalidError([Fault("order/site", "is no id of a site", "a-z, 0-9 and inner hyphens, at most 40", "id")])
+    site = _site(order)
     try:
         ended = [each.name for each in await asyncio.to_thread(revoke, site)]
     except OSError as error:
@@ -103,3 +120,10 @@ async def _revoke(revoke: Callable[[str], Iterable[Issued]], order: dict[str, An
         ) from error
     _log.info("%s: certificates revoked by %r: %s", site, order.get("author", ""), ", ".join(ended) or "none")
     return ended
+
+
+def _site(order: dict[str, Any]) -> str:
+    site = str(order.get("site", ""))
+    if not valid_id(site):
+        raise InvalidError([Fault("order/site", "is no id of a site", "a-z, 0-9 and inner hyphens, at most 40", "id")])
+    return site

@@ -32,12 +32,18 @@ from appliance.vpn.addresses import (
 )
 from appliance.vpn.model import BRANCHES, PORT_MAX, THIRD, Branch, Concentrator
 
+NO_DCO: Final = "disable-dco"
+"""At both ends: the kernel's implementation leaves the outer packet without a mark, whatever the inner one has. Older than 2.6, as routers of
+other makers may be, OpenVPN doesn't know the word, and the kernel's either."""
 CIPHERS: Final = "AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM"
 """AEAD only: it authenticates and encrypts in one, and is what the kernel's own implementation (DCO) knows."""
 MTU: Final = 1340
 """Octets of a packet within the tunnel: with at most 72 around it, it fits LTE (1,428) and PPPoE (1,492) in one piece."""
-HAND_WINDOW_S: Final = 8
-"""A handshake takes a second; one that takes longer is begun anew."""
+HAND_WINDOW_S: Final = 12
+"""A handshake takes a second. When all branches come back at once each waits for its turn, and what a daemon did for one that gives up is lost.
+Longer, and whoever was unlucky in the rush is stuck for as long."""
+ANSWER_S: Final = 8
+"""A branch that gets no answer at all at an address of the centre tries the next one after so long."""
 PING_S: Final = 3
 DEAD_S: Final = 10
 """A branch that hears nothing for so long connects anew; the centre forgets it after twice that."""
@@ -159,7 +165,7 @@ def without_routes(config: str) -> str:
 def _server(one: Concentrator, index: int) -> Iterator[str]:
     part = part4(one.pool, index)
     yield f"# Made from {one.path()}; edits are lost."
-    yield from ("mode server", "tls-server", f"dev {interface_of(index)}", "dev-type tun", "disable-dco")
+    yield from ("mode server", "tls-server", f"dev {interface_of(index)}", "dev-type tun", NO_DCO)
     yield from ("proto udp6", f"port {one.port + index}")  # IPv4 too
     yield "multihome"  # a branch that came to one address of ours gets no answer from another
     yield from ("topology subnet", f"ifconfig {part[1]} {part.netmask}")
@@ -212,7 +218,8 @@ def branch_lines(document: Document, site: str, cores: int) -> tuple[str, ...]:
     if one is None or site not in found or (site in third_party(document) and not one.third_party):
         return ()
     ways = remotes(one, found[site], daemons_for(len(ours(document)), cores))
-    return (*(f"remote {host} {port} udp" for host, port in ways), *end_lines(one))
+    known = (*(f"remote {host} {port} udp" for host, port in ways), *end_lines(one))
+    return tuple(line for line in known if line != NO_DCO or site not in third_party(document))
 
 
 def remotes(one: Concentrator, branch: Branch, number: int) -> tuple[tuple[str, int], ...]:
@@ -236,8 +243,8 @@ def end_lines(one: Concentrator) -> tuple[str, ...]:
     ``auth-retry nointeract`` it goes on, and pauses for ten seconds before each attempt, or for the most that ``connect-retry`` allows.
     """
     return (
-        "client", "dev-type tun", "nobind", f"data-ciphers {CIPHERS}", *_both_ends(one),
-        "connect-retry 1 2", "resolv-retry 2", "auth-retry nointeract", "explicit-exit-notify 1", "verb 3", "mute 20",
+        "client", "dev-type tun", NO_DCO, "nobind", f"data-ciphers {CIPHERS}", *_both_ends(one),
+        f"server-poll-timeout {ANSWER_S}", "connect-retry 1 2", "resolv-retry 2", "auth-retry nointeract", "explicit-exit-notify 1", "verb 3", "mute 20",
     )  # fmt: skip
 
 

@@ -22,21 +22,25 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any, Final
 
 from appliance.core.errors import CentralinoError
+from appliance.engine.keeping import telling
 from appliance.engine.openvpn_management import Management
 from appliance.engine.unix import listening
+from appliance.failover.drill import Drill
 from appliance.firewall.bans.reporting import Reporter
+from appliance.i18n import later
 from appliance.paths import Paths
-from appliance.vpn.branches import Branch, Branches
+from appliance.vpn.branches import Branch, Branches, Session
 from appliance.vpn.echoes import Echoes
 from appliance.vpn.enrolment.gate import Gate
 from appliance.vpn.enrolment.ordered import Invitations
+from appliance.vpn.inside.events import Events
 from appliance.vpn.inside.reports import Reports
 from appliance.vpn.keeper import Keeper
 from appliance.vpn.orders import answer_order
@@ -75,8 +79,12 @@ class Service:
         self._invitations = invitations
         self._branches = Branches()
         self._report = Reporter(paths.attempts_socket)
+        self._drill = Drill(paths.vpn.drill)
+        self._events = Events(paths.vpn.events)
+        self._drill_faults: list[str] = []
         self._watched: dict[str, _Watched] = {}
         self._echoes = Echoes(keeper.network_namespace)
+        self._measured: tuple[Session, ...] = ()
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; the daemons end with it. :raises RefusedError: ``already_running``."""
@@ -97,10 +105,13 @@ class Service:
                     await self._follow()
                     await self._arrived()
                     await self._cut_off()
-                    self._echoes.follow(_targets(self._branches.rows()))
+                    self._measure()
+                    await asyncio.to_thread(self._watch_lines)
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stopping.wait(), ROUND_S)
+                        async with asyncio.timeout(ROUND_S):
+                            await stopping.wait()
             finally:
+                told_to = stopping.is_set()
                 for server in servers:
                     server.close()
                 measuring.cancel()
@@ -109,7 +120,8 @@ class Service:
                 await gate
                 for interface in list(self._watched):
                     await self._unwatch(interface)
-                await asyncio.to_thread(self._keeper.stop)
+                if told_to:  # a mistake of ours is no reason to end tunnels
+                    await asyncio.to_thread(self._keeper.stop)
                 self._report.close()
 
     async def _serve(
@@ -132,22 +144,32 @@ class Service:
             "at": time.time(),
             "faults": [
                 *self._keeper.faults,
+                *self._drill_faults,
                 *filter(None, (self._gate.fault if self._gate else "", self._echoes.trouble)),
             ],
             "alarms": [
                 {"id": each.error_id, "severity": each.severity, "message": each.message, "hint": each.hint}
-                for each in self._keeper.alarms
+                for each in (*self._keeper.alarms, *self._keeper.relays.alarms(), *self._drill.alarms())
             ],
             "daemons": [_daemon(interface, each.management) for interface, each in sorted(self._watched.items())],
             "branches": [
                 {
                     **_branch(site, interface, connected.get(site), ends, self._echoes.quality(site)),
+                    **self._really(site, connected.get(site)),
                     "edge": said.get(site),
                 }
                 for site, interface in sorted(self._keeper.sites.items())
             ],
             "addresses": self._addresses(said),
         }
+
+    def _really(self, site: str, row: Branch | None) -> dict[str, Any]:
+        """Of a branch that comes in by its relay: its lines, and where it really is, for OpenVPN knows it by an address of this machine's own."""
+        lines = self._keeper.relays.lines(site)
+        told: dict[str, Any] = {"lines": [asdict(each) for each in lines]} if lines else {}
+        if row is not None and row.address.is_loopback:
+            told["address"] = (self._keeper.relays.address(site) or "").partition(" ")[0]
+        return told
 
     def _addresses(self, said: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         """The centre's addresses of the configuration, and which branches' edges have come in by each, ever."""
@@ -162,6 +184,19 @@ class Service:
                 hosts[host].append(site)
         return [{"host": host, "proven_by": sorted(sites)} for host, sites in hosts.items()]
 
+    def _measure(self) -> None:
+        sessions = self._branches.sessions()
+        if sessions is not self._measured:
+            self._echoes.follow(_targets(sessions))
+            self._measured = sessions
+
+    def _watch_lines(self) -> None:
+        """What each line would do by itself."""
+        self._drill_faults = []
+        with telling(self._drill_faults):
+            relays = self._keeper.relays
+            self._drill.look(lambda: {site: relays.lines(site) for site in relays.protected})
+
     # Daemons
 
     async def _follow(self) -> None:
@@ -170,7 +205,7 @@ class Service:
             await self._unwatch(interface)
         for interface in there - self._watched.keys():
             try:
-                management = Management(self._keeper.management(interface))
+                management = Management(self._keeper.management(interface), bytecount_s=0)  # the status has them too
             except CentralinoError as error:
                 _log.error("%s: %s", interface, error.message)
                 continue
@@ -199,17 +234,15 @@ class Service:
         while not stopping.is_set():
             await asyncio.to_thread(self._gate.tend)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), ROUND_S)
+                async with asyncio.timeout(ROUND_S):
+                    await stopping.wait()
         await asyncio.to_thread(self._gate.stop)
 
     async def _arrived(self) -> None:
         """An edge has come in by a new certificate: those that it takes the place of are revoked, and cut off in the next round."""
-        for row in self._branches.rows():
-            mine = self._keeper.living.get(row.common_name)
-            if mine is not None and any(
-                each.site == mine.site and (each.generation < mine.generation or each.serial == mine.replaces)
-                for each in self._keeper.living.values()
-            ):
+        for session in self._branches.sessions():
+            mine = self._keeper.replacing.get(session.common_name)
+            if mine is not None:
                 try:
                     ended = await asyncio.to_thread(self._keeper.confirm, mine)
                 except CentralinoError as error:
@@ -222,11 +255,13 @@ class Service:
     async def _cut_off(self) -> None:
         """Sessions that go by what is no longer so: a revoked certificate, another network. Who may, is back in a second or two."""
         if not self._keeper.faults:  # also who came in before this process began, and is let in no more
-            for row in self._branches.rows():
-                cut_off = row.daemon, row.common_name
-                if row.common_name not in self._keeper.living and cut_off not in self._keeper.changed:
+            for each in self._branches.sessions():
+                cut_off = each.daemon, each.common_name
+                if each.common_name not in self._keeper.living and cut_off not in self._keeper.changed:
                     self._keeper.changed.add(cut_off)
-                    self._report("vpn", str(row.address), "failed", row.common_name, "certificate no longer good")
+                    why = later("certificate no longer good")
+                    if not each.address.is_loopback:  # a relay's: what is revoked is heard by none any more
+                        self._report("vpn", str(each.address), "failed", each.common_name, why)
         for interface, name in sorted(self._keeper.changed):
             watched = self._watched.get(interface)
             if watched is None:
@@ -243,11 +278,12 @@ class Service:
     async def _answer(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError):
             writer.write(json.dumps(self.told()).encode() + b"\n")
-            await asyncio.wait_for(writer.drain(), SEND_S)
+            async with asyncio.timeout(SEND_S):
+                await writer.drain()
         writer.close()
 
     async def _take_order(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await answer_order(self._keeper.revoke, reader, writer, self._invitations)
+        await answer_order(self._keeper.revoke, reader, writer, self._invitations, self._drill, self._events)
 
 
 def _tell_death(task: asyncio.Task[None]) -> None:
@@ -293,11 +329,10 @@ def _rounded(ms: float | None) -> float | None:
     return None if ms is None else round(ms, 2)
 
 
-def _targets(rows: list[Branch]) -> dict[str, tuple[IPv4Address | IPv6Address, object]]:
+def _targets(sessions: Iterable[Session]) -> dict[str, tuple[IPv4Address | IPv6Address, object]]:
     """Whom to ask: each site at its own address within the tunnel."""
-    found: dict[str, tuple[IPv4Address | IPv6Address, object]] = {}
-    for row in rows:
-        address = row.virtual4 or row.virtual6
-        if address is not None:
-            found[site_of(row.common_name)] = (address, (row.common_name, row.daemon, row.cid, row.connected_since))
-    return found
+    return {
+        site_of(each.common_name): (each.inside, (each.common_name, each.daemon, each.cid, each.connected_since))
+        for each in sessions
+        if each.inside is not None
+    }

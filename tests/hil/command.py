@@ -24,16 +24,21 @@ PROGRAM: Final = str(Path(sys.executable).with_name("centralino"))
 
 
 class Command:
-    """``environment`` holds CENTRALINO_STATE and _CACHE. Each run is a process forked from one that has the imports done."""
+    """Each run is a process forked from one that has the imports done.
 
-    def __init__(self, host: Host, environment: Mapping[str, str], work: Path) -> None:
+    :param host: ``None``: where the tests are.
+    :param environment: holds CENTRALINO_STATE and _CACHE, unless each run is told of them.
+    """
+
+    def __init__(self, host: Host | None, environment: Mapping[str, str], work: Path) -> None:
         self.host = host
         self.environment = {**environment, "LC_ALL": "C.UTF-8", "COLUMNS": "200"}
         self._work = work
 
     def __enter__(self) -> Self:
         argv = [sys.executable, "-m", "tests.hil.command_server"]
-        self._server: Child = self.host.start(argv, self._work / "command.log", env=self.environment, pipes=True)
+        start = Child if self.host is None else self.host.start
+        self._server: Child = start(argv, self._work / "command.log", env=self.environment, pipes=True)
         return self
 
     def __exit__(
@@ -100,5 +105,7 @@ class As:
     def process(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         """A process from the installed script, with nothing prepared."""
         environment = {**self.command.environment, "CENTRALINO_AUTHOR": self.author, **env}
-        argv = self.command.host.argv([PROGRAM, *words])
+        argv = [PROGRAM, *words]
+        if self.command.host is not None:
+            argv = self.command.host.argv(argv)
         return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)

@@ -15,10 +15,11 @@ from typing import Protocol
 import pyotp
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from appliance.access import Access
+from appliance.access.access import Access
 from appliance.paths import Paths
 from appliance.run import gate, web
 from appliance.run.certificate import ensure_certificate
+from tests.hil.agents.browser import PATIENCE_MS
 from tests.hil.agents.process import Child, eventually
 from tests.hil.live_hub import start_hub
 from tests.hil.system import System
@@ -115,7 +116,7 @@ def window(browser: Browser, console: Console, *, language: str = "en", width: i
     )  # fmt: skip
     try:
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE_MS)
         yield page
     finally:
         context.close()

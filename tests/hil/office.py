@@ -10,6 +10,8 @@ Extensions 201–206 at the head office (202 has two devices), 301 at the branch
 from __future__ import annotations
 
 import contextlib
+import secrets
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from tests.hil.agents.network import Host, Network
 from tests.hil.agents.peer import SipPeer
 from tests.hil.agents.process import eventually
 from tests.hil.agents.softphone import Call, SoftPhone, converse
+from tests.hil.agents.tap import Tap
 from tests.hil.system import System
 
 MAIN = "+390200000200"
@@ -142,3 +145,35 @@ def talk(one: SoftPhone, other: SoftPhone, call: Call) -> None:
     heard = converse(one, other)
     assert all(report.good() for report in heard), heard
     call.hangup()
+
+
+@contextlib.contextmanager
+def undisturbed(
+    one: SoftPhone, other: SoftPhone, pbx: Host, work: Path, legs: tuple[str, str] = ("eth0", "eth0")
+) -> Iterator[None]:
+    """Two registered phones that telephone meanwhile, and lose nothing by it: what each sends comes in at the product, and goes out to
+    the other. ``legs``: the product's interfaces towards them."""
+    with contextlib.ExitStack() as stack:
+        taps = {leg: stack.enter_context(_voice(pbx, work, leg)) for leg in dict.fromkeys(legs)}
+        call = one.call(other.user.partition("-")[0]).ringing()
+        other.incoming().answer()
+        call.established()
+        began = time.monotonic()
+        yield
+        assert call.up
+        lasted = time.monotonic() - began
+        call.hangup()
+        for tap in taps.values():
+            tap.stop()
+            assert tap.dropped() == 0
+        ends = (one, taps[legs[0]]), (other, taps[legs[1]])
+        for (speaks, at), (listens, there) in (ends, ends[::-1]):
+            [sent] = [each for each in at.streams(source=speaks.address) if each.count > 20]
+            [heard] = [each for each in there.streams(to=listens.address) if each.count > 20]
+            assert (sent.lost, heard.lost) == (0, 0)
+            assert sent.count > 45 * lasted
+            assert abs(sent.count - heard.count) < 10  # under way, and before the other had answered
+
+
+def _voice(pbx: Host, work: Path, leg: str) -> Tap:
+    return Tap(pbx, work / f"{leg}-{secrets.token_hex(4)}.pcap", leg=leg, bpf="udp portrange 10000-65535")

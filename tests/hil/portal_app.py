@@ -13,9 +13,10 @@ from typing import Any, Self
 from flask import Flask, Request
 from werkzeug.serving import make_server
 
-from appliance.access import Access, SignIn
+from appliance.access.access import Access
 from appliance.access.permissions import subject_of
 from appliance.access.providers import Providers
+from appliance.access.signin import SignIn
 from appliance.console.app import create_app
 from appliance.console.identify import Identity
 from appliance.console.services import Services
@@ -57,6 +58,7 @@ MORE: Rows = [
     ),
     ("concentrator", {"id": "vpn", "name": "Voice VPN", "addresses": [{"host": "vpn.example.com"}], "pool6": "fd00:1:2:3::/64"}),
     ("branch", {"id": "milano", "site": "milano", "number": 1, "enabled": False}),
+    ("wan_line", {"id": "milano-fibre", "name": "Fibre", "site": "milano", "number": 1, "device": "wan"}),
     ("turn_server", {"id": "turn", "name": "Browsers from outside", "addresses": [{"host": "turn.example.com"}]}),
     ("network", {"id": "offices", "name": "Offices", "zone": "management", "networks": ["192.0.2.0/24"]}),
     ("address_list", {"id": "scanners", "name": "Scanners", "action": "block", "networks": ["203.0.113.0/24"]}),
@@ -108,18 +110,23 @@ class Portal:
 @contextmanager
 def portal_over(path: Path, objects: Iterable[Object], *, served: bool = True) -> Iterator[Portal]:
     """A portal over a store with these objects committed. ``served``: at an address, for browsers."""
-    with ExitStack() as stack:
-        store = stack.enter_context(Store(f"sqlite:///{path}/document.db"))
+    with Store(f"sqlite:///{path}/document.db") as store:
         store.promote(store.propose(objects, base=0, author="test").number)
+        with portal_of(Paths(path, path), store, Keyring.load_or_create(path / "secret.key"), served=served) as running:
+            yield running
+
+
+@contextmanager
+def portal_of(paths: Paths, store: Store, keyring: Keyring, *, served: bool = True) -> Iterator[Portal]:
+    """A portal of an installation, whether it runs or not; without an applier, secrets are sealed here."""
+    with ExitStack() as stack:
 
         def identify(_request: Request) -> Identity | None:
             subject = subject_of(store.document(), running.who)
             return None if subject is None else Identity(subject, by_cookie=True, csrf_token=TOKEN)
 
-        paths = Paths(path, path)
         paths.console.mkdir(exist_ok=True)
         access = stack.enter_context(Access.open(paths))
-        keyring = Keyring.load_or_create(path / "secret.key")  # without an applier, secrets are sealed here
         signin = SignIn(access, store.document, lambda _: False)
         providers = Providers(signin, lambda _id: None)
         services = Services(paths, store, access, signin, identify, keyring.seal, providers=providers)

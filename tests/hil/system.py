@@ -96,7 +96,7 @@ class System:
 
     def __init__(self, host: Host, work: Path, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         self.host = host
-        self.paths = Paths(state=work / "state", cache=Paths.default().cache)
+        self.paths = Paths(state=work / "state", cache=Paths.default().cache, memory=Paths.default().memory)
         self.passwords: dict[str, str] = {}
         self._objects = objects(rows)
         self._applier: Child | None = None

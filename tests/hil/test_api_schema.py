@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from appliance.core.errors import UnavailableError
 from appliance.firewall.bans import asking
 from appliance.history.model import Call
 from appliance.store import Store
+from appliance.vpn.asking import Orders
 from tests.hil.agents.network import Network
 from tests.hil.agents.process import eventually
 from tests.hil.live_hub import live_hub
@@ -93,25 +94,26 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         Network() as net,
         System(net.host("pbx", number=10), tmp_path_factory.mktemp("api"), made.values()) as system,
         live_hub(system),
-        judge_of_bans(system),
+        beside(system, "appliance.firewall.bans", lambda: asking.lift(system.paths, "203.0.113.1")),
+        beside(system, "appliance.vpn", Orders(system.paths.vpn_orders_socket).drill),
     ):
         yield system
 
 
 @contextmanager
-def judge_of_bans(system: System) -> Iterator[None]:
-    """The product's own, beside the engine."""
-    argv, root = [sys.executable, "-m", "appliance.firewall.bans"], Path(__file__).parents[2]
-    with system.host.start(argv, system.paths.state / "bans.log", env=system.environment, cwd=root) as child:
+def beside(system: System, module: str, answers: Callable[[], object]) -> Iterator[None]:
+    """A process of the product's own, beside the engine. ``answers``: raises UnavailableError until it does."""
+    argv, root = [sys.executable, "-m", module], Path(__file__).parents[2]
+    with system.host.start(argv, system.paths.state / f"{module}.log", env=system.environment, cwd=root) as child:
 
-        def judges() -> bool:
+        def works() -> bool:
             assert child.running, child.text()
             with suppress(UnavailableError):
-                asking.lift(system.paths, "203.0.113.1")
+                answers()
                 return True
             return False
 
-        eventually(judges, "it judges", 20)
+        eventually(works, f"{module} answers", 20)
         yield
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from appliance.access.clock import Moment, system_clock
+from appliance.clock import Moment, system_clock
 from appliance.core.errors import ApplyError, UnavailableError
 from appliance.firewall.bans.gate import Gate
 from appliance.firewall.bans.judge import Judge, Wanted
@@ -20,7 +22,7 @@ from appliance.firewall.bans.keeper import Keeper
 from appliance.firewall.bans.kernel import Kernel
 from appliance.firewall.bans.model import Action, Ban, Decision, Reason
 from appliance.firewall.bans.policy import Policy
-from appliance.firewall.bans.sets import SETS, Doors
+from appliance.firewall.bans.sets import CALL_PACKETS, SETS, Doors
 from appliance.store.bans import open_bans
 from tests.hil.agents.network import Host
 from tests.hil.agents.network import Network as Hosts
@@ -152,6 +154,18 @@ def test_a_quarantined_host_can_call_for_help_and_nothing_else(net: Hosts, kerne
         assert heard(net, "one", "two", port=10000, v6=v6) == ["one", "two"]
         for port in (443, 161):
             assert arrived(net, [("one", ours[0]), ("two", "else")], port, v6) == ["else"]
+
+
+@pytest.mark.parametrize("v6", [False, True])
+def test_nobody_guesses_passwords_by_calling_for_help(net: Hosts, kernel: Kernel, v6: bool) -> None:
+    """A call for help asks for a password: there are as many as one call takes. Another host's come through."""
+    one, (rate, burst) = net.hosts["one"], CALL_PACKETS
+    kernel.apply(decisions(ban(f"{one.address6}/128" if v6 else f"{one.address}/32", quarantine=True)), 0)
+    began = time.monotonic()
+    sent = [("one", f"INVITE sip:112@pbx {number}") for number in range(3 * burst)]
+    heard = arrived(net, [*sent, ("two", "another")], 5060, v6)
+    assert burst <= len(heard) - 1 <= burst + rate * (time.monotonic() - began) + 1
+    assert heard[-1] == "another"
 
 
 def test_a_quarantined_host_has_tcp_for_one_call_but_not_for_a_scan(net: Hosts, kernel: Kernel) -> None:
@@ -334,6 +348,30 @@ def test_bans_come_back_after_somebody_took_them_away(net: Hosts, appliance: App
     appliance.gate.tick()
     assert appliance.gate.troubles == {}
     assert heard(net, "one", "two", "three") == ["three"]
+
+
+def test_killed_between_kernel_and_database_the_next_judge_has_both_say_the_same(
+    net: Hosts, appliance: Appliance
+) -> None:
+    """It goes by what was kept: a ban of the last moment is lost, and who goes on is banned again at his tenth attempt."""
+    appliance.attack("198.51.100.1")
+    source = net.hosts["one"].address
+    appliance.stop()
+    child = os.fork()
+    if not child:
+        try:
+            appliance.start()
+            appliance.gate._keeper.keep = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
+            appliance.attack(source)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert heard(net, "one", "two") == ["two"], "it is in the kernel already"
+    appliance.start()
+    kept = {str(one.network) for one in Keeper(appliance.database).load(system_clock()).bans}
+    assert kept == {str(one) for one in appliance.kernel.read()["banned4"]} == {"198.51.100.1/32"}
+    assert [one.action for one in appliance.attack(source)] == [Action.BAN]
+    assert heard(net, "one", "two") == ["two"]
 
 
 def test_while_the_database_is_away_bans_go_into_the_kernel(net: Hosts, appliance: Appliance) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import socket
 import struct
 import tempfile
@@ -20,8 +21,10 @@ from tests.hil.agents.branches import SITES, World, company
 from tests.hil.agents.network import Host, command
 from tests.hil.agents.openvpn import UP
 from tests.hil.agents.process import eventually
+from tests.hil.agents.softphone import SoftPhone
 from tests.hil.agents.tap import Tap
-from tests.hil.office import talk
+from tests.hil.judge import JudgeAtWork
+from tests.hil.office import talk, undisturbed
 
 EF, CS3 = 0xB8, 0x60
 """TOS octets of voice and of signalling (RFC 4594)."""
@@ -116,6 +119,62 @@ def test_ten_thousand_packets_of_garbage_a_second_stop_nothing(world: World) -> 
     assert counted[0] == counted[1], "a packet of the call was lost"
     assert rss_mb(pid) < before + 20
     assert {site: world.tunnels[site].text().count(UP) for site in stay} == stay
+
+
+@pytest.fixture(scope="module")
+def judge(world: World) -> Iterator[JudgeAtWork]:
+    made = JudgeAtWork(world.system, world.work)
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_tools_inside_a_branch_learn_nothing_and_their_hosts_alone_are_quarantined_and_can_call_for_help(
+    world: World, judge: JudgeAtWork
+) -> None:
+    """While its neighbour, in the same branch, telephones with the centre."""
+    edge, target, right = world.edges["torino"], world.centre.address, world.system.passwords["202-1"]
+    worms = [world.net.host(f"worm{number}", "torino") for number in range(3)]
+    for worm in worms:
+        worm.run(["ip", "route", "add", "default", "via", edge.address_on("torino")])
+    (world.work / "passwords").write_text("".join(f"wrong{number}\n" for number in range(160)) + f"{right}\n")
+    with contextlib.ExitStack() as stack:
+        wire = stack.enter_context(Tap(edge, world.work / "worms.pcap", leg="eth1", bpf="udp port 5060"))
+        one, other = (
+            stack.enter_context(world.phone(site, tone)).register() for site, tone in (("torino", 440), ("hq", 660))
+        )
+        with undisturbed(one, other, world.centre, world.work, (world.keeper.interfaces[0], "eth0")):
+            tools = [
+                judge.tool(worms[0], "svmap", target),
+                judge.tool(worms[1], "svwar", "--force", "-e", "200-310", target),
+                judge.tool(worms[2], "svcrack", "-u", "202-1", "-d", str(world.work / "passwords"), target),
+            ]
+            for worm in worms:
+                ban = judge.soon(worm.address, wire)
+                assert (ban.reason, ban.quarantine) == ("attack_tool", True)
+            before = judge.counted("quarantined")
+            eventually(lambda: judge.counted("quarantined") > before, "what they send on is dropped")
+            for tool in tools:
+                tool.signal(signal.SIGINT)  # they tell what they have found
+            for tool in tools:
+                tool.wait(30)
+                assert right not in tool.text(), tool.text()
+                assert not any(f"| {number} " in tool.text() for number in (*range(201, 207), *range(301, 304))), (
+                    tool.text()
+                )
+            call_for_help(world, worms[1])
+            assert {each.network for each in judge.told().bans} == {f"{worm.address}/32" for worm in worms}
+
+
+def call_for_help(world: World, host: Host) -> None:
+    """From a quarantined host: heard, and hearing."""
+    password = world.system.passwords["204-1"]
+    with SoftPhone(host, world.work / "help", "204-1", password, world.centre.address, tone_hz=880) as phone:
+        call = phone.unregistered().call("112").established(20)
+        assert world.line.invited().uri.user == "112"
+        heard = phone.listen(880)
+        assert heard.good(), heard
+        call.hangup()
 
 
 def opening(world: World) -> bytes:

@@ -15,7 +15,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from appliance.access import Access
+from appliance.access.access import Access
 from appliance.engine.ami import AmiClient
 from appliance.history.ingest import Ingest
 from appliance.history.model import Call, Direction, LegResult, Outcome

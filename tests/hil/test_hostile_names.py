@@ -70,6 +70,7 @@ def named(name: str) -> list[Object]:
             {"id": "login", "name": name, "enabled": False, "issuer": "https://login.example.com/a", "client_id": "pbx", "secret": "login"},
         ),
         ("concentrator", {"id": "vpn", "name": name, "addresses": [{"host": "vpn.example.com"}]}),
+        ("wan_line", {"id": "fibre", "name": name, "site": "hq", "number": 1, "device": "wan"}),
         ("turn_server", {"id": "turn", "name": name, "addresses": [{"host": "turn.example.com"}]}),
         ("network", {"id": "office", "name": name, "zone": "management", "networks": ["192.0.2.0/24"]}),
         ("address_list", {"id": "bad", "name": name, "action": "block", "networks": ["203.0.113.0/24"]}),

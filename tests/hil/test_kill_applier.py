@@ -4,7 +4,6 @@ converges to the committed one, and no revision is lost."""
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from appliance.pbx.numbers.model import ServiceCode
 from appliance.store import State
 from tests.hil.agents.network import Network, require_root
 from tests.hil.agents.process import Child, eventually
+from tests.hil.prepared import Prepared
 from tests.hil.system import System, office
 
 Snapshot = dict[str, bytes]
@@ -40,26 +40,22 @@ def config(system: System) -> Snapshot:
 class PreparedSystem(System):
     """Its daemons have their imports done before they are needed: a hundred appliers are started here."""
 
-    _next: Child | None = None
+    _prepared: Prepared | None = None
 
     def _start_python(self, module: str, **environment: str) -> Child:
-        started = self._next or self._prepared(module)
-        self._next = self._prepared(module)
-        assert started.process.stdin is not None
-        with started.process.stdin as told:
-            told.write(json.dumps(environment).encode() + b"\n")
-        return started
-
-    def _prepared(self, module: str) -> Child:
-        log, argv = self.paths.state / f"{module}.log", [sys.executable, "-m", "tests.hil.prepared", module]
-        return self.host.start(argv, log, env=self.environment, cwd=Path(__file__).parents[2], pipes=True)
+        log = self.paths.state / f"{module}.log"
+        if self._prepared is None:
+            argv = [sys.executable, "-m", "tests.hil.prepared", module]
+            top = Path(__file__).parents[2]
+            self._prepared = Prepared(self.host.start(argv, log, env=self.environment, cwd=top, pipes=True))
+        return self._prepared.start(log, environment)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._next is not None:
-            self._next.stop()
         super().__exit__(kind, error, trace)
+        if self._prepared is not None:
+            self._prepared.child.stop()
 
 
 @dataclass

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.applier import admission
 from appliance.applier.options import Options
 from appliance.applier.sockets import Place, listening, process_behind
 from appliance.core.errors import ApplyError, CentralinoError, InvalidError, UnavailableError
@@ -100,7 +101,7 @@ def test_a_port_that_is_taken_while_the_commit_is_under_way_is_named_and_the_for
     there = office_.store.document().get(Listener, transport)
     before = held(office_)
     with monkeypatch.context() as late, squatter(office_, transport), office_.untouched():
-        late.setattr(office_.service, "_openable", lambda *_: None)
+        late.setattr(admission, "openable", lambda *_: None)
         with pytest.raises(ApplyError, match=f"listener/{transport}/port: .*:{TAKEN} can't be opened"):
             office_.commit(there.model_copy(update={"port": TAKEN}), allow=DROPS)
     office_.tend_until_verified()

@@ -95,6 +95,12 @@ def told(company: Company) -> dict[str, Any]:
     return next(each for each in company.system.client.state()["names"] if each["name"] == NAME)
 
 
+def in_force(company: Company) -> bool:
+    """Whether the engine has read what is configured: nothing is under way."""
+    state = company.system.client.state()
+    return bool(state["verified"] and not state["busy"])
+
+
 def called(company: Company, number: str, line: Line) -> Any:
     """Call out; the INVITE that arrives at that provider's end."""
     line.begin_anew()
@@ -123,10 +129,11 @@ def test_servers_come_from_srv_records_and_one_that_is_silent_gives_way_to_the_n
     """By priority the dead one comes first. The engine finds out by OPTIONS; here it is asked to look at once, else it does so every
     30 s."""
     proxy = "outbound_proxy=sip:{}:5070;lr;hide".replace(";", "\\;")
-    in_force = company.system.paths.engine.current / "pjsip.conf"
+    configured = company.system.paths.engine.current / "pjsip.conf"
     with company.system.ami() as ami:
         ami.action("PJSIPQualify", {"Endpoint": "trunk-service"})
-    eventually(lambda: proxy.format(BY_SERVICE) in in_force.read_text(), "the next server is called", 20)
+    eventually(lambda: proxy.format(BY_SERVICE) in configured.read_text(), "the next server is configured", 20)
+    eventually(lambda: in_force(company), "it is in force", 10)
     invite = called(company, ROME, company.others[BY_SERVICE])
     assert (invite.uri.host, invite.uri.port) == ("example.net", None)
     call_in(company.others[BY_SERVICE])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, WebSocketRoute, expect
+from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
 from appliance.firewall.bans.service import Service
 from appliance.firewall.kernel import Kernel
@@ -37,6 +37,8 @@ LOOKS = (("en", 1280, "light"), ("it", 360, "dark"), ("it", 1280, "light"))
 
 def looks_well(seen: Watched, name: str, *, judged: bool) -> None:
     assert seen.too_wide() <= 0, name
+    cut = "[...document.querySelectorAll('.table')].filter(each => each.scrollWidth > each.clientWidth).length"
+    assert seen.page.evaluate(cut) == 0, f"{name}: a table's last column is cut off"
     seen.screen(name)
     if judged:
         assert seen.axe() == [], name
@@ -137,9 +139,10 @@ def enrol(browser: Browser, portal: Portal, paths: Paths) -> None:
             page.locator("form.enrol button").focus()
             page.keyboard.press("Enter")
             code = read_code(page.locator(".code").inner_text())
+            copies(page, code.text if scripts else None)
             looks_well(seen, f"edge-invited-{language}-{width}-{theme}", judged=scripts)
             with page.expect_download() as found:
-                page.locator(".invited button").focus()
+                page.locator(".invited form button").focus()
                 page.keyboard.press("Enter")
             assert read_file(Path(found.value.path()).read_bytes()).secret == code.secret
             assert code.secret.text not in found.value.url
@@ -153,6 +156,19 @@ def enrol(browser: Browser, portal: Portal, paths: Paths) -> None:
             assert Invitations(paths.vpn).admit(code.secret) is None
 
 
+def copies(page: Page, text: str | None) -> None:
+    """The code goes to the clipboard, and that is said; without scripts (None) there is no button that does nothing."""
+    button = page.locator("button[data-copy]")
+    if text is None:
+        expect(button).to_be_hidden()
+        return
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".invited [role=status]")).to_have_text("Copiato.")
+    assert page.evaluate("navigator.clipboard.readText()").replace("-", "") == text.replace("-", "")
+
+
 def shut_out(browser: Browser, portal: Portal, authority: Authority) -> None:
     """By keyboard, without scripts."""
     with watched(browser, scripts=False, width=360, url=portal.url) as seen:
@@ -162,7 +178,7 @@ def shut_out(browser: Browser, portal: Portal, authority: Authority) -> None:
         page.keyboard.press("Enter")
         page.get_by_role("button", name="Shut it out").focus()
         page.keyboard.press("Enter")
-        expect(page.get_by_role("status").filter(has_text="Its certificates are revoked")).to_be_visible()
+        expect(page.get_by_role("status").filter(has_text="its certificates are revoked")).to_be_visible()
         assert authority.living("torino") == []
 
 

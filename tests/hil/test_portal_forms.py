@@ -5,6 +5,7 @@ Pictures are kept under ``build/screens``.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -43,18 +44,23 @@ def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
         yield running
 
 
-def looks_well(seen: Watched, name: str) -> None:
+def looks_well(seen: Watched, name: str, *, axe: bool = True) -> None:
     assert seen.wrong == [], name
     assert seen.too_wide() <= 0, name
     seen.screen(name)
-    assert seen.axe() == [], name
-    seen.wrong.clear()  # axe itself may say something
+    if axe:
+        assert seen.axe() == [], name
+        seen.wrong.clear()  # axe itself may say something
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_page_of_every_kind(looked_at: Portal, width: str) -> None:
-    """In both languages at once, each in a browser of its own: most of the time goes into axe, which keeps one core busy."""
+    """In both languages at once, each in a browser of its own: most of the time goes into axe, which keeps one core busy.
+
+    So axe judges a page once at a width: in the one language at a phone's, dark, and in the other at a desktop's, light. What
+    it finds is in the template, which is the same in both, or in the colours, which are the theme's. All else is in all four.
+    """
     with ThreadPoolExecutor() as browsers:
         drawn = [browsers.submit(draw_every_page, looked_at, language, width) for language in ("en", "it")]
     for one in drawn:
@@ -68,12 +74,13 @@ def draw_every_page(portal: Portal, language: str, width: str) -> None:
         chromium() as browser,
         watched(browser, language=language, width=WIDTHS[width], theme=theme, url=portal.url) as seen,
     ):
+        turns = itertools.cycle([True, False] if (language == "en") == (width == "phone") else [False, True])
         for kind in KINDS:
             id = next(iter(objects[kind]))
             for what, path in (("list", ""), ("new", "/new"), ("edit", f"/{id}")):
                 seen.page.goto(f"/objects/{kind}{path}")
                 assert seen.page.locator("html").get_attribute("lang") == language
-                looks_well(seen, f"{kind}-{what}-{language}-{width}")
+                looks_well(seen, f"{kind}-{what}-{language}-{width}", axe=next(turns))
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import socket
+import ssl
 from collections.abc import Iterator
 
 import pyotp
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from appliance.engine.unix import bind
 from tests.hil.agents.browser import Watched, chromium
 from tests.hil.console import PASSWORD, Console, console, first_sign_in, window
 from tests.hil.office import Office, open_office
@@ -225,3 +230,25 @@ def test_ones_account_can_be_read_by_everybody(
         expect(page.locator(".who")).to_be_visible()
         page.goto("/deliveries")
         looks_well(seen, f"forbidden-{language}-{width}")
+
+
+def test_the_judge_of_bans_hears_who_fails_by_the_address_that_is_true(
+    browser: Browser, office: Office, portal: Console
+) -> None:
+    """Of portal and API, through the gate: what whoever asks says of his address is thrown away."""
+    lie = {"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as judge:
+        bind(judge, office.system.paths.attempts_socket)
+        judge.settimeout(10)
+        context = ssl._create_unverified_context()  # noqa: S323 (a certificate of our own)
+        port = int(portal.url.rpartition(":")[2])
+        asking = http.client.HTTPSConnection("127.0.0.1", port, context=context, source_address=("127.0.0.7", 0))
+        asking.request("GET", "/api/v1/state", headers={**lie, "Authorization": "Bearer ck_somekey_guess"})
+        assert asking.getresponse().status == 401
+        asking.close()
+        assert json.loads(judge.recv(2000))[:4] == ["api", "127.0.0.7", "failed", "key somekey"]
+        with window(browser, portal) as page:
+            page.set_extra_http_headers(lie)
+            sign_in(page, "third", "a wrong password")
+            assert json.loads(judge.recv(2000))[:3] == ["portal", "127.0.0.1", "failed"]
+    office.system.paths.attempts_socket.unlink()

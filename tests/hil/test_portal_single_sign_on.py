@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from appliance.access import Access
+from appliance.access.access import Access
 from appliance.core.document import parse
 from appliance.handed import FILE
 from appliance.kinds import KINDS

@@ -222,7 +222,8 @@ def test_ringing_that_must_be_acknowledged_is(bed: Bed) -> None:
     telco.adds[183] = {"Require": "100rel", "RSeq": "4711"}
     telco.does((0, "183 Session Progress"))  # and the answer after the PRACK alone
     phone.reach(DIALLED["reliable"])
-    prack = next(m for m in telco.requests() if m.method == "PRACK")
+    prack = telco.receive(lambda m: isinstance(m, Request) and m.method == "PRACK", "PRACK")
+    assert isinstance(prack, Request)
     assert "100rel" in telco.first.headers["Supported"]
     assert prack.headers["RAck"].split() == ["4711", str(telco.first.cseq.sequence), "INVITE"]
     assert prack.call_id == telco.first.call_id

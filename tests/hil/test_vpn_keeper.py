@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from appliance.access.clock import system_clock
+from appliance.clock import system_clock
 from appliance.commands.doctor_network import voice_vpn
 from appliance.core.document import Document
 from appliance.paths import Paths

@@ -10,12 +10,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from appliance.access.clock import Moment, system_clock
+from appliance.clock import Moment, system_clock
+from appliance.edge.why import why
 from appliance.engine import runner
 from appliance.paths import CHECKOUT, VpnPaths
 from appliance.vpn.pki import (
@@ -56,6 +57,7 @@ class Ground:
         self.clock.days = -400
         self.authority.create()
         self.expired = self.enrolled("expired")
+        self.former_server = self.authority.paths.server.read_bytes()
         self.clock.days = 0
         self.authority.upkeep()
         self.centre, self.branch = net.host("centre"), net.host("branch")
@@ -64,6 +66,20 @@ class Ground:
     def enrolled(self, site: str, authority: Authority | None = None) -> tuple[Edge, Granted]:
         edge = Edge()
         return edge, (authority or self.authority).enrol(site, edge.csr)
+
+    def impostor(self, content: bytes, port: int) -> Server:
+        """A server that has stolen our tls-crypt-v2 key, and shows this certificate."""
+        lines = [line for line in server_lines(self.authority.paths) if not line.startswith(("cert", "key"))]
+        return Server(self.centre, self.work, [*lines, inline("cert", content), inline("key", content)], port=port)
+
+    def future_server(self) -> bytes:
+        """Key and certificate of a server that isn't valid for another day."""
+        issuer, key = Vault(self.authority.paths, self.clock).intermediates()[1].issuer, certificates.new_key()
+        begins = datetime.now(UTC) + timedelta(days=1)
+        made = certificates.leaf(
+            issuer, key.public_key(), Role.SERVER, certificates.SERVER_NAME, 7, begins, begins + timedelta(days=9)
+        )
+        return certificates.pem(made) + certificates.pem(issuer.certificate) + certificates.key_pem(key)
 
     def tries(self, name: str, lines: list[str], server: Server | None = None) -> Client:
         return Client(self.branch, self.work, name, server or self.server, lines)
@@ -126,6 +142,15 @@ def test_who_gets_in_and_who_does_not(ground: Ground, tmp_path: Path) -> None:
     )  # fmt: skip
     clients = {name: ground.tries(name, lines) for name, lines in bad.items()}
     clients["branch-as-server"] = ground.tries("branch-as-server", edge.lines(good), impostor)
+    impostors = {
+        name: ground.impostor(content, PORT + 2 + n)
+        for n, (name, content) in enumerate({
+            "expired-server": ground.former_server, "foreign-server": elsewhere.paths.server.read_bytes(),
+            "future-server": ground.future_server(),
+        }.items())
+    }  # fmt: skip
+    for name, each in impostors.items():
+        clients[name] = ground.tries(name, edge.lines(good), each)
     inside = ground.tries("milan", edge.lines(good))
     inside.in_time()
     with ground.centre.socket() as listening, ground.branch.socket() as sending:
@@ -135,15 +160,27 @@ def test_who_gets_in_and_who_does_not(ground: Ground, tmp_path: Path) -> None:
         assert listening.recvfrom(100)[0] == b"through the tunnel"
     logs = {name: client.refused() for name, client in clients.items()}
     inside.stop()
-    impostor.stop()
+    for each in (impostor, *impostors.values()):
+        each.stop()
     log = ground.server.log()
-    for name, why in {
+    for name, reason in {
         "expired.": "certificate has expired", "future.": "certificate is not yet valid", "turin.": "certificate revoked",
         "centralino-vpn-server": "unsuitable certificate purpose",
     }.items():  # fmt: skip
-        assert re.search(rf"VERIFY ERROR: depth=0, error={why}: .*CN={re.escape(name)}", log), f"{name}: {why}\n{log}"
+        assert re.search(rf"VERIFY ERROR: depth=0, error={reason}: .*CN={re.escape(name)}", log), (
+            f"{name}: {reason}\n{log}"
+        )
     assert "unsuitable certificate purpose" in logs["branch-as-server"] or "VERIFY" in logs["branch-as-server"]
     assert "VERIFY ERROR" in logs["foreign-certificate"]
+    assert "error=certificate has expired" in logs["expired-server"]
+    for name, told in {
+        "expired-server": "the centre's certificate has expired, by this edge's clock (is",
+        "future-server": "the centre's certificate isn't valid yet, by this edge's clock (set",
+        "foreign-server": "somebody who isn't this edge's centre answers (is", "foreign-certificate": "somebody who isn't this edge's centre",
+        **dict.fromkeys(("expired", "not-yet-valid", "revoked", "foreign-root-too"), "the centre answers, but doesn't take this edge's certificate"),
+        "branch-as-server": "what answers isn't this edge's centre (is", "withdrawn-key": "the centre is silent at all of its addresses (does",
+    }.items():  # fmt: skip
+        assert why(logs[name]).startswith(told), f"{name}: {why(logs[name])}\n{logs[name]}"
     assert log.count("TLS CRYPT V2 VERIFY SCRIPT ERROR") == 1
     for name in ("another-servers-key", "a-key-of-its-own-making", "others-wrapped-key", "withdrawn-key"):
         assert "VERIFY OK" not in logs[name], "it has seen no certificate"

@@ -92,7 +92,7 @@ def test_every_label_is_said_in_italian() -> None:
 SAME = {
     "Client ID", "Directory", "Issuer", "Router", "STARTTLS", "Server", "TLS (LDAPS)", "DTLS-SRTP", "E-mail", "From", "G.711 A-law", "G.711 µ-law", "G.722", "Host", "Id", "Opus", "Jitter", "POST", "PUT",
     "P-Asserted-Identity", "PRACK", "Password", "Privacy: id (RFC 3323)", "RFC 4733", "Remote-Party-ID", "SDES", "SIP INFO", "TCP", "TLS", "UDP", "URL",
-    "WebSocket (WSS)", "Webhook (HTTPS)", "kbit/s",
+    "WebSocket (WSS)", "Webhook (HTTPS)", "kbit/s", "GB",
 }  # fmt: skip
 
 

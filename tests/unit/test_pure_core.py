@@ -14,6 +14,7 @@ PURE_NAMES = {
     "permission_words.py", "promise.py", "rules.py", "openvpn_messages.py", "openvpn_status.py", "branches.py",
     "formats.py", "chains.py", "answers.py", "wanted.py", "tuning.py",
 }  # fmt: skip
+PURE_RELAY = {"wire", "keys", "window", "meter", "pieces", "sizes", "policy", "channel", "edge", "centre"}
 PURE_BANS = {"judge", "keys", "packets", "policy", "rules", "sets", "sources", "standing", "timeline"}
 IMPURE = {
     "asyncio", "glob", "http", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "shutil",
@@ -27,6 +28,7 @@ def pure_files() -> list[Path]:
     files = [*(ROOT / "appliance/core").rglob("*.py")]
     files += [*(ROOT / "appliance/pbx/flow").rglob("*.py"), *(ROOT / "appliance/labels").rglob("*.py")]
     files += [ROOT / "appliance/firewall/bans" / f"{name}.py" for name in PURE_BANS]
+    files += [ROOT / "appliance/failover/relay" / f"{name}.py" for name in PURE_RELAY]
     files += [path for path in (ROOT / "appliance").rglob("*.py") if path.name in PURE_NAMES]
     return sorted(set(files))
 

@@ -90,6 +90,7 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("person", {"id": "full", "name": "F", "sites": ["hq"]}),
     ("notification_endpoint", {"id": "hook", "name": "F", "target": {"type": "webhook", "url": "https://example.com", "secret": "dect", "previous_secret": "line"}}),
     ("branch", {"id": "full", **SITE, "number": 9, "enabled": False, "reaches": ["full"]}),
+    ("wan_line", {"id": "full", "name": "F", **SITE, "number": 1, "device": "wan"}),
     ("history_export", {"id": "files", "name": "F", **SITE, "target": {"type": "https", "url": "https://example.com", "secret": "dect", "previous_secret": "line"}}),
     ("history_export", {"id": "sftp", "name": "F", **SITE, "target": {"type": "sftp", "host": "files.example.com", "username": "x", "secret": "dect", "host_key": HOST_KEY}}),
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from appliance.console.api.openapi_parts import REF, Schema, operation
 from appliance.console.api.requests import Body, body, services, subject
+from appliance.failover.model import LineRole
 from appliance.hub.tunnels import STATES
 from appliance.vpn.enrolment.service import LASTS_H, LONGEST_H
 
@@ -32,6 +33,7 @@ BODIES: Final = (InvitationBody,)
 def add_to(blueprint: Blueprint) -> None:
     """Add these resources."""
     blueprint.get("/branches", endpoint="branches_listed")(listed)
+    blueprint.get("/branches/drill", endpoint="branches_drill")(drill)
     blueprint.post("/branches/<id>/revoke", endpoint="branches_revoke")(revoke)
     for method, act in (("GET", invitation), ("POST", invite), ("DELETE", withdraw)):
         blueprint.add_url_rule("/branches/<id>/invitation", f"branches_{act.__name__}", act, methods=[method])
@@ -40,6 +42,18 @@ def add_to(blueprint: Blueprint) -> None:
 def listed() -> Response:
     """How every branch stands that the asker may see."""
     return jsonify(services().calls(subject()).live("branch"))
+
+
+def drill() -> Response:
+    """What each line would have done by itself."""
+    found = services().branches(subject()).drill(request.args.get("month", ""))
+    return jsonify(
+        {
+            "month": found.month or None,
+            "months": list(found.months),
+            "lines": [{**asdict(each), "enough": each.enough} for each in found.lines],
+        }
+    )
 
 
 def revoke(id: str) -> Response:
@@ -96,6 +110,26 @@ _BRANCH: Final[dict[str, Schema]] = {
     "version": {**_MAYBE_TEXT, "description": "Of its OpenVPN; null: it connected before our process began"},
     "certificate": {**_TEXT, "description": "Common name"},
     "certificate_ends": {**_MAYBE_TEXT, "format": "date-time"},
+    "lines": {
+        "type": "array", "description": "Over which its tunnel is kept up; none: OpenVPN alone",
+        "items": {
+            "type": "object", "required": ["id", "name", "role", "up", "capped", "loss"],
+            "properties": {
+                "id": _TEXT, "name": _TEXT, "role": {"enum": list(LineRole)},
+                "up": {"type": ["boolean", "null"], "description": "Whether anything comes by it; null: nobody can tell"},
+                "capped": {"type": "boolean", "description": "It has carried its month's volume: used where no other line works"},
+                "loss": _number("Share of packets lost on it, the worse direction, over seconds"),
+            },
+        },
+    },
+}  # fmt: skip
+_DRILLED: Final[dict[str, Schema]] = {
+    "site": _TEXT, "line": _TEXT, "name": _TEXT, "role": {"enum": list(LineRole)},
+    "share": _number("Of the time that it was watched, in which it would have carried calls well (MOS 4.03 and more), 0 to 1; null: it never was"),
+    "enough": {"type": "boolean", "description": "Whether calls could have relied on it: 99 % and more"},
+    "watched_s": _number("Seconds"), "fair_s": _number("Seconds with a MOS of 3.6 and more"), "poor_s": _number("Seconds with less"),
+    "down_s": _number("Seconds"), "alone_s": _number("Seconds in which it was the only line that was up: what it has really carried"),
+    "outages": {"type": "integer"}, "longest_s": _number("Seconds of the longest"),
 }  # fmt: skip
 SCHEMAS: Final[dict[str, Schema]] = {
     "live.Branch": {
@@ -109,6 +143,17 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "state": {"enum": ["live", "stale"], "description": "Of the hub's view of the engine; branches don't depend on it"},
             "reason": _TEXT,
             "since": {"type": "integer"},
+        },
+    },
+    "branches.Drill": {
+        "type": "object", "description": "What each line would have done by itself in a month", "required": ["month", "months", "lines"],
+        "properties": {
+            "month": {**_MAYBE_TEXT, "description": "Such as 2026-11; null: none is known"},
+            "months": {"type": "array", "items": _TEXT, "description": "Of which there is a report, newest first"},
+            "lines": {
+                "type": "array", "description": "Worst first",
+                "items": {"type": "object", "required": list(_DRILLED), "properties": _DRILLED},
+            },
         },
     },
     "branches.Invited": {
@@ -155,6 +200,10 @@ def paths() -> dict[str, Any]:
     id = {"name": "id", "in": "path", "required": True, "schema": _TEXT, "description": "Of the branch"}
     return {
         "/branches": {"get": operation("list_branches_live", "How every branch stands now", "live.Branches")},
+        "/branches/drill": {
+            "get": operation("show_drill", "What each line would have done by itself in a month", "branches.Drill"),
+            "parameters": [{"name": "month", "in": "query", "required": False, "schema": _TEXT, "description": "Such as 2026-11; the newest when left out"}],
+        },
         "/branches/{id}/revoke": {
             "parameters": [id],
             "post": operation("revoke_branch", "Revoke all certificates of a branch: it is cut off within a second", "Revoked"),

@@ -14,9 +14,9 @@ from appliance.console.api.requests import Body, body, number, services, subject
 from appliance.core.errors import Fault, InvalidError
 from appliance.core.fields import ObjectId, valid_id
 from appliance.notifications.events import timestamp
-from appliance.notifications.queue import State
 from appliance.notifications.runs import Run
 from appliance.notifications.service import LISTED_MAX, Delivery, EndpointStatus
+from appliance.notifications.state import State
 
 PAGE: Final = 50
 NUMBER_MAX: Final = 10**9 - 1

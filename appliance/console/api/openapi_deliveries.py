@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from appliance.console.api.deliveries import NUMBER_MAX
 from appliance.console.api.openapi_parts import REF, Schema, operation
-from appliance.notifications.queue import State
 from appliance.notifications.runs import RunState
 from appliance.notifications.service import LISTED_MAX
+from appliance.notifications.state import State
 
 PREFIX: Final = "deliveries."
 _TEXT: Final[Schema] = {"type": "string"}

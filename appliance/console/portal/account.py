@@ -9,11 +9,12 @@ import segno
 from flask import Blueprint, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from appliance.access import Enrolled, Factors, Session, Stage
 from appliance.access.directories import enabled
+from appliance.access.factors import Enrolled, Factors
 from appliance.access.permissions import Subject, subject_of
 from appliance.access.providers import enabled as enabled_providers
 from appliance.access.seen_calls import zone_of_reader
+from appliance.access.sessions import Session, Stage
 from appliance.console.portal.browser import address, kept, must_have_session, services
 from appliance.console.portal.writing import moments
 from appliance.core.errors import InvalidError, NotFoundError, RefusedError

@@ -6,26 +6,35 @@ Like the other live pages it is whole without scripts; with them figures change 
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from appliance.access.branches import GuardedBranches
 from appliance.access.seen_calls import zone_of_reader
 from appliance.console.api.requests import services, subject
 from appliance.console.portal import enrolment
 from appliance.console.portal.live import Now
-from appliance.console.portal.writing import bit_rate, day, milliseconds, moments, size
-from appliance.core.errors import CentralinoError, RefusedError
+from appliance.console.portal.writing import bit_rate, day, decimal, milliseconds, moments, month, size
+from appliance.core.errors import CentralinoError, NotFoundError, RefusedError, UnavailableError
 from appliance.engine.place import has_vpn
-from appliance.i18n import _, translated
+from appliance.failover.drill import ENOUGH, lasted
+from appliance.i18n import _, fault_text
+from appliance.organisation.model import Site
 from appliance.vpn.model import Concentrator
 
 Answer = str | Response | tuple[str, int]
 POOR: Final = 0.02
 """Share of lost packets from which on voice suffers (ITU-T G.113, Bpl of G.711 with concealment)."""
 SOON_DAYS: Final = 30
+PAGE: Final = 50
+"""Branches of one page: each has a dozen figures, and the page is fetched again when one of them comes or goes."""
+FEW: Final = 10
+"""With more branches than this one may search."""
+SEARCH_MAX: Final = 100
 BAD: Final = 409
 ORDER: Final = {"away": 0, "unknown": 1, "connected": 2, "off": 3}
 
@@ -34,6 +43,7 @@ def branches() -> Blueprint:
     """The pages."""
     pages = Blueprint("branches", __name__)
     pages.get("/branches")(listed)
+    pages.get("/branches/drill")(drill)
     pages.get("/branches/<id>/revoke", endpoint="ask")(ask)
     pages.post("/branches/<id>/revoke")(revoke)
     enrolment.add_to(pages)
@@ -44,17 +54,6 @@ def branches() -> Blueprint:
     return pages
 
 
-def fault_text(text: str) -> str:
-    """A fault in the reader's language: what is wrong, and in brackets what to do. Each is a text of its own."""
-    whole = translated(text)
-    at = len(text) if whole == text and text.endswith(")") else -1
-    while (at := text.rfind(" (", 0, at)) > 0:
-        said, hint = text[:at], text[at + 2 : -1]
-        if (told := translated(said)) != said:
-            return f"{told} ({translated(hint)})"
-    return whole
-
-
 def listed() -> Answer:
     """How every branch stands that the reader may see."""
     now = Now()
@@ -62,14 +61,54 @@ def listed() -> Answer:
     if found is None and not now.trouble:
         raise RefusedError("this needs the permission branch:view", "ask an administrator", error_id="forbidden")
     rows = sorted(found or (), key=lambda each: (ORDER[each["state"]], each["name"].casefold(), each["id"]))
+    search, state = request.args.get("q", "").strip()[:SEARCH_MAX], request.args.get("state", "")
+    wanted = [each for each in rows if _matches(each, search, state)]
+    last = max(1, math.ceil(len(wanted) / PAGE))
+    page = min(max(1, request.args.get("page", 1, type=int)), last)
+    first = PAGE * (page - 1)
     alarms = [each for each in now.all("alarm") or () if each["id"].startswith("vpn-")]
     guarded = services().branches(subject())
     invites = has_vpn() and any(guarded.may_revoke(each["id"]) for each in rows)
     return render_template(
-        "branches/list.html", invites=invites, waiting=enrolment.waiting(guarded) if invites else {}, ended=request.args.get("ended", ""), now=now, branches=None if found is None else rows, alarms=alarms, runs=has_vpn(), poor=POOR,
-        may_revoke=guarded.may_revoke, moment=moments(_zone(), seconds=False), state_words=state_words(), ends=_ends,
-        has_concentrator=bool(services().store.document().all(Concentrator)), revoked=request.args.get("revoked", ""),
+        "branches/list.html", invites=invites, waiting=enrolment.waiting(guarded) if invites else {}, ended=_named(guarded, "ended"),
+        now=now, branches=None if found is None else rows, alarms=alarms, runs=has_vpn(), poor=POOR, may_revoke=guarded.may_revoke,
+        moment=moments(_zone(), seconds=False), state_words=state_words(), ends=_ends, has_concentrator=bool(services().store.document().all(Concentrator)),
+        line_words=line_words(), revoked=_named(guarded, "revoked"), shown=wanted[first : first + PAGE], found=len(wanted), first=first + 1, page=page,
+        last=last, search=search, state=state, few=FEW,
     )  # fmt: skip
+
+
+def drill() -> Answer:
+    """What each line would have done by itself, month by month."""
+    guarded, trouble, found = services().branches(subject()), None, None
+    try:
+        found = guarded.drill(request.args.get("month", "").strip()[:SEARCH_MAX])
+    except UnavailableError as error:
+        trouble = error
+    names = {each.id: each.name for each in services().store.document().all(Site).values()}
+    return render_template(
+        "branches/drill.html", found=found, trouble=trouble, names=names, lasted=lasted, percent=percent, enough=ENOUGH,
+        month_name=lambda text: month(datetime.date.fromisoformat(f"{text}-01")), fault_text=fault_text,
+    )  # fmt: skip
+
+
+def percent(share: float | None) -> str:
+    """A share with as many digits as matter when it is close to all."""
+    return "–" if share is None else decimal(100 * share, 2) + " %"
+
+
+def _named(guarded: GuardedBranches, argument: str) -> str:
+    """Name of the branch that something was just done to; empty: none was, or none that the reader may see."""
+    try:
+        return enrolment.name_of(guarded.get(request.args.get(argument, "")))
+    except NotFoundError:
+        return ""
+
+
+def _matches(branch: Mapping[str, Any], search: str, state: str) -> bool:
+    """Whether it is among those that were asked for: every word in its name, id or one of its addresses, and its state."""
+    text = " ".join((branch["name"], branch["id"], branch["address"], *branch["inside"])).casefold()
+    return state in ("", branch["state"]) and all(word in text for word in search.casefold().split())
 
 
 def _zone() -> str:
@@ -81,6 +120,11 @@ def state_words() -> dict[str, str]:
     return {
         "connected": _("connected"), "away": _("not connected now"), "unknown": _("not known"), "off": _("switched off"),
     }  # fmt: skip
+
+
+def line_words() -> dict[bool | None, str]:
+    """How people call the states of a line."""
+    return {True: _("works"), False: _("is down"), None: _("not known")}
 
 
 def _ends(branch: Mapping[str, Any]) -> tuple[str, bool]:

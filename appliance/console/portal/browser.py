@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import current_app, g, redirect, request, url_for
 from werkzeug.wrappers import Response
 
-from appliance.access import Outcome, Session, Stage
-from appliance.access.sessions import COOKIE
+from appliance.access.sessions import COOKIE, Session, Stage
+from appliance.access.signin import Outcome
 from appliance.console.portal.page_context import safe_next
 from appliance.console.services import Services
 from appliance.core.errors import RefusedError

@@ -17,8 +17,8 @@ from appliance.console.portal.writing import Moment, moments
 from appliance.core.fields import valid_id
 from appliance.i18n import _, later
 from appliance.labels import of_choice
-from appliance.notifications.queue import State
 from appliance.notifications.service import TEST
+from appliance.notifications.state import State
 
 Answer = str | Response
 PAGE: Final = 50

@@ -7,12 +7,11 @@ from typing import Any
 from flask import Blueprint, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from appliance.access import Stage
 from appliance.access.directories import enabled
 from appliance.access.passkeys import portal_url
 from appliance.access.providers import LASTS, Providers
 from appliance.access.providers import enabled as enabled_providers
-from appliance.access.sessions import COOKIE
+from appliance.access.sessions import COOKIE, Stage
 from appliance.console.portal.browser import address, agent, go_on, kept, must_have_session, services, session
 from appliance.console.portal.page_context import safe_next
 from appliance.core.errors import CentralinoError, InvalidError, NotFoundError, RefusedError, UnavailableError

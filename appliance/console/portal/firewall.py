@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,12 +13,14 @@ from werkzeug.wrappers import Response
 from appliance.access.seen_calls import zone_of_reader
 from appliance.access.seen_firewall import SeenFirewall
 from appliance.commands.bans import left_text
+from appliance.commands.firewall import name_text
 from appliance.console.api.requests import services, subject
-from appliance.console.portal.firewall_view import SERVICES, Group, Picture, groups_of, picture_of
+from appliance.console.portal.firewall_view import Group, Picture, groups_of, picture_of
 from appliance.console.portal.writing import Moment, figure, moments
 from appliance.core.errors import CentralinoError, InvalidError, UnavailableError
 from appliance.engine.place import has_firewall
-from appliance.firewall.bans.asking import LIMIT, Counted, Told, network_of
+from appliance.firewall.bans.asking import LIMIT, LIMIT_MAX, Counted, Told, network_of
+from appliance.firewall.words import SERVICES, TRIED
 from appliance.i18n import _
 from appliance.organisation.model import Site
 from appliance.vpn.addresses import neighbours
@@ -25,6 +28,8 @@ from appliance.vpn.addresses import neighbours
 Answer = str | Response | tuple[str, int]
 BAD: Final = 422
 SEARCH_MAX: Final = 100
+PAGE: Final = 50
+"""Bans of one page: each may have eight attempts with it."""
 NETWORKS_SHOWN: Final = 6
 
 
@@ -68,10 +73,12 @@ def shown() -> Answer:
     promised = found.promise()
     groups: list[Group] = groups_of(promised, document)
     picture: Picture = picture_of(groups)
-    rules = services().rules() if has_firewall() else None
+    standing = services().applier_state() if has_firewall() else None
+    rules = standing and standing.get("firewall")
     return render_template(
         "firewall/show.html", groups=groups, picture=picture, promise=promised, ours=has_firewall(), rules=rules,
         checked=_checked(rules), asked=asked(found, limit=1), neighbours=_reaching(), shown=NETWORKS_SHOWN, service_words=SERVICES,
+        names=standing["names"] if standing else (), name_words=name_text,
     )  # fmt: skip
 
 
@@ -98,10 +105,13 @@ def bans() -> Answer:
     """Who is kept out."""
     search = request.args.get("q", "").strip()[:SEARCH_MAX]
     found = seen()
-    answer = asked(found, search)
+    page = min(max(1, request.args.get("page", 1, type=int)), LIMIT_MAX // PAGE)
+    answer = asked(found, search, PAGE * page)  # the judge has no other way to name a page, and what is in force is few
+    count = answer.told.count if answer.told else 0
     return render_template(
-        "firewall/bans.html", asked=answer, search=search, may_lift=found.may_lift, moment=_moment(), ours=has_firewall(),
-        tried=TRIED(), outcomes=OUTCOMES(), lifted=_lifted(request.args.get("lifted")), one=_is_one(search),
+        "firewall/bans.html", asked=answer, search=search, page=page, last=min(max(1, math.ceil(count / PAGE)), LIMIT_MAX // PAGE),
+        first=PAGE * (page - 1), may_lift=found.may_lift, moment=_moment(), ours=has_firewall(),
+        tried=TRIED, outcomes=OUTCOMES(), lifted=_lifted(request.args.get("lifted")), one=_is_one(search),
     )  # fmt: skip
 
 
@@ -121,15 +131,7 @@ def _lifted(text: str | None) -> str:
     return _("Lifted: {networks}").format(networks=text[:200])
 
 
-def TRIED() -> dict[str, str]:  # noqa: N802 (a constant but for the language)
-    """Where somebody tried to get in, in words."""
-    return {
-        "sip": _("telephone (SIP)"), "portal": _("portal"), "api": _("API"), "provisioning": _("provisioning"), "vpn": _("voice VPN"),
-        "dropped": _("a closed door"),
-    }  # fmt: skip
-
-
-def OUTCOMES() -> dict[str, str]:  # noqa: N802
+def OUTCOMES() -> dict[str, str]:  # noqa: N802 (a constant but for the language)
     """How an attempt ended, in words."""
     return {"DROPPED": _("dropped"), "FAILED": _("refused"), "SUCCEEDED": _("let in")}
 
@@ -145,7 +147,10 @@ def ask(status: int = 200, error: CentralinoError | None = None) -> Answer:
         except InvalidError as wrong:
             status, error = BAD, wrong
     answer = asked(found, wanted) if error is None else Asked(None)
-    page = render_template("firewall/lift.html", network=wanted, error=error, asked=answer)
+    fault = error.faults[0] if isinstance(error, InvalidError) else None
+    page = render_template(
+        "firewall/lift.html", network=wanted, error=fault or error, wrong=fault is not None, asked=answer
+    )
     return page if status == 200 else (page, status)
 
 

@@ -8,20 +8,10 @@ from typing import Final
 
 from appliance.core.document import Document
 from appliance.firewall.model import Network
-from appliance.firewall.promise import Opening, Promise, Service, Sources
+from appliance.firewall.promise import Opening, Promise, Sources
+from appliance.firewall.words import SERVICES
 from appliance.i18n import _, later
 from appliance.pbx.trunks.model import Trunk
-
-SERVICES: Final[dict[str, str]] = {
-    Service.SIP: later("Telephone (SIP)"),
-    Service.MEDIA: later("Voice packets"),
-    Service.PORTAL: later("Portal"),
-    Service.SSH: later("SSH"),
-    Service.PROVISIONING: later("Provisioning of phones"),
-    Service.ENROLMENT: later("Enrolment of branches"),
-    Service.VPN: later("Voice VPN"),
-}
-"""What an opening is good for, in words; one that isn't here is shown by its id."""
 
 ZONES: Final[dict[str, str]] = {
     "anybody": later("Anybody"),
@@ -86,8 +76,8 @@ def _group(sources: Sources, openings: tuple[Opening, ...], document: Document) 
 
 # The picture: zones at the left, services at the right, a line for each opening
 
-WIDTH: Final = 640
-BOX: Final = (210, 34)
+WIDTH: Final = 540
+BOX: Final = (200, 34)
 GAP: Final = 14
 TOP: Final = 34
 

@@ -377,13 +377,16 @@ COLUMNS_MAX: Final = 5
 
 
 def title_of(data: Mapping[str, Any]) -> str:
-    """What people call an object: its name, label, number, else its id."""
-    return next((str(data[name]) for name in _TITLES if data.get(name)), str(data.get("id", "")))
+    """What people call an object: its name, label, number (of a telephone, not one that counts), else its id."""
+    return next(
+        (data[name] for name in _TITLES if data.get(name) and isinstance(data[name], str)), str(data.get("id", ""))
+    )
 
 
 def lead_of(form: Form) -> FormField | None:
     """The field that a list's lines begin with: what people call the object by. None: they begin with its id."""
-    return next((one for name in _TITLES if (one := form.field(name)) is not None), None)
+    fields = (one for name in _TITLES if (one := form.field(name)) is not None)
+    return next((one for one in fields if one.widget is not Widget.NUMBER), None)
 
 
 def columns(form: Form, most: int = COLUMNS_MAX) -> tuple[FormField, ...]:

@@ -15,10 +15,12 @@ from werkzeug.wrappers import Response
 
 from appliance.access.calls import GuardedCalls
 from appliance.access.live import may_handle, own_extensions
+from appliance.access.seen_calls import zone_of_reader
 from appliance.access.seen_firewall import may as may_see_firewall
 from appliance.console.api.requests import document, services, subject
 from appliance.console.portal.calls import Names
 from appliance.console.portal.statistics import volume_today
+from appliance.console.portal.writing import moments
 from appliance.core.errors import CentralinoError, InvalidError, UnavailableError
 from appliance.engine.place import has_firewall
 from appliance.hub.rooms import OBJECTS
@@ -128,6 +130,7 @@ def dashboard() -> Answer:
         may_end=_may_end,
         sites=_by_site(found["extensions"]),
         site_name=_site_names(),
+        moment=moments(zone_of_reader(subject(), services().store.document()), seconds=False),
         **found,
     )
 

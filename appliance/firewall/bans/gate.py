@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
-from appliance.access.clock import Clock, Moment
+from appliance.clock import Clock, Moment
 from appliance.core.errors import CentralinoError
 from appliance.firewall.bans import keys
 from appliance.firewall.bans.judge import Judge

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from appliance.access.clock import MINUTE
+from appliance.clock import MINUTE
 from appliance.firewall.bans import keys
 from appliance.firewall.bans.model import (
     Action,

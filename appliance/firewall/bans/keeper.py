@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection, Table, delete, func, select
 
-from appliance.access.clock import Moment
+from appliance.clock import Moment
 from appliance.firewall.bans.model import (
     Action,
     Ban,
@@ -34,6 +34,8 @@ from appliance.firewall.bans.timeline import Timeline
 from appliance.store import bans as tables
 
 _AT_ONCE: Final = 500
+_GARBAGE: Final = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
+"""What a row that nobody of ours wrote may raise: SQLite takes any type in any column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,11 @@ class Keeper:
             bans, bad = _read(connection, tables.ban, _ban)
             strikes, worse = _read(connection, tables.strikes, _strikes)
         before = max((one.since for one in (*bans, *(found for _, found in strikes))), default=0)
-        if row is None:
-            timeline = Timeline.begun(moment, before)
-        else:
-            kept = Timeline(row.boot, row.uptime, row.running)
-            timeline = Timeline.begun(moment, max(kept.at(moment), before))
+        try:
+            ran = 0 if row is None else Timeline(str(row.boot), int(row.uptime), int(row.running)).at(moment)
+        except _GARBAGE:
+            ran, bad = 0, bad + 1
+        timeline = Timeline.begun(moment, max(ran, before))
         return Kept(timeline, tuple(bans), tuple(strikes), bad + worse)
 
     def keep(self, decisions: Iterable[Decision], moment: Moment, timeline: Timeline) -> None:
@@ -142,7 +144,7 @@ def _read(connection: Connection, table: Table, parse: Any) -> tuple[list[Any], 
     for row in connection.execute(select(table).order_by(table.c.until)):
         try:
             found.append(parse(row))
-        except (ValueError, TypeError, KeyError):
+        except _GARBAGE:
             bad += 1
     return found, bad
 

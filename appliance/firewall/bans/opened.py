@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
-from appliance.core.errors import UnavailableError
+from appliance.core.errors import CorruptError, UnavailableError
 from appliance.paths import Paths
 from appliance.store.bans import open_bans
 from appliance.store.database import Database
@@ -23,13 +23,13 @@ class LateDatabase:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that reads."""
-        with self._opened().read() as connection:
+        with self._whole(), self._opened().read() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that writes."""
-        with self._opened().write() as connection:
+        with self._whole(), self._opened().write() as connection:
             yield connection
 
     def close(self) -> None:
@@ -37,6 +37,20 @@ class LateDatabase:
         if self._database is not None:
             self._database.close()
             self._database = None
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """A damaged file says what to do here: nobody needs a backup of who was kept out. It is opened anew at each transaction, so the
+        next one finds the file that was put in its place."""
+        try:
+            yield
+        except CorruptError as error:
+            self.close()
+            raise CorruptError(
+                error.message,
+                f"move {self._paths.bans_db} and what begins with its name away: another is made within seconds, and bans that stand go on",
+                error_id=error.error_id,
+            ) from error
 
     def _opened(self) -> Database:
         if self._database is None:

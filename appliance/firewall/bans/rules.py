@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from appliance.access.clock import DAY, HOUR, MINUTE
+from appliance.clock import DAY, HOUR, MINUTE
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol, TypeVar
 
-from appliance.access.clock import Clock, system_clock
+from appliance.clock import Clock, system_clock
 from appliance.core.errors import CentralinoError, UnavailableError
 from appliance.engine.place import engine_namespace
 from appliance.engine.unix import listening
@@ -210,17 +210,20 @@ class Service:
         self._asked += 1
         try:
             if self._asked <= ASKERS_MAX:
-                said = await asyncio.wait_for(reader.readline(), ASKED_S)
+                async with asyncio.timeout(ASKED_S):
+                    said = await reader.readline()
                 answer = await self._in_thread(lambda: self._answered(said))
                 writer.write(answer)
-                await asyncio.wait_for(writer.drain(), ASKED_S)
+                async with asyncio.timeout(ASKED_S):
+                    await writer.drain()
         except (OSError, TimeoutError, ValueError):
             writer.transport.abort()
         finally:
             self._asked -= 1
             writer.close()
             with contextlib.suppress(OSError, TimeoutError):
-                await asyncio.wait_for(writer.wait_closed(), ASKED_S)
+                async with asyncio.timeout(ASKED_S):
+                    await writer.wait_closed()
 
     def _answered(self, said: bytes) -> bytes:
         question = _question(said)

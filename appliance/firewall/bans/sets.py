@@ -29,8 +29,8 @@ COUNTERS: Final = {"banned": "From banned addresses", "quarantined": "From quara
 BEFORE_RAW: Final = -310
 """Priority of the chain: before connection tracking (-200) and before the rules' own first chain (-300)."""
 CALL_PACKETS: Final = (1, 60)
-"""SIP packets over TCP that a quarantined host may send: a second, and at once. What is in them can't be seen; it is enough for one
-call for help with its handshake, and for no scan."""
+"""Calls for help over UDP, and SIP packets over TCP, that a quarantined host may send: a second, and at once. It is enough for one call
+with its handshake, and for no scan: what is within TCP can't be seen, and a call for help asks for a password that one may guess at."""
 IN_CALLS: Final = ("ACK ", "BYE ", "CANC", "PRAC", "SIP/")
 """First four octets of what belongs to a call that has begun (RFC 3261 section 7)."""
 _INVITE: Final = "INVITE sip:"
@@ -168,11 +168,13 @@ def _table(doors: Doors) -> Iterator[str]:
         yield f"  set {one.name} {{ type ipv{one.version}_addr; flags timeout; }}"
     for version in (4, 6):
         yield f"  set calls-{version} {{ type ipv{version}_addr; size 4096; flags dynamic,timeout; timeout 2m; }}"
+    yield "  chain help { }"
     yield "  chain quarantine { }"
     yield f"  chain bans {{ type filter hook prerouting priority {BEFORE_RAW}; policy accept; }}"
     yield "}"
     yield f"flush chain inet {TABLE} bans"
     yield f"flush chain inet {TABLE} quarantine"
+    yield f"flush chain inet {TABLE} help"
     yield f"table inet {TABLE} {{"
     yield "  chain bans {"
     yield '    iif "lo" accept'
@@ -180,6 +182,13 @@ def _table(doors: Doors) -> Iterator[str]:
         yield f"    udp dport {{ {', '.join(map(str, doors.tunnels))} }} accept"
     for one in SETS:
         yield f"    {one.match} {'jump quarantine' if one.quarantine else 'counter name banned drop'}"
+    yield "  }"
+    yield "  chain help {"
+    rate, burst = CALL_PACKETS
+    for version, ip in ((4, "ip"), (6, "ip6")):
+        over = f"update @calls-{version} {{ {ip} saddr limit rate over {rate}/second burst {burst} packets }}"
+        yield f"    {over} counter name quarantined drop"
+    yield "    accept"
     yield "  }"
     yield "  chain quarantine {"
     yield from _help(doors)
@@ -200,13 +209,9 @@ def _help(doors: Doors) -> Iterator[str]:
         for number in doors.emergency:
             called = f"{number}@"
             invite = f"@th,64,{8 * len(_INVITE)} {_hex(_INVITE)}"
-            yield f"    udp dport {{ {udp} }} {invite} @th,{64 + 8 * len(_INVITE)},{8 * len(called)} {_hex(called)} accept"
+            yield f"    udp dport {{ {udp} }} {invite} @th,{64 + 8 * len(_INVITE)},{8 * len(called)} {_hex(called)} goto help"
     if tcp:
-        rate, burst = CALL_PACKETS
-        for version, ip in ((4, "ip"), (6, "ip6")):
-            over = f"update @calls-{version} {{ {ip} saddr limit rate over {rate}/second burst {burst} packets }}"
-            yield f"    tcp dport {{ {tcp} }} {over} counter name quarantined drop"
-        yield f"    tcp dport {{ {tcp} }} accept"
+        yield f"    tcp dport {{ {tcp} }} goto help"
 
 
 def _hex(text: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from appliance.access.clock import Moment
+from appliance.clock import Moment
 
 
 @dataclass(frozen=True, slots=True)

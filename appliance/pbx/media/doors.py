@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from appliance.pbx.media.model import Listener, Transport, Zone
 
@@ -72,3 +73,12 @@ def is_any(address: str) -> bool:
 def opens(door: Door, transports: Iterable[Transport]) -> bool:
     """Whether a device that may use these transports is let in. Doors for trunks are closed to all devices."""
     return door.devices and not door.transports.isdisjoint(transports)
+
+
+SIGNALLING: Final = "/ws"
+"""Path of SIP over WebSocket (RFC 7118), at the gate as at the engine's own port."""
+
+
+def by_the_gate(listener: Listener) -> bool:
+    """Whether browsers reach a listener by the gate, too or only."""
+    return listener.transport is Transport.WSS and listener.zone is not Zone.TRUNKS

@@ -29,11 +29,15 @@ class MediaSecurity(StrEnum):
 
 
 class Zone(StrEnum):
-    """Who is expected behind a listener: the firewall opens it to them alone."""
+    """Who is expected behind a listener: the firewall opens it to them alone.
+
+    A listener for browsers (WSS) is always reached through the portal's port as well, at ``/ws``; with ``gate``, only there.
+    """
 
     PHONES = "phones"
     TRUNKS = "trunks"
     WEB = "web"
+    GATE = "gate"
 
 
 class Codec(StrEnum):
@@ -57,7 +61,10 @@ class Listener(Object):
     transport: Transport
     address: IpAddress
     port: Port = 5060
-    zone: Zone = Zone.PHONES
+    zone: Zone = Field(
+        Zone.PHONES,
+        description="Who may reach it. Browsers (WSS) come in by the portal's port as well, at /ws",
+    )
     media_address: IpAddress | None = Field(None, description="Address of voice packets; none: the listener's own")
     certificate: FileName | None = Field(
         None, description="Name of an issued certificate; needed for TLS and WebSocket"

@@ -11,10 +11,11 @@ from typing import Final
 from appliance.core.asterisk import Section
 from appliance.core.document import Document
 from appliance.engine.plan import WebSocketServer
+from appliance.engine.stand_ins import HOST, PORT
 from appliance.pbx.context import Installation
 from appliance.pbx.feature import Contribution
-from appliance.pbx.media.doors import Door, doors
-from appliance.pbx.media.model import Listener, Transport
+from appliance.pbx.media.doors import Door, by_the_gate, doors, media_address
+from appliance.pbx.media.model import Listener, Transport, Zone
 
 PUBLIC_AUTHORITIES: Final = "/etc/ssl/certs/ca-certificates.crt"
 """In the engine root: those that browsers trust (image/engine/definition.toml, ca-certificates)."""
@@ -42,12 +43,16 @@ def transport(listener: Listener, door: Door, installation: Installation) -> Sec
     return _transport(listener, door.domain(installation.transport_token), certificate, authority)
 
 
+_GATE: Final = f"[{HOST}]:{PORT}"
+"""Where the web server takes what comes by the gate: the only place of a listener of that zone."""
+
+
 @lru_cache(maxsize=64)
 def _transport(listener: Listener, domain: str, certificate: tuple[str, str] | None, authority: str) -> Section:
     host = f"[{listener.address}]" if ":" in listener.address else listener.address
     options = [
         ("protocol", listener.transport.value),
-        ("bind", f"{host}:{listener.port}"),
+        ("bind", _GATE if listener.zone is Zone.GATE else f"{host}:{listener.port}"),
         ("domain", domain),
         ("allow_reload", "yes"),
     ]
@@ -113,9 +118,15 @@ def _global(realm: str) -> Section:
 
 
 def web_server(document: Document, installation: Installation) -> WebSocketServer | None:
-    """The engine's TLS web server for SIP over WSS, for the engine's own files. There can be one."""
+    """The engine's TLS web server for SIP over WSS at a port of its own, for the engine's own files. There can be one."""
     for listener in listeners(document):
         certificate = installation.certificates.get(listener.certificate or "")
-        if listener.transport is Transport.WSS and certificate is not None:
+        if listener.transport is Transport.WSS and listener.zone is not Zone.GATE and certificate is not None:
             return WebSocketServer(listener.address, listener.port, *certificate)
     return None
+
+
+def browsers_voice(document: Document) -> tuple[str, ...]:
+    """Our addresses for the voice of browsers, whichever port they sign in by: the only ones that they are told."""
+    found = (media_address(listener) for listener in listeners(document) if by_the_gate(listener))
+    return tuple(sorted({address for address in found if address is not None}))

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from appliance.core.document import Document
 from appliance.core.errors import Fault
-from appliance.pbx.media.doors import is_any, media_address
-from appliance.pbx.media.model import Listener, Transport
+from appliance.engine.stand_ins import HOST, PORT
+from appliance.pbx.media.doors import by_the_gate, is_any, media_address
+from appliance.pbx.media.model import Listener, Transport, Zone
 
 _CLEAR = frozenset({Transport.UDP, Transport.TCP})
 _SECURED = frozenset({Transport.TLS, Transport.WSS})
@@ -18,7 +19,15 @@ def verify(document: Document) -> Iterator[Fault]:
     """Every fault found, each with its path and how to mend it."""
     found = sorted(document.all(Listener).values(), key=lambda item: item.id)
     for listener in found:
-        if listener.transport in _SECURED and listener.certificate is None:
+        if listener.zone is Zone.GATE:
+            if listener.transport is not Transport.WSS:
+                yield Fault(
+                    listener.path("zone"),
+                    f"is for WSS: by the portal's port comes no {listener.transport}",
+                    "choose who may reach the listener: phones, trunks or web",
+                    "gate_without_wss",
+                )
+        elif listener.transport in _SECURED and listener.certificate is None:
             yield Fault(
                 listener.path("certificate"),
                 f"is needed for {listener.transport}",
@@ -34,11 +43,29 @@ def verify(document: Document) -> Iterator[Fault]:
             )
     yield from _ports(found)
     yield from _web(found)
+    yield from _the_gates(found)
+
+
+def _the_gates(found: list[Listener]) -> Iterator[Fault]:
+    """The port where the engine takes browsers from the gate, on the loopback, is no other listener's."""
+    if not any(map(by_the_gate, found)):
+        return
+    for listener in found:
+        taken = listener.port == PORT and listener.transport is not Transport.UDP and listener.zone is not Zone.GATE
+        if taken and listener.address in (HOST, "::"):
+            yield Fault(
+                listener.path("port"),
+                f"{listener.address} port {PORT} is where browsers come in from the portal's port",
+                "choose another port",
+                "port_taken",
+            )
 
 
 def _ports(found: list[Listener]) -> Iterator[Fault]:
     taken: dict[int, list[Listener]] = {}
     for listener in found:
+        if listener.zone is Zone.GATE:
+            continue  # its own port isn't opened
         for other in taken.setdefault(listener.port, []):
             pair = {listener.transport, other.transport}
             # The engine can't tell transports on one port apart when it checks what a device may use.

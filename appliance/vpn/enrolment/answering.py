@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from appliance.access.clock import Clock, system_clock
 from appliance.applier.checkpoint import checkpoint
+from appliance.clock import Clock, system_clock
 from appliance.core.errors import CentralinoError, InvalidError
 from appliance.vpn.enrolment.codes import secret_in
 from appliance.vpn.enrolment.service import now_of

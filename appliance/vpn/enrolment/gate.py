@@ -26,8 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from appliance.access.clock import Clock, system_clock
+from appliance.clock import Clock, system_clock
 from appliance.core.errors import CentralinoError, CorruptError, UnavailableError
+from appliance.engine.keeping import telling
 from appliance.engine.logs import bound_ours
 from appliance.engine.netns import socket_in
 from appliance.engine.place import engine_namespace, has_firewall
@@ -100,13 +101,10 @@ class Gate:
 
     def tend(self) -> None:
         """One round. Never raises."""
-        try:
+        found: list[str] = []
+        with telling(found):
             self._tend()
-            fault = ""
-        except CentralinoError as error:
-            fault = f"{error.message} ({error.hint})" if error.hint else error.message
-        except OSError as error:
-            fault = f"the gate for new edges: {error.strerror or error}"
+        fault = next(iter(found), "")
         if fault and fault != self.fault:
             _log.error("%s", fault)
         self.fault = fault

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from appliance.access.clock import HOUR, Clock, system_clock
+from appliance.clock import HOUR, Clock, system_clock
 from appliance.core.document import Document
 from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedError
 from appliance.paths import VpnPaths

@@ -27,12 +27,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from appliance.access.clock import HOUR, MINUTE, SLACK, Clock, Moment, system_clock
 from appliance.applier.checkpoint import checkpoint
+from appliance.clock import HOUR, MINUTE, SLACK, Clock, Moment, system_clock
 from appliance.i18n import later
 from appliance.paths import VpnPaths
+from appliance.vpn import files
 from appliance.vpn.enrolment.codes import TRIES, Secret, digest_of
-from appliance.vpn.pki import files
 
 LONGEST: Final = 7 * 24 * HOUR
 AGAIN: Final = 10 * MINUTE

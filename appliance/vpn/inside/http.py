@@ -139,7 +139,8 @@ class Server:
                 now = asyncio.get_running_loop().time()
                 if until is not None:
                     patience = max(0.0, until - now)
-                data = await asyncio.wait_for(reader.read(CHUNK), patience)
+                async with asyncio.timeout(patience):
+                    data = await reader.read(CHUNK)
                 if not data and head is None and until is None:
                     return None
                 until = until if until is not None else now + REQUEST_S
@@ -192,13 +193,15 @@ async def _send(connection: h11.Connection, writer: asyncio.StreamWriter, answer
     if answer.body and answer.status != 304:
         writer.write(connection.send(h11.Data(data=answer.body)) or b"")
     writer.write(connection.send(h11.EndOfMessage()) or b"")
-    await asyncio.wait_for(writer.drain(), SEND_S)
+    async with asyncio.timeout(SEND_S):
+        await writer.drain()
 
 
 async def _end(writer: asyncio.StreamWriter) -> None:
     writer.close()
     try:
-        await asyncio.wait_for(writer.wait_closed(), 2)
+        async with asyncio.timeout(2):
+            await writer.wait_closed()
     except (OSError, TimeoutError):
         writer.transport.abort()
     except asyncio.CancelledError:

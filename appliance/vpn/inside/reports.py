@@ -16,7 +16,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from appliance.core.errors import Fault, InvalidError
 from appliance.core.fields import Host, Port
 from appliance.core.model import Part
-from appliance.vpn.pki import files
+from appliance.vpn import files
 
 WAYS_MAX: Final = 64
 """Addresses of the centre that are remembered of a site."""
@@ -101,6 +101,6 @@ class Reports:
         try:
             with (self._directory / f"{site}.json").open("rb") as file:
                 plain = json.loads(file.read(_FILE_MAX))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return plain if isinstance(plain, dict) and isinstance(plain.get("ways", {}), dict) else None

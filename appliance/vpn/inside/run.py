@@ -15,6 +15,7 @@ from appliance.engine.netns import socket_in
 from appliance.paths import Paths
 from appliance.vpn.addresses import INSIDE_PORT
 from appliance.vpn.configured import configured
+from appliance.vpn.inside.events import Events
 from appliance.vpn.inside.http import Server, tls
 from appliance.vpn.inside.reports import Reports
 from appliance.vpn.inside.service import Bans, Inside, no_bans
@@ -35,7 +36,7 @@ class Run:
     def __init__(self, paths: Paths, namespace: str | None, bans: Bans = no_bans) -> None:
         self._paths, self._namespace = paths, namespace
         self._inside = Inside(
-            Authority(paths.vpn), Slices(paths.engine.current), Reports(paths.vpn.reports), bans
+            Authority(paths.vpn), Slices(paths.engine.current), Reports(paths.vpn.reports), Events(paths.vpn.events), bans
         )  # fmt: skip
         self._server: Server | None = None
         self._shown: tuple[int, ...] = ()
@@ -50,7 +51,8 @@ class Run:
             while not stopping.is_set():
                 await self._tend()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stopping.wait(), ROUND_S)
+                    async with asyncio.timeout(ROUND_S):
+                        await stopping.wait()
         finally:
             if self._server is not None:
                 await self._server.close()

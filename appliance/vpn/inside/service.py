@@ -4,6 +4,7 @@
 ``GET /slice``        ``?formats=1,2&wait=50``, ``If-None-Match``: the signed slice; 304: it has that one still, after waiting
 ``POST /applied``     how it stands with a slice (:class:`~.reports.Report`)
 ``POST /renew``       a CSR; the new certificate, the intermediate, a tls-crypt-v2 key. The former ends when the new one is used
+``POST /events``      what happened there (:class:`~.events.Batch`); the last number that is written. 503: none could be
 ``GET /time``         ``?nonce=…``: signed, with the nonce
 ``GET /bans``         ``If-None-Match``: who is kept out, signed; 404: nothing is shared
 ====================  ===========================================================================================
@@ -25,11 +26,13 @@ from typing import Any, Final, TypeVar
 
 from cryptography import x509
 
-from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError, RefusedError
+from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError, RefusedError, UnavailableError
+from appliance.vpn.inside import events
+from appliance.vpn.inside.events import Events
 from appliance.vpn.inside.http import Answer, Request
 from appliance.vpn.inside.reports import Reports, read
 from appliance.vpn.pki import Authority, Issued, Purpose, Role, certificates
-from appliance.vpn.slices import Slices, common, signed
+from appliance.vpn.slices import Slices, common, known, signed
 
 _log = logging.getLogger("centralino.vpn.inside")
 T = TypeVar("T")
@@ -53,8 +56,11 @@ def no_bans(_site: str) -> bytes | None:
 class Inside:
     """See this module. Close it when done."""
 
-    def __init__(self, authority: Authority, slices: Slices, reports: Reports, bans: Bans = no_bans) -> None:
+    def __init__(
+        self, authority: Authority, slices: Slices, reports: Reports, events: Events, bans: Bans = no_bans
+    ) -> None:
         self._authority, self._slices, self._reports, self._bans = authority, slices, reports, bans
+        self._events = events
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="authority")
         self._living: dict[str, Issued] = {}
         self._looked = 0.0
@@ -89,6 +95,8 @@ class Inside:
                 return await self._slice(request, who)
             case "POST", "/applied":
                 return await self._applied(request, who)
+            case "POST", "/events":
+                return await self._happened(request, who)
             case "POST", "/renew":
                 return await self._renew(request, who)
             case "GET", "/time":
@@ -122,7 +130,7 @@ class Inside:
         format = common(formats)
         until = time.monotonic() + wait
         while True:
-            slice = self._slices.of(who.site)  # a small file at most, once for each generation
+            slice = known(self._slices.of(who.site), format)  # a small file at most, once for each generation
             if slice.digest != request.etag:
                 signer = await self._do(self._authority.signer)
                 return Answer(200, signed(slice, signer, format), slice.digest)
@@ -139,6 +147,16 @@ class Inside:
         except OSError as error:
             _log.warning("what %s reports can't be written: %s", who.site, error.strerror)
         return _json({"taken": True})
+
+    async def _happened(self, request: Request, who: Issued) -> Answer:
+        batch = events.read(request.body)
+        try:
+            taken = await self._do(lambda: self._events.take(who.site, batch))
+        except OSError as error:
+            raise UnavailableError(
+                f"events of {who.site} can't be written: {error.strerror}", "the edge keeps them, and tells them again", error_id="events_full"
+            ) from error  # fmt: skip
+        return _json({"taken": taken})
 
     async def _renew(self, request: Request, who: Issued) -> Answer:
         granted = await self._do(lambda: self._authority.renew(who.serial, request.body))

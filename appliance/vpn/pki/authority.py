@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from appliance.access.clock import Clock, system_clock
 from appliance.applier.checkpoint import checkpoint
+from appliance.clock import Clock, system_clock
 from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedError
 from appliance.i18n import later
 from appliance.paths import VpnPaths
-from appliance.vpn.pki import certificates, files, tls_crypt
+from appliance.vpn import files
+from appliance.vpn.pki import certificates, tls_crypt
 from appliance.vpn.pki.certificates import PublicKey, Reason, Role
 from appliance.vpn.pki.issuing import issue, make
 from appliance.vpn.pki.lifetimes import BACKDATED
@@ -199,6 +200,12 @@ class Authority:
         """Those of :meth:`issued` that are neither revoked nor expired."""
         return living(self.issued(site), self.revoked(), self._vault.keeper.best())
 
+    def relay_keys(self) -> dict[bytes, str]:
+        """Keys of relays, and whose they are: of every branch's certificates that live. A key dies with its certificate."""
+        registry = self._vault.registry
+        found = ((registry.relay_key(each.serial), each.site) for each in self.living() if each.role is Role.BRANCH)
+        return {key: site for key, site in found if key is not None}
+
     def find(self, name: str) -> Issued | None:
         """The branch's certificate of a common name that OpenVPN tells, revoked or not."""
         return next((each for each in self.issued() if each.role.of_site and each.name == name), None)
@@ -273,6 +280,8 @@ class Authority:
         issuer = self._vault.intermediates()[found.issuer].issuer.certificate
         chain = certificates.pem(found.certificate) + certificates.pem(issuer)
         wrapped = tls_crypt.new_client_key(self._vault.tls_crypt(), tls_crypt.pass_of(found.site, found.generation))
+        with files.explained(later("the key of a relay")):
+            self._vault.registry.put_relay_key(found.serial, tls_crypt.relay_key(wrapped))
         self._vault.keeper.note()
         return Granted(found, chain, certificates.pem(self._vault.root()), wrapped, ended)
 

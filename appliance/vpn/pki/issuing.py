@@ -11,7 +11,8 @@ from typing import Final
 from appliance.applier.checkpoint import checkpoint
 from appliance.applier.files import fsync_directory
 from appliance.i18n import later
-from appliance.vpn.pki import certificates, files, lifetimes, tls_crypt
+from appliance.vpn import files
+from appliance.vpn.pki import certificates, lifetimes, tls_crypt
 from appliance.vpn.pki.certificates import Issuer, PublicKey, Role
 from appliance.vpn.pki.lifetimes import BACKDATED
 from appliance.vpn.pki.registry import Issued

@@ -15,7 +15,8 @@ from typing import Final
 from cryptography import x509
 
 from appliance.i18n import later
-from appliance.vpn.pki import certificates, files
+from appliance.vpn import files
+from appliance.vpn.pki import certificates
 from appliance.vpn.pki.certificates import Entry
 from appliance.vpn.pki.lifetimes import LIST, list_due
 from appliance.vpn.pki.registry import Issued

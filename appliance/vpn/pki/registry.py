@@ -21,12 +21,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from appliance.core.errors import CorruptError
-from appliance.vpn.pki import files
+from appliance.core.errors import CentralinoError, CorruptError
+from appliance.i18n import later
+from appliance.vpn import files
 from appliance.vpn.pki.certificates import Reason, Role, fingerprint, hexadecimal, name_of
 from appliance.vpn.pki.lifetimes import BACKDATED, SERVER, YEAR, due, urgent
 
 KEPT: Final = YEAR
+RELAY_KEY: Final = 32
 """How long the records of an expired certificate stay."""
 SERIAL_DIGITS: Final = 32
 _PEM: Final = serialization.Encoding.PEM
@@ -104,6 +106,7 @@ class Registry:
 
     def __init__(self, directory: Path) -> None:
         self.issued_in, self.revoked_in = directory / "issued", directory / "revoked"
+        self._relay_keys_in = directory / "relay"
         self._issued: dict[str, Issued] = {}
         self._revoked: dict[str, Revoked] = {}
 
@@ -150,11 +153,25 @@ class Registry:
         }  # fmt: skip
         files.put(path, json.dumps(plain, indent=1).encode())
 
+    def put_relay_key(self, serial: str, key: bytes) -> None:
+        """The key of a certificate's relay: the last one that was given with it. :raises OSError: the one before stays."""
+        self._relay_keys_in.mkdir(mode=0o700, exist_ok=True)  # not there in an authority of a former release
+        files.put(self._relay_keys_in / serial, key)
+
+    def relay_key(self, serial: str) -> bytes | None:
+        """None: there is none, or it is damaged or exposed: the branch comes in without its relay, or not at all, until it renews."""
+        try:
+            key = files.secret(self._relay_keys_in / serial, later("a key of a relay"))
+        except CentralinoError:
+            return None
+        return key if key is not None and len(key) == RELAY_KEY else None
+
     def prune(self, now: datetime) -> None:
         """Forget what expired long ago: first that it was revoked, so that a kill in between leaves nothing dangling."""
         for serial, record in self.issued().items():
             if record.ends + KEPT < now:
                 with suppress(OSError):
+                    (self._relay_keys_in / serial).unlink(missing_ok=True)
                     (self.revoked_in / f"{serial}.json").unlink(missing_ok=True)
                     (self.issued_in / f"{serial}.json").unlink(missing_ok=True)
         for directory in (self.issued_in, self.revoked_in):
@@ -189,7 +206,7 @@ def _issued(path: Path) -> Issued | None:
             Role(plain["role"]), str(plain["site"]), int(plain["generation"]), int(plain["issuer"]),
             None if replaces is None else str(replaces), certificate,
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
     return record if record.serial == path.stem else None
 
@@ -200,7 +217,7 @@ def _revoked(path: Path, serial: str) -> Revoked:
         other = plain["replaced_by"]
         when = datetime.fromtimestamp(int(plain["when"]), UTC)
         return Revoked(serial, when, Reason(plain["reason"]), None if other is None else str(other))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return Revoked(serial, _changed(path), Reason.UNSPECIFIED)
 
 

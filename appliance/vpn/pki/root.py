@@ -15,7 +15,8 @@ from appliance.applier.checkpoint import checkpoint
 from appliance.applier.files import fsync_directory
 from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedError
 from appliance.i18n import later
-from appliance.vpn.pki import certificates, files, lifetimes
+from appliance.vpn import files
+from appliance.vpn.pki import certificates, lifetimes
 from appliance.vpn.pki.certificates import Entry, Issuer, PrivateKey, Reason, fingerprint
 from appliance.vpn.pki.registry import Revoked
 from appliance.vpn.pki.requests import load_private
@@ -73,7 +74,7 @@ class Root:
             self._vault.required()
             if not self.exported:
                 raise RefusedError(
-                    "nobody has shown to have a copy of the root's key", "export it, keep the file elsewhere, and verify it",
+                    "nobody has shown to have a copy of the root's key", "centralino vpn root export FILE; keep the file elsewhere; then centralino vpn root verify FILE",
                     error_id="not_exported",
                 )  # fmt: skip
             self._vault.root_key_file.unlink(missing_ok=True)
@@ -129,7 +130,7 @@ class Root:
         key = self._vault.root_key()
         if key is None:
             raise RefusedError(
-                "the root's key isn't on this appliance", "bring the exported copy and its passphrase",
+                "the root's key isn't on this appliance", "bring the exported copy: centralino vpn root renew FILE, or centralino vpn root restore FILE",
                 error_id="no_root_key",
             )  # fmt: skip
         return key

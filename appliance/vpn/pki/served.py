@@ -14,7 +14,8 @@ from appliance.applier.checkpoint import checkpoint
 from appliance.applier.files import fsync_directory
 from appliance.i18n import later
 from appliance.paths import VpnPaths
-from appliance.vpn.pki import certificates, files, lists, tls_crypt
+from appliance.vpn import files
+from appliance.vpn.pki import certificates, lists, tls_crypt
 from appliance.vpn.pki.certificates import SERVER_NAME
 from appliance.vpn.pki.lifetimes import list_urgent
 from appliance.vpn.pki.lists import admitted

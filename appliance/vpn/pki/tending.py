@@ -5,7 +5,7 @@ Each task stands for itself: one that fails is told, and hinders no other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,8 @@ from typing import Final
 from appliance.applier.checkpoint import checkpoint
 from appliance.core.errors import CentralinoError, Fault, UnavailableError
 from appliance.i18n import later
-from appliance.vpn.pki import certificates, chains, files, lists
+from appliance.vpn import files
+from appliance.vpn.pki import certificates, chains, lists
 from appliance.vpn.pki.certificates import Role
 from appliance.vpn.pki.issuing import issue
 from appliance.vpn.pki.lifetimes import INTERMEDIATE, SERVER, WORTH_IT, due, end, list_urgent
@@ -26,6 +27,8 @@ from appliance.vpn.pki.served import publish
 from appliance.vpn.pki.signing import Signer
 from appliance.vpn.pki.vault import Intermediate, Vault, certificate, fits
 
+SITE: Final = "vpn/site/"
+"""Where faults of a branch are, before its site's id."""
 _HINT: Final = "see what the alarms say of disk and clock; until then OpenVPN goes on with the list it has"
 
 
@@ -192,7 +195,7 @@ def _damage(vault: Vault) -> Iterator[Fault]:
         if serial not in revoked:
             yield Fault(
                 f"vpn/certificate/{serial}", f"the record of the certificate {serial} is damaged",
-                "restore it from a backup, or revoke the certificate by its serial", "record_damaged",
+                "restore it from a backup, or enrol every site again whose branch is turned away: centralino vpn status", "record_damaged",
             )  # fmt: skip
 
 
@@ -221,7 +224,7 @@ def _authority(vault: Vault) -> Iterator[Fault]:
         late = now >= newest.urgent
         yield Fault(
             "vpn/intermediate", f"the voice VPN's intermediate ends on {newest.ends:%Y-%m-%d} and has to be renewed",
-            "bring the root's key: the exported copy and its passphrase", "intermediate_due",
+            "bring the exported copy of the root's key: centralino vpn root renew FILE", "intermediate_due",
             "error" if late else "warning",
         )  # fmt: skip
     if now >= due(root.not_valid_before_utc, root.not_valid_after_utc):
@@ -232,7 +235,7 @@ def _authority(vault: Vault) -> Iterator[Fault]:
     if not vault.exported():
         yield Fault(
             "vpn/root", "nobody has shown to have a copy of the voice VPN's root key",
-            "export it, keep the file elsewhere, verify it, then remove the key from the appliance", "root_not_exported",
+            "centralino vpn root export FILE; keep the file elsewhere; then centralino vpn root verify FILE", "root_not_exported",
             "warning",
         )  # fmt: skip
 
@@ -258,14 +261,26 @@ def _servers(vault: Vault) -> Iterator[Fault]:
 
 
 def _branches(vault: Vault) -> Iterator[Fault]:
-    now = vault.keeper.best()
+    now, revoked = vault.keeper.best(), vault.registry.revoked()
     newest = {
-        each.site: each for each in living(vault.registry.issued().values(), vault.registry.revoked(), now) if each.site
+        each.site: each for serial, each in vault.registry.issued().items() if each.site and serial not in revoked
     }  # the last one of each site
     for each in newest.values():
-        if now >= each.urgent:
+        anew = f"centralino vpn {'bundle' if each.role is Role.THIRD_PARTY else 'enrol'} {each.site}"
+        if now >= each.ends:
             yield Fault(
-                f"vpn/site/{each.site}", f"the certificate of {each.site} ends on {each.ends:%Y-%m-%d} and wasn't renewed",
-                "is its edge switched on and connected? otherwise enrol the site again in time", "branch_certificate",
+                f"{SITE}{each.site}", f"the certificate of {each.site} ended on {each.ends:%Y-%m-%d}: it can't come in",
+                f"enrol it anew: {anew}", "branch_certificate_ended",
                 "warning",
             )  # fmt: skip
+        elif now >= each.urgent:
+            yield Fault(
+                f"{SITE}{each.site}", f"the certificate of {each.site} ends on {each.ends:%Y-%m-%d} and wasn't renewed",
+                f"is its edge switched on and connected? Otherwise enrol it anew in time: {anew}", "branch_certificate",
+                "warning",
+            )  # fmt: skip
+
+
+def concerning(found: Iterable[Fault], sites: Container[str]) -> tuple[Fault, ...]:
+    """Without what is told of branches that are none any more."""
+    return tuple(each for each in found if not each.path.startswith(SITE) or each.path.removeprefix(SITE) in sites)

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from appliance.access.clock import Clock
 from appliance.applier.files import replace
+from appliance.clock import Clock
 from appliance.core.errors import RefusedError
 from appliance.vpn.pki.lifetimes import BACKDATED, DAY, YEAR, moment
 
@@ -97,7 +97,7 @@ class Timekeeper:
     def _seen(self) -> datetime | None:
         try:
             return datetime.fromtimestamp(int(json.loads(self._file.read_bytes())["seen"]), UTC)
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 
     def _write(self, now: datetime) -> None:

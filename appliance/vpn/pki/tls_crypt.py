@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import hmac
 import re
 import secrets
@@ -70,6 +71,15 @@ def metadata_of(server_key: bytes, client_key: bytes) -> str | None:
     if not right or clear[:_CLIENT_BYTES] != key or clear[_CLIENT_BYTES : _CLIENT_BYTES + 1] != _USER:
         return None
     return clear[_CLIENT_BYTES + 1 :].decode(errors="replace")
+
+
+def relay_key(client_key: bytes) -> bytes:
+    """What signs a branch's paths (:mod:`appliance.failover.relay`): 32 octets that follow from its own key, so that nothing more has to travel.
+
+    :raises ValueError: it is no branch's key.
+    """
+    own = _content(_CLIENT, client_key)[:_CLIENT_BYTES]
+    return hashlib.blake2b(own, digest_size=32, person=b"key of a relay").digest()
 
 
 def is_client_key(pem: bytes) -> bool:

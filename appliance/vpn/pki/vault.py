@@ -8,6 +8,7 @@
       root.exported         which root key somebody has shown to have a copy of
       intermediate/1.pem    key and certificate in one file, so that they always belong together; the newest signs
       issued/ revoked/      the registry
+      relay/                by certificate: the key of its branch's relay
       tls-crypt-v2.key      the server's; branches' keys are wrapped under it
       clock.json            the last time seen
       reserve               room for a revocation on a full disk
@@ -17,7 +18,6 @@ The whole directory is made under another name and renamed when it is complete: 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -32,11 +32,12 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from appliance.access.clock import Clock
+from appliance.clock import Clock
 from appliance.core.errors import CorruptError, NotFoundError, RefusedError, UnavailableError
 from appliance.i18n import later
 from appliance.paths import VpnPaths
-from appliance.vpn.pki import certificates, files
+from appliance.vpn import files
+from appliance.vpn.pki import certificates
 from appliance.vpn.pki.certificates import Issuer, PrivateKey, fingerprint
 from appliance.vpn.pki.lifetimes import BACKDATED, INTERMEDIATE, due, urgent
 from appliance.vpn.pki.registry import Registry
@@ -110,14 +111,8 @@ class Vault:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Nobody else, in this process or another, changes anything meanwhile."""
-        with files.explained(later("the voice VPN's lock")):
-            self.paths.top.mkdir(mode=0o711, parents=True, exist_ok=True)
-            descriptor = os.open(self.paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with files.locked(self.paths.lock, later("the voice VPN's lock"), 0o711):
             yield
-        finally:
-            os.close(descriptor)
 
     @property
     def keeper(self) -> Timekeeper:
@@ -197,7 +192,7 @@ class Vault:
                 return found
         raise RefusedError(
             "the voice VPN's intermediate has expired or was revoked: nothing can be issued",
-            "bring the root's key and renew the intermediate", error_id="authority_expired",
+            "bring the exported copy of the root's key: centralino vpn root renew FILE", error_id="authority_expired",
         )  # fmt: skip
 
     def tls_crypt(self) -> bytes:
@@ -216,7 +211,7 @@ class Vault:
         """Whether somebody has shown to have a copy of this root's key."""
         try:
             known = json.loads(self.exported_file.read_bytes())["key"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return False
         return bool(known == fingerprint(certificates.public_key(self.root())))
 

@@ -6,9 +6,22 @@
 :mod:`.served`   slices of the generation in force: what the centre gives out
 """
 
-from appliance.vpn.slices.formats import FORMATS, NEWEST, common, read, write
-from appliance.vpn.slices.model import Remote, Slice
+from appliance.vpn.slices.formats import FORMATS, NEWEST, common, known, read, write
+from appliance.vpn.slices.model import Path, Remote, Slice
 from appliance.vpn.slices.served import Slices
 from appliance.vpn.slices.sign import opened, signed
 
-__all__ = ["FORMATS", "NEWEST", "Remote", "Slice", "Slices", "common", "opened", "read", "signed", "write"]
+__all__ = [
+    "FORMATS",
+    "NEWEST",
+    "Path",
+    "Remote",
+    "Slice",
+    "Slices",
+    "common",
+    "known",
+    "opened",
+    "read",
+    "signed",
+    "write",
+]

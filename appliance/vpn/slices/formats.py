@@ -20,6 +20,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from appliance.core.errors import Fault, InvalidError, RefusedError
+from appliance.failover.model import Copies
 from appliance.vpn.slices.model import Slice
 
 KEPT: Final = 2
@@ -28,6 +29,13 @@ MAX_BYTES: Final = 1024 * 1024
 
 Writer = Callable[[Slice], dict[str, Any]]
 Reader = Callable[[dict[str, Any]], Slice]
+
+
+def _read_1(plain: dict[str, Any]) -> Slice:
+    """Before there were relays: whoever signed anything of them in this format meant something else."""
+    if plain.keys() & {"paths", "copies"}:
+        raise _refused("has fields that its format hasn't")
+    return Slice.model_validate(plain)
 
 
 def _write_1(slice: Slice) -> dict[str, Any]:
@@ -42,9 +50,25 @@ def _write_1(slice: Slice) -> dict[str, Any]:
     }
 
 
-WRITERS: Final[Mapping[int, Writer]] = {1: _write_1}
+def _read_2(plain: dict[str, Any]) -> Slice:
+    """Before a branch's packets could go by one line at a time."""
+    if plain.get("copies") == Copies.NEVER:
+        raise _refused("has a way of copying that its format hasn't")
+    return Slice.model_validate(plain)
+
+
+def _write_2(slice: Slice) -> dict[str, Any]:
+    return _write_3(known(slice, 2))
+
+
+def _write_3(slice: Slice) -> dict[str, Any]:
+    paths = [each.model_dump(mode="json") for each in slice.paths]
+    return {**_write_1(slice), "paths": paths, "copies": slice.copies.value}
+
+
+WRITERS: Final[Mapping[int, Writer]] = {1: _write_1, 2: _write_2, 3: _write_3}
 """What a centre of this release writes."""
-READERS: Final[Mapping[int, Reader]] = {1: Slice.model_validate}
+READERS: Final[Mapping[int, Reader]] = {1: _read_1, 2: _read_2, 3: Slice.model_validate}
 """What an edge of this release reads."""
 NEWEST: Final = max(WRITERS)
 FORMATS: Final = tuple(sorted(READERS))
@@ -77,6 +101,15 @@ def write(slice: Slice, format: int, writers: Mapping[int, Writer] = WRITERS) ->
     """In that format. Equal slices give equal bytes. :raises RefusedError: ``edge_too_old``, ``edge_too_new``."""
     plain = {"format": common([format], writers), **writers[format](slice)}
     return json.dumps(plain, indent=1, ensure_ascii=True).encode() + b"\n"
+
+
+def known(slice: Slice, format: int) -> Slice:
+    """What of a slice an edge has that is given it in that format."""
+    if format < 2 and slice.paths:
+        return slice.model_copy(update={"paths": (), "copies": Copies.ALWAYS})
+    if format < 3 and slice.copies is Copies.NEVER:  # nearest to it: nothing is copied while the best line is well
+        return slice.model_copy(update={"copies": Copies.DEGRADED})
+    return slice
 
 
 def read(content: bytes, readers: Mapping[int, Reader] = READERS) -> Slice:

@@ -9,12 +9,13 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from appliance.core.fields import Host, IpAddress, IpNetwork, ObjectId, Port
 from appliance.core.model import Part
+from appliance.failover.model import Copies, DeviceName, LineRole
 
 WORDS: Final = frozenset(
     (
-        "client", "dev-type", "nobind", "data-ciphers", "tun-mtu", "mssfix", "passtos", "replay-window", "hand-window",
+        "client", "dev-type", "disable-dco", "nobind", "data-ciphers", "tun-mtu", "mssfix", "passtos", "replay-window", "hand-window",
         "tls-timeout", "persist-key", "persist-tun", "auth-nocache", "sndbuf", "rcvbuf", "connect-retry", "resolv-retry",
-        "auth-retry", "explicit-exit-notify", "verb", "mute",
+        "auth-retry", "server-poll-timeout", "explicit-exit-notify", "verb", "mute",
     )
 )  # fmt: skip
 """What lines of OpenVPN's configuration may begin with: none of them names a file, or starts a program. An edge refuses all else,
@@ -40,6 +41,17 @@ class Remote(Part):
     port: Port
 
 
+class Path(Part):
+    """One way of the relays' (:mod:`appliance.failover.plan`): over a line of the edge, to a relay of the centre."""
+
+    number: Annotated[int, Field(ge=0, le=15)]
+    role: LineRole
+    device: DeviceName
+    host: Host
+    port: Port
+    monthly_gb: Annotated[int, Field(ge=1)] | None = None
+
+
 class Slice(Part):
     """One branch's part of the document.
 
@@ -47,6 +59,8 @@ class Slice(Part):
     :param remotes: in the order in which they are tried.
     :param openvpn: lines for OpenVPN, besides remotes and keys.
     :param networks: the site's own: what the centre routes to it.
+    :param paths: of its relay, which OpenVPN then goes through; none: OpenVPN alone, by ``remotes``.
+    :param copies: what goes over all lines at once.
     :param inside: the centre's addresses within this branch's tunnel, where its service is, and that service's TCP port.
     """
 
@@ -57,8 +71,11 @@ class Slice(Part):
     networks: tuple[IpNetwork, ...]
     inside: Annotated[tuple[IpAddress, ...], Field(min_length=1, max_length=2)]
     inside_port: Port
+    paths: Annotated[tuple[Path, ...], Field(max_length=16)] = ()
+    copies: Copies = Copies.ALWAYS
 
     @property
     def digest(self) -> str:
         """What tells two slices apart, but for their revision: 32 hexadecimal digits."""
-        return hashlib.sha256(self.model_dump_json(exclude={"revision"}).encode()).hexdigest()[:32]
+        unsaid = {"revision"} if self.paths else {"revision", "paths", "copies"}  # as before there were any
+        return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode()).hexdigest()[:32]

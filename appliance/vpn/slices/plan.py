@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Final
 
 from appliance.core.document import Document
+from appliance.failover import plan as failover
+from appliance.failover.model import Copies
 from appliance.vpn.addresses import (
     INSIDE_PORT,
     concentrator,
@@ -18,7 +21,7 @@ from appliance.vpn.addresses import (
 )
 from appliance.vpn.plan import end_lines, remotes
 from appliance.vpn.slices.formats import NEWEST, write
-from appliance.vpn.slices.model import Remote, Slice
+from appliance.vpn.slices.model import Path, Remote, Slice
 
 FOLDER: Final = "host/vpn/slices/"
 """Within a generation."""
@@ -38,8 +41,11 @@ def kept_of_tunnel(text: str) -> object:
     """What of a slice's file has to be the same, or its edge starts the tunnel anew; garbage is like nothing else."""
     try:
         plain = json.loads(text)
-        return plain["remotes"], plain["openvpn"]
-    except (ValueError, KeyError, TypeError):
+        ways = {(each["host"], each["port"]) for each in plain["paths"]} or plain[
+            "remotes"
+        ]  # lines come and go below OpenVPN
+        return ways, plain["openvpn"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return text
 
 
@@ -48,7 +54,7 @@ def _slices(document: Document, cores: int, revision: int, only: str | None) -> 
     if one is None:
         return
     number = daemons_for(len(found), cores)
-    lines = end_lines(one)
+    lines, wan = end_lines(one), failover.lines(document)
     for site, branch in found.items():
         if only in (None, site):
             yield Slice(
@@ -59,4 +65,8 @@ def _slices(document: Document, cores: int, revision: int, only: str | None) -> 
                 networks=tuple(map(str, networks_of(document, site))),
                 inside=own_addresses(one, home(branch, number)),
                 inside_port=INSIDE_PORT,
+                paths=tuple(
+                    Path.model_validate(asdict(each)) for each in failover.paths(one, branch, wan.get(site, ()), number)
+                ),
+                copies=branch.copies if site in wan else Copies.ALWAYS,
             )

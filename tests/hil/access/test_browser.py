@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from appliance.access import Factors, RelyingParty, SignIn, Stage
+from appliance.access.factors import Factors
+from appliance.access.passkeys import RelyingParty
+from appliance.access.sessions import Stage
+from appliance.access.signin import SignIn
 from appliance.core.errors import RefusedError
 from tests.unit.access.ground import AGENT, HOME, PASSWORD, Ground, open_ground
 

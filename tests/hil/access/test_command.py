@@ -3,53 +3,67 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from appliance.access import Access, SignIn
+from appliance.access.access import Access
+from appliance.access.signin import SignIn
 from appliance.commands.doctor import sign_in
 from appliance.commands.findings import Finding, Grade
 from appliance.core.document import Document
 from appliance.organisation.model import Person
 from appliance.paths import Paths
 from appliance.store import Store
-from tests.hil.command import PROGRAM
+from tests.hil.command import As, Command, Run
 from tests.unit.access.ground import HOME, PASSWORD
 
 ANN = Person(id="ann", name="Ann Example", email="ann@example.com")
 
 
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    with Command(None, {}, tmp_path_factory.mktemp("command")) as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Room:
+    """A store, and the command over it. ``url``: of the database of sign-in; empty: the store's own file."""
+
+    paths: Paths
+    url: str
+    command: Command
+
+    def run(self, *words: str, **env: str) -> Run:
+        """``centralino access``, to its end."""
+        found = {"CENTRALINO_STATE": str(self.paths.state), "CENTRALINO_CACHE": str(self.paths.cache), **env}
+        if self.url:
+            found["CENTRALINO_ACCESS_URL"] = self.url
+        return As(self.command).run("access", *words, **found)
+
+    def told(self, *words: str, **env: str) -> Any:
+        """What it says with ``--json``; it must succeed."""
+        done = self.run(*words, "--json", **env)
+        assert done.code == 0, done
+        return json.loads(done.stdout)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def paths(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
-    found = Paths(tmp_path / "state", tmp_path / "cache")
+def room(request: pytest.FixtureRequest, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
+    paths, url = Paths(tmp_path / "state", tmp_path / "cache"), ""
     monkeypatch.delenv("CENTRALINO_ACCESS_URL", raising=False)
     if request.param == "postgresql":
-        monkeypatch.setenv("CENTRALINO_ACCESS_URL", request.getfixturevalue("url"))
-    with Store.default(found) as store:
+        url = request.getfixturevalue("url")
+        monkeypatch.setenv("CENTRALINO_ACCESS_URL", url)
+    with Store.default(paths) as store:
         people = [ANN, Person(id="bob", name="Bob [Sample]")]
         store.promote(store.propose(people, base=0, author="tester", message="People").number)
-    return found
-
-
-def run(paths: Paths, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ, "CENTRALINO_STATE": str(paths.state), "CENTRALINO_CACHE": str(paths.cache), "LC_ALL": "C.UTF-8",
-        "CENTRALINO_AUTHOR": "tester", "COLUMNS": "200", **env,
-    }  # fmt: skip
-    argv = [PROGRAM, "access", *words]
-    return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
-
-
-def told(paths: Paths, *words: str, **env: str) -> Any:
-    """What it says with ``--json``; it must succeed."""
-    done = run(paths, *words, "--json", **env)
-    assert done.returncode == 0, done
-    return json.loads(done.stdout)
+    return Room(paths, url, command)
 
 
 def findings(paths: Paths) -> list[Finding]:
@@ -57,53 +71,53 @@ def findings(paths: Paths) -> list[Finding]:
         return list(sign_in(paths, store.document()))
 
 
-def test_from_the_first_link_to_the_audit(paths: Paths) -> None:
-    first = run(paths, "link", "ann")
-    assert first.returncode == 0, first
+def test_from_the_first_link_to_the_audit(room: Room) -> None:
+    first = room.run("link", "ann")
+    assert first.code == 0, first
     url = first.stdout.strip()
     assert url.startswith("https://localhost:8443/sign-in/link#")
     assert "Ann Example" in first.stderr
-    link = told(paths, "link", "ann", "--hours", "2", CENTRALINO_PORTAL_URL="https://pbx.example.com/")
+    link = room.told("link", "ann", "--hours", "2", CENTRALINO_PORTAL_URL="https://pbx.example.com/")
     assert link["url"].startswith("https://pbx.example.com/sign-in/link#")
-    with Access.open(paths) as access:
+    with Access.open(room.paths) as access:
         signin = SignIn(access, lambda: Document.of([ANN]), lambda _: False)
         outcome = signin.link(link["url"].partition("#")[2], PASSWORD, HOME, "Firefox")
-        people = {row["person"]: row for row in told(paths, "list")}
+        people = {row["person"]: row for row in room.told("list")}
         assert (people["ann"]["password"], people["ann"]["sessions"], people["bob"]["password"]) == (True, 1, False)
-        sessions = told(paths, "sessions", "ann")
+        sessions = room.told("sessions", "ann")
         assert [(row["id"], row["address"], row["stage"]) for row in sessions] == [(outcome.session.id, HOME, "full")]
         assert "csrf" not in sessions[0]
-        assert told(paths, "end", outcome.session.id) == {"ended": 1}
+        assert room.told("end", outcome.session.id) == {"ended": 1}
         assert access.sessions.find(outcome.token) is None
         signin.password("ann", PASSWORD, HOME)
-        assert told(paths, "end", "--all", "ann") == {"ended": 1}
-        assert told(paths, "reset", "ann") == {"person": "ann", "keys": 0}
+        assert room.told("end", "--all", "ann") == {"ended": 1}
+        assert room.told("reset", "ann") == {"person": "ann", "keys": 0}
         assert not access.held("ann").password
-    events = [(row["event"], row["author"], row["address"]) for row in told(paths, "audit", "--limit", "1000")]
+    events = [(row["event"], row["author"], row["address"]) for row in room.told("audit", "--limit", "1000")]
     assert events[0] == ("reset", "tester", "console")
     assert events[-1] == ("link_made", "tester", "console")
-    whole = told(paths, "audit", "--verify")
+    whole = room.told("audit", "--verify")
     assert whole["entries"] == len(events)
-    assert url.partition("#")[2] not in run(paths, "audit").stdout
+    assert url.partition("#")[2] not in room.run("audit").stdout
     for words in (["list"], ["sessions"], ["audit"], ["key", "list"]):  # for people, too
-        assert run(paths, *words).returncode == 0
-    assert "Bob [Sample]" in run(paths, "list").stdout
+        assert room.run(*words).code == 0
+    assert "Bob [Sample]" in room.run("list").stdout
 
 
-def test_keys_of_programs(paths: Paths) -> None:
-    made = run(
-        paths, "key", "add", "ann", "Wallboard", "--scope", "extension:view", "--scope", "trunk:view", "--days", "30"
+def test_keys_of_programs(room: Room) -> None:
+    made = room.run(
+        "key", "add", "ann", "Wallboard", "--scope", "extension:view", "--scope", "trunk:view", "--days", "30"
     )
-    assert made.returncode == 0, made
+    assert made.code == 0, made
     text_of_key = made.stdout.strip()
-    [listed] = told(paths, "key", "list")
+    [listed] = room.told("key", "list")
     assert (listed["name"], listed["owner"], listed["scopes"]) == ("Wallboard", "ann", ["extension:view", "trunk:view"])
     assert text_of_key.split("_", 2)[2] not in json.dumps(listed)
-    with Access.open(paths) as access:
+    with Access.open(room.paths) as access:
         assert access.keys.find(text_of_key) is not None
-        assert told(paths, "key", "revoke", listed["id"]) == {"revoked": listed["id"]}
+        assert room.told("key", "revoke", listed["id"]) == {"revoked": listed["id"]}
         assert access.keys.find(text_of_key) is None
-    assert "revoked" in run(paths, "key", "list").stdout
+    assert "revoked" in room.run("key", "list").stdout
 
 
 @pytest.mark.parametrize(
@@ -120,50 +134,50 @@ def test_keys_of_programs(paths: Paths) -> None:
         (["key", "revoke", "nothing"], "there is no API key 'nothing'"),
     ],
 )
-def test_what_can_not_be_done_is_told_in_one_line(paths: Paths, words: list[str], said: str) -> None:
-    done = run(paths, *words)
-    assert (done.returncode, done.stdout) == (1, "")
+def test_what_can_not_be_done_is_told_in_one_line(room: Room, words: list[str], said: str) -> None:
+    done = room.run(*words)
+    assert (done.code, done.stdout) == (1, "")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
-    assert "error" in json.loads(run(paths, *words, "--json").stdout)
+    assert "error" in json.loads(room.run(*words, "--json").stdout)
 
 
-def test_a_wrong_portal_url_makes_no_link(paths: Paths) -> None:
-    done = run(paths, "link", "ann", CENTRALINO_PORTAL_URL="http://pbx.example.com")
-    assert done.returncode == 1
+def test_a_wrong_portal_url_makes_no_link(room: Room) -> None:
+    done = room.run("link", "ann", CENTRALINO_PORTAL_URL="http://pbx.example.com")
+    assert done.code == 1
     assert "CENTRALINO_PORTAL_URL" in done.stderr
-    assert told(paths, "audit") == []
+    assert room.told("audit") == []
 
 
-def test_the_doctor_looks_at_credentials(paths: Paths) -> None:
-    with_file = "CENTRALINO_ACCESS_URL" not in os.environ
+def test_the_doctor_looks_at_credentials(room: Room) -> None:
+    with_file = not room.url
     if with_file:
-        assert findings(paths) == []  # nothing there yet
-    told(paths, "link", "ann")
-    told(paths, "link", "bob")
-    with Access.open(paths) as access:
+        assert findings(room.paths) == []  # nothing there yet
+    room.told("link", "ann")
+    room.told("link", "bob")
+    with Access.open(room.paths) as access:
         access.signing.newest()
-        assert [found.grade for found in findings(paths)] == [Grade.OK]
-        paths.token_keys.chmod(0o640)
-        [found] = findings(paths)
-        assert (found.grade, found.mend) == (Grade.FAULT, f"chmod 600 {paths.token_keys}")
-        paths.token_keys.chmod(0o600)
+        assert [found.grade for found in findings(room.paths)] == [Grade.OK]
+        room.paths.token_keys.chmod(0o640)
+        [found] = findings(room.paths)
+        assert (found.grade, found.mend) == (Grade.FAULT, f"chmod 600 {room.paths.token_keys}")
+        room.paths.token_keys.chmod(0o600)
         if with_file:
-            paths.access_db.chmod(0o644)
-            assert [found.mend for found in findings(paths)] == [f"chmod 640 {paths.access_db}"]
-            paths.access_db.chmod(0o640)
-        with Store.default(paths) as store:
+            room.paths.access_db.chmod(0o644)
+            assert [found.mend for found in findings(room.paths)] == [f"chmod 640 {room.paths.access_db}"]
+            room.paths.access_db.chmod(0o640)
+        with Store.default(room.paths) as store:
             store.promote(store.propose(remove=[("person", "bob")], base=1, author="tester").number)
-        [found] = findings(paths)
+        [found] = findings(room.paths)
         assert (found.grade, found.mend) == (Grade.WARNING, "centralino access forget")
-        assert told(paths, "forget") == {"forgotten": ["bob"]}
-        assert [found.grade for found in findings(paths)] == [Grade.OK]
+        assert room.told("forget") == {"forgotten": ["bob"]}
+        assert [found.grade for found in findings(room.paths)] == [Grade.OK]
         guard = "audit_no_update" if with_file else "audit_append_only ON audit"
         with access.database.write() as connection:
             connection.execute(text(f"DROP TRIGGER {guard}"))
             connection.execute(text("UPDATE audit SET person = 'bob' WHERE number = 1"))
-    [found] = findings(paths)
+    [found] = findings(room.paths)
     assert (found.grade, "entry 1 " in found.message) == (Grade.FAULT, True)
-    done = run(paths, "audit", "--verify")
-    assert done.returncode == 1
+    done = room.run("audit", "--verify")
+    assert done.code == 1
     assert "entry 1 " in done.stderr

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
-from appliance.access import Outcome, Stage, signin
+from appliance.access import signin
 from appliance.access.directory import directory as module
+from appliance.access.sessions import Stage
+from appliance.access.signin import Outcome
 from appliance.commands.findings import Grade
 from appliance.commands.ways_in import ways_in
 from appliance.core.document import parse

@@ -14,9 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from appliance.access import Stage, openid, outward
+from appliance.access import openid, outward
 from appliance.access.openid import OpenId, reason_of
 from appliance.access.providers import Begun, Finished, Providers
+from appliance.access.sessions import Stage
 from appliance.commands.findings import Grade
 from appliance.commands.ways_in import ways_in
 from appliance.core.document import parse

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from appliance.engine.processes import urgent
 from tests.hil.agents.audio import tone, write_wav
 from tests.hil.agents.network import Host
 from tests.hil.agents.process import AgentError, eventually
@@ -250,7 +251,8 @@ class BareEngine:
 
     def __enter__(self) -> Self:
         self.child = self.host.start(
-            self._sandbox("asterisk", "-f", "-vvv", "-C", "/etc/asterisk/asterisk.conf"), self.work / "stdout"
+            [*urgent(), *self._sandbox("asterisk", "-f", "-vvv", "-C", "/etc/asterisk/asterisk.conf")],
+            self.work / "stdout",
         )
         try:
             eventually(self._booted, "the bare engine is up", 30, every_s=0.2)

@@ -43,7 +43,10 @@ def configuration(
         "ausrc_channels 2",
         f"rtp_ports {rtp_ports.start}-{rtp_ports.stop - 1}",
         "rtp_timeout 0",
-        "jitter_buffer_delay 1-20",
+        # None: the engine may change a stream's SSRC and numbers when it joins two legs (RFC 3550 §8.2), and the buffer of baresip 1.0 takes
+        # what comes after that for late, for ever, when the new numbers are lower.
+        "jitter_buffer_delay 0-0",
+        "audio_jitter_buffer_type off",  # the same, as later releases call it
         f"module_path {module_path()}",
         *(f"module {name}.so" for name in MODULES),
         *(f"module_app {name}.so" for name in APPLICATIONS),

@@ -1,4 +1,4 @@
-"""The whole company on the test network: the centre, two internet providers, three branches, and an attacker.
+"""The whole company on the test network: the centre, two internet providers, three branches, a telephone line, and an attacker.
 
     with company(work) as world:
         world.phone("torino").call("302")
@@ -12,6 +12,7 @@ OpenVPN's user may enter. Extensions 301, 302 and 303 are the branches', 201 is 
 from __future__ import annotations
 
 import contextlib
+import secrets
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from appliance.vpn.pki import Authority
 from appliance.vpn.plan import branch_lines
 from tests.hil.agents.network import LANS, Host, Network, require_root
 from tests.hil.agents.openvpn import UP, Edge
+from tests.hil.agents.peer import Provider
 from tests.hil.agents.process import Child, eventually
 from tests.hil.agents.softphone import SoftPhone
 from tests.hil.office import rows
@@ -34,6 +36,8 @@ from tests.hil.system import System
 
 SITES: Final = {"torino": "provider", "roma": "provider", "bari": "isp-two"}
 """Site → the LAN of the provider that its edge is at."""
+LINE: Final = 30
+"""Last part of the address of the provider of the telephone line, which sends back what it hears."""
 NUMBERS: Final = {"torino": "301", "roma": "302", "bari": "303"}
 Row = tuple[str, dict[str, Any]]
 
@@ -49,6 +53,7 @@ class World:
     attacker: Host
     edges: dict[str, Host]
     phones: dict[str, Host]
+    line: Provider
     system: System
     keeper: Keeper
     authority: Authority
@@ -59,9 +64,8 @@ class World:
         """A branch's telephone, or the centre's own (``hq``); not yet registered."""
         device = f"{NUMBERS.get(site, '201')}-1"
         host = self.phones.get(site, self.desk)
-        return SoftPhone(
-            host, self.work / device, device, self.system.passwords[device], self.centre.address, tone_hz=tone_hz
-        )
+        work = self.work / f"{device}-{secrets.token_hex(3)}"
+        return SoftPhone(host, work, device, self.system.passwords[device], self.centre.address, tone_hz=tone_hz)
 
     def outside(self, site: str) -> str:
         """Where this branch's tunnel goes."""
@@ -95,6 +99,7 @@ def company(work: Path) -> Iterator[World]:
         patch.setenv("CENTRALINO_FIREWALL", "on")
         centre = net.host("centre", number=10).join("provider", 10).join("isp-two", 10)
         desk, attacker = net.host("desk"), net.host("attacker", "provider")
+        line = Provider(net.host("line", "provider", LINE), {})
         edges = {site: net.host(f"edge-{site}", isp).join(site, 1) for site, isp in SITES.items()}
         phones = {site: net.host(f"phone-{site}", site) for site in SITES}
         for site, edge in edges.items():
@@ -104,7 +109,7 @@ def company(work: Path) -> Iterator[World]:
         centre.run(
             ["ip", "route", "add", "default", "via", attacker.address]
         )  # the internet, whatever address it shows
-        with System(centre, work, _rows(centre)) as system:
+        with System(centre, work, _rows(centre, line)) as system, line:
             state = system.paths.state
             for each in (state, *state.relative_to(work).parents):
                 (work / each).chmod((work / each).stat().st_mode | 0o001)
@@ -114,7 +119,7 @@ def company(work: Path) -> Iterator[World]:
             keeper = Keeper(system.paths.vpn, system.paths.engine.current, authority, centre.namespace)
             keeper.tend()
             assert keeper.faults == ()
-            world = World(net, work, centre, desk, attacker, edges, phones, system, keeper, authority, document)
+            world = World(net, work, centre, desk, attacker, edges, phones, line, system, keeper, authority, document)
             try:
                 for site in SITES:
                     world.connect(site)
@@ -128,8 +133,11 @@ def company(work: Path) -> Iterator[World]:
                 keeper.stop()
 
 
-def _rows(centre: Host) -> list[Row]:
+def _rows(centre: Host, line: Provider) -> list[Row]:
     more: list[Row] = [
+        ("listener", {"id": "lines", "name": "Lines", "transport": "udp", "address": centre.address_on("provider"), "zone": "trunks"}),
+        ("provider", {"id": "telco", "name": "Telco", "probe": False}),
+        ("trunk", {"id": "line", "name": "Line", "provider": "telco", "host": line.host.address, "auth": {"type": "address"}}),
         ("concentrator", {"id": "vpn", "name": "VPN", "addresses": [{"host": centre.address_on(isp)} for isp in ("provider", "isp-two")]}),
         ("network", {"id": "phones", "name": "Phones", "zone": "voice", "networks": ["192.0.2.0/24"]}),
     ]  # fmt: skip

@@ -10,21 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 SCREENS = Path(__file__).parents[3] / "build" / "screens"
+PATIENCE_MS = 30_000
+"""For what never comes. Nothing of a page is judged by time: its tests may run beside others (tests/distribution.py)."""
 WIDTHS = {"phone": 360, "desktop": 1280}
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 _WATCH = "addEventListener('securitypolicyviolation', e => console.error('CSP: ' + e.violatedDirective + ' ' + e.blockedURI))"
 
+expect.set_options(timeout=PATIENCE_MS)
+
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium(program: str = CHROMIUM) -> Iterator[Browser]:
     """A headless browser. Root has no sandbox to give: Chromium refuses its own there."""
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=arguments)
+        browser = playwright.chromium.launch(executable_path=program, headless=True, args=arguments)
         try:
             yield browser
         finally:
@@ -52,7 +56,8 @@ class Watched:
 
     def too_wide(self) -> int:
         """Pixels by which the page is wider than the window."""
-        wide: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        self.page.wait_for_load_state()  # between two pages there is a moment without any
+        wide: int = self.page.locator("html").evaluate("page => page.scrollWidth - page.clientWidth")
         return wide
 
     def screen(self, name: str) -> None:
@@ -83,7 +88,7 @@ def watched(
     )
     try:
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE_MS)
         if scripts:
             page.add_init_script(_WATCH)
         seen = Watched(page)

@@ -12,7 +12,7 @@
 
 Nothing is visible outside: the switch is a namespace too. Addresses: LAN `voice` 192.0.2.0/24 and 2001:db8:1::/64,
 LAN `provider` 198.51.100.0/24 and 2001:db8:2::/64, LAN `branch` 203.0.113.0/24 and 2001:db8:3::/64. LANs aren't routed. For more than that
-there are a second provider, `isp-two`, and the sites `torino`, `roma` and `bari` (see LANS); a LAN is there from the first host in it on.
+there are further providers, `isp-one`, `isp-two` and `lte`, and the sites `torino`, `roma` and `bari` (see LANS); a LAN is there from the first host in it on.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import ipaddress
 import itertools
 import os
 import re
+import shutil
 import signal
 import socket as sockets
 import subprocess
@@ -44,6 +45,8 @@ LANS: dict[str, tuple[str, str]] = {
     "provider": ("198.51.100.", "2001:db8:2::"),
     "branch": ("203.0.113.", "2001:db8:3::"),
     "isp-two": ("198.18.0.", "2001:db8:4::"),  # RFC 2544
+    "isp-one": ("198.18.1.", "2001:db8:5::"),
+    "lte": ("198.18.2.", "2001:db8:6::"),
     "torino": ("10.31.0.", "2001:db8:31::"),
     "roma": ("10.32.0.", "2001:db8:32::"),
     "bari": ("10.33.0.", "2001:db8:33::"),
@@ -87,6 +90,7 @@ def _delete(name: str) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)
     command(["ip", "netns", "delete", name], check=False)
+    shutil.rmtree(Path("/etc/netns", name), ignore_errors=True)
 
 
 def in_namespace(name: str, action: Callable[[], T]) -> T:
@@ -137,12 +141,15 @@ class Host:
     def address_on(self, lan: str) -> str:
         return self.legs[lan][0]
 
-    def join(self, lan: str, number: int | None = None) -> Self:
-        """Plug into a LAN; `number` is the last part of both addresses (2–254), the next free one by default."""
+    def join(self, lan: str, number: int | None = None, *, leg: str = "") -> Self:
+        """Plug into a LAN; `number` is the last part of both addresses (2–254), the next free one by default.
+
+        `leg` names the interface; by default they are eth0, eth1… in the order of joining.
+        """
         self.net.plugged(lan)
         number = number or self.net.next_number(lan)
         v4, v6 = (f"{part}{number}" for part in LANS[lan])
-        inner, port, space = f"eth{len(self.legs)}", f"p{next(_serial)}", self.namespace
+        inner, port, space = leg or f"eth{len(self.legs)}", f"p{next(_serial)}", self.namespace
         command(
             ["ip", "-n", space, "link", "add", inner, "type", "veth", "peer", "name", port, "netns", self.net.switch]
         )
@@ -161,6 +168,13 @@ class Host:
         for address in added:
             command(["ip", "-n", self.namespace, "addr", "add", f"{address}/24", "dev", inner])
         return added
+
+    def ask_names_of(self, *servers: str) -> None:
+        """What runs on this host looks names up there (ip-netns(8): its own ``resolv.conf``)."""
+        place = Path("/etc/netns", self.namespace)
+        place.mkdir(parents=True, exist_ok=True)
+        lines = [*(f"nameserver {each}" for each in servers), "options timeout:1 attempts:1"]
+        (place / "resolv.conf").write_text("\n".join(lines) + "\n")
 
     def argv(self, argv: Sequence[str]) -> list[str]:
         """The argv that runs `argv` on this host."""

@@ -5,6 +5,8 @@
     client.in_time()                               # or: client.refused()
 
 The tunnel's addresses are 203.0.113.0/24; the server is 203.0.113.1. A client makes one attempt and ends when it fails.
+For tests of whom OpenVPN lets in, with the product's certificates and no document: `openvpn_pair` needs no authority of ours, and keeps
+dialling; `branches` is the whole product, whose keeper starts the daemons.
 """
 
 from __future__ import annotations

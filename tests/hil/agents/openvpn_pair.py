@@ -5,6 +5,9 @@ with Network() as net:
     server.start()
     branch = Client(net.host("branch"), server, "milan")
     branch.start()
+
+For tests of what OpenVPN tells at its management interface: nothing of the product is in it, it is a peer that speaks IPv4 and IPv6 and is
+started and ended at will. Whom our certificates let in: `openvpn`; the whole product: `branches`.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from appliance.engine.processes import urgent
 from tests.hil.agents.network import Host
 from tests.hil.agents.process import AgentError, Child, eventually
 
@@ -85,7 +89,7 @@ class _Daemon:
     def start(self, until: str = "Initialization Sequence Completed") -> None:
         """Start it and wait until its log says ``until``; empty: don't wait."""
         begun = self.log.stat().st_size if self.log.exists() else 0
-        self.child = child = self.host.start(["openvpn", "--config", str(self.config)], self.log)
+        self.child = child = self.host.start([*urgent(), "openvpn", "--config", str(self.config)], self.log)
 
         def said() -> bool:
             if not child.running:

@@ -6,15 +6,18 @@ import ipaddress
 import itertools
 import math
 import struct
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
 from tests.hil.agents.audio import Samples, decode_g711, silence
 
 LATE_S = 0.06  # a packet later than this is lost for a listener: his jitter buffer has run dry
+SETTLED_S = 5.0  # after so long it no longer matters when somebody began to listen
 LAWS = {8: "a", 0: "u"}  # static RTP payload types of G.711 (RFC 3551)
 
 
@@ -29,12 +32,17 @@ class Packet:
     payload: bytes
 
 
+RAW = 101
+"""Link type of a capture of a tunnel: IP packets without frames."""
+
+
 class PcapReader:
-    """Packets of a growing capture of Ethernet frames: `feed` bytes, get the packets that are complete."""
+    """Packets of a growing capture of Ethernet frames, or of a tunnel: `feed` bytes, get the packets that are complete."""
 
     def __init__(self) -> None:
         self._buffer = b""
         self._header = False
+        self._raw = False
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         buffer = self._buffer + data
@@ -46,15 +54,21 @@ class PcapReader:
             if buffer[:4] != b"\xd4\xc3\xb2\xa1":
                 raise ValueError("not a little-endian pcap file with microseconds")
             self._header, at = True, 24
+            self._raw = struct.unpack_from("<I", buffer, 20)[0] == RAW
         while at + 16 <= len(buffer):
             seconds, micros, size, _ = struct.unpack_from("<IIII", buffer, at)
             if at + 16 + size > len(buffer):
                 break
-            packet = _packet(seconds + micros / 1e6, buffer[at + 16 : at + 16 + size])
+            packet = _packet(seconds + micros / 1e6, self._frame(buffer[at + 16 : at + 16 + size]))
             at += 16 + size
             if packet:
                 yield packet
         self._buffer = buffer[at:]
+
+    def _frame(self, data: bytes) -> bytes:
+        if not self._raw:
+            return data
+        return bytes(12) + (b"\x86\xdd" if data[:1] >= b"\x60" else b"\x08\x00") + data
 
 
 def _packet(time: float, frame: bytes) -> Packet | None:
@@ -73,8 +87,12 @@ def _packet(time: float, frame: bytes) -> Packet | None:
     body = start + (8 if protocol == 17 else (frame[start + 12] >> 4) * 4)
     ports = struct.unpack_from("!HH", frame, start)
     name = {17: "udp", 6: "tcp"}[protocol]
-    addresses = [str(ipaddress.ip_address(raw)) for raw in (source, target)]
-    return Packet(time, name, (addresses[0], ports[0]), (addresses[1], ports[1]), frame[body:end])
+    return Packet(time, name, (_address(source), ports[0]), (_address(target), ports[1]), frame[body:end])
+
+
+@cache
+def _address(raw: bytes) -> str:
+    return str(ipaddress.ip_address(raw))
 
 
 @dataclass(slots=True)
@@ -138,7 +156,8 @@ class Stream:
         """
         turn: float | None = None  # when the next packet is due
         sequence = 0
-        for p in self.packets:
+        first = bisect_left(self.packets, start - SETTLED_S, key=lambda p: p.time)
+        for p in itertools.islice(self.packets, first, None):
             if p.payload_type not in LAWS:
                 continue
             length = len(p.payload) / 8000
@@ -148,10 +167,9 @@ class Stream:
             if turn is None or not -LATE_S < p.time - turn < LATE_S:
                 turn = p.time
             at = round((turn - start) * 8000)
-            sound = decode_g711(p.payload, LAWS[p.payload_type])
-            low, high = max(at, 0), min(at + len(sound), len(canvas))
+            low, high = max(at, 0), min(at + len(p.payload), len(canvas))
             if low < high:
-                canvas[low:high] = sound[low - at : high - at]
+                canvas[low:high] = decode_g711(p.payload, LAWS[p.payload_type])[low - at : high - at]
             turn, sequence = turn + length, p.sequence
 
 

@@ -1,4 +1,5 @@
-"""A port scanner that knocks once at every port, and a count of what gets in, by the kernel of the host that is scanned.
+"""A port scanner that knocks once at every port, a forger of packets, and a count of what gets in, by the kernel of the host that
+is scanned.
 
 What a scanner hears tells little of UDP: a port that takes datagrams in silence looks like one that drops them. So arrivals are
 counted inside, behind the firewall's own chains (same hook, later priority).
@@ -6,14 +7,18 @@ counted inside, behind the firewall's own chains (same hook, later priority).
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import socket
 import struct
-from typing import Final
+from functools import lru_cache
+from types import TracebackType
+from typing import Final, Self
 
 from tests.hil.agents.network import Host
 
 PORTS: Final = range(1, 65536)
+SYN: Final = 0x02
 Door = tuple[str, int]
 """Protocol and port."""
 
@@ -61,22 +66,71 @@ def knock(host: Host, source: str, target: str, ports: range = PORTS) -> None:
             sender.sendto(b"?", (target, port))
     with host.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP) as sender:
         sender.bind((source, 0))
-        if family == socket.AF_INET6:
-            sender.setsockopt(socket.IPPROTO_IPV6, 7, 16)  # IPV6_CHECKSUM (RFC 3542 section 3.1): the kernel's work
-        begin = _pseudo_header_sum(source, target) if family == socket.AF_INET else None
         for port in ports:
-            sender.sendto(_syn(port, begin), (target, 0))
+            sender.sendto(_tcp(source, target, 40000, port, SYN), (target, 0))
 
 
-def _syn(port: int, begin: int | None) -> bytes:
-    fields = (40000, port, 1, 0, 5 << 4, 0x02, 65535)
-    head = struct.pack("!HHIIBBH", *fields)
-    total = 0 if begin is None else begin + sum(struct.unpack("!8H", head))
+class Forger:
+    """Sends whatever packets it likes from a host's first leg, of any sender: a context manager."""
+
+    def __init__(self, host: Host, target: Host, leg: str = "eth0") -> None:
+        """``leg``: the target's interface in the same LAN."""
+        self._head = mac_of(target, leg) + mac_of(host)
+        self._wire = host.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self._wire.bind(("eth0", 0))
+
+    def udp(self, source: str, target: str, port: int, payload: bytes = b"?") -> None:
+        """A datagram. Over IPv4 without a checksum (RFC 768)."""
+        head = struct.pack("!HHHH", 40000, port, 8 + len(payload), 0) + payload
+        if ":" in source:
+            total = _checksum(_pseudo_header(source, target, socket.IPPROTO_UDP, len(head)) + head) or 0xFFFF
+            head = head[:6] + struct.pack("!H", total) + head[8:]
+        self._send(source, target, socket.IPPROTO_UDP, head)
+
+    def tcp(self, source: str, target: str, port: int, flags: int, source_port: int = 40000) -> None:
+        """A segment without data. ``flags``: as in RFC 9293 section 3.1."""
+        self._send(source, target, socket.IPPROTO_TCP, _tcp(source, target, source_port, port, flags))
+
+    def _send(self, source: str, target: str, protocol: int, body: bytes) -> None:
+        ends = ipaddress.ip_address(source).packed + ipaddress.ip_address(target).packed
+        if ":" in source:
+            self._wire.send(
+                self._head + b"\x86\xdd" + struct.pack("!IHBB", 6 << 28, len(body), protocol, 64) + ends + body
+            )
+            return
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, protocol, 0) + ends
+        head = head[:10] + struct.pack("!H", _checksum(head)) + head[12:]
+        self._wire.send(self._head + b"\x08\x00" + head + body)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._wire.close()
+
+
+def mac_of(host: Host, leg: str = "eth0") -> bytes:
+    """The hardware address of a host's interface."""
+    return bytes.fromhex(host.run(["cat", f"/sys/class/net/{leg}/address"]).stdout.strip().replace(":", ""))
+
+
+def _tcp(source: str, target: str, source_port: int, port: int, flags: int) -> bytes:
+    head = struct.pack("!HHIIBBHHH", source_port, port, 1, 0, 5 << 4, flags, 65535, 0, 0)
+    total = _checksum(_pseudo_header(source, target, socket.IPPROTO_TCP, len(head)) + head)
+    return head[:16] + struct.pack("!H", total) + head[18:]
+
+
+@lru_cache(100)
+def _pseudo_header(source: str, target: str, protocol: int, length: int) -> bytes:
+    """RFC 9293 section 3.1; in the order of RFC 8200 section 8.1, which has the same sum."""
+    ends = ipaddress.ip_address(source).packed + ipaddress.ip_address(target).packed
+    return ends + struct.pack("!II", length, protocol)
+
+
+def _checksum(data: bytes) -> int:
+    """RFC 1071."""
+    data += b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
-    return head + struct.pack("!HH", 0 if begin is None else ~total & 0xFFFF, 0)
-
-
-def _pseudo_header_sum(source: str, target: str) -> int:
-    both = socket.inet_aton(source) + socket.inet_aton(target)
-    return sum(struct.unpack("!4H", both)) + socket.IPPROTO_TCP + 20
+    return ~total & 0xFFFF

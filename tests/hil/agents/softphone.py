@@ -29,6 +29,7 @@ from typing import Literal, NamedTuple, Self
 
 from sipmessage import Message, Request, Response
 
+from appliance.engine.processes import urgent
 from tests.hil.agents.audio import ToneReport, analyse, read_wav, silence
 from tests.hil.agents.baresip import Control, Event, configuration
 from tests.hil.agents.keys import events_in
@@ -188,9 +189,14 @@ class SoftPhone:
         auto_answer: bool = False,
         trust: Path | None = None,
         expires_s: int = 60,
+        tapped: bool = True,
+        sip_port: int | None = None,
     ) -> None:
-        """`registrar` is an IP address (v4 or v6) reached at `port` (5060, TLS 5061). `trust`: CA for TLS, else unchecked."""
-        self.host, self.work, self.user, self.tone_hz = host, work, user, tone_hz
+        """`registrar` is an IP address (v4 or v6) reached at `port` (5060, TLS 5061). `trust`: CA for TLS, else unchecked.
+
+        `tapped`: what comes over its cable is kept, as long as the network is there. `sip_port`: of its own, else any.
+        """
+        self.host, self.work, self.user, self.tone_hz, self._own_port = host, work, user, tone_hz, sip_port
         self.transport: Transport = transport
         self.domain = f"[{registrar}]" if ":" in registrar else registrar
         self.port = port or (5061 if transport == "tls" else 5060)
@@ -204,7 +210,7 @@ class SoftPhone:
             f";answermode={'auto' if auto_answer else 'manual'}{MEDIA[media]}"
         )
         self._trust = trust
-        self._tap = shared_tap(host) if media == "none" and set(codecs) <= {"PCMA", "PCMU"} else None
+        self._tap = shared_tap(host) if tapped and media == "none" and set(codecs) <= {"PCMA", "PCMU"} else None
         self.placed: list[str] = []  # Call-IDs of the calls it made
         self._taken: set[str] = set()  # Call-IDs of the incoming calls already handed to the test
         self._traced: list[Request | Response] = []
@@ -223,7 +229,7 @@ class SoftPhone:
         """Start baresip and connect to it; nothing is registered yet."""
         self.work.mkdir(mode=0o700, parents=True)
         slot = next(_slots) % 1000
-        self.sip_port, control_port = 16000 + 2 * slot, 14000 + slot
+        self.sip_port, control_port = self._own_port or 16000 + 2 * slot, 14000 + slot
         self._rtp_ports = range(30000 + 30 * slot, 30030 + 30 * slot)
         local = f"[{self.address}]" if ":" in self.address else self.address
         text = configuration(
@@ -237,7 +243,7 @@ class SoftPhone:
         (self.work / "config").write_text(text)
         (self.work / "accounts").touch(0o600)
         # The trace goes to stdout, which a file would make block-buffered.
-        argv = ["stdbuf", "-oL", "-eL", "baresip", "-s", "-f", str(self.work)]
+        argv = [*urgent(), "stdbuf", "-oL", "-eL", "baresip", "-s", "-f", str(self.work)]
         self.child = self.host.start(argv, self.work / "log", cwd=self.work, env={"HOME": str(self.work)})
         try:
             self.control = Control(self.host, control_port, self.child)
@@ -331,18 +337,23 @@ class SoftPhone:
         found = self.work.glob(f"dump-*-{direction}.wav")
         return sorted(found, key=lambda p: (p.name, p.stat().st_mtime))
 
+    def forget(self) -> None:
+        """Remove the recordings so far; one that is being written goes on unseen."""
+        for path in (*self.recordings("dec"), *self.recordings("enc")):
+            path.unlink()
+
     def mark(self) -> Mark:
         """This moment of what it hears."""
         newest = next(reversed(self.recordings()), None)
         return Mark(newest, len(read_wav(newest)[0]) if newest else 0, time.time())
 
-    def since(self, mark: Mark, hz: float) -> ToneReport:
-        """What was heard of `hz` since `mark`, against the clock: a stream that stops shows as missing.
+    def since(self, mark: Mark, hz: float, until: float | None = None) -> ToneReport:
+        """What was heard of `hz` since `mark` and until that time (now), against the clock: a stream that stops shows as missing.
 
         Plain G.711 is taken from the phone's cable, with every packet where it came in time. Other media come from
         the recorder, which knows no time (lost packets shorten it) and in baresip 1.x ends at the first hold.
         """
-        end = time.time() - 0.04  # packets under way
+        end = time.time() - 0.04 if until is None else until  # packets under way
         expected_ms = max(1000 * (end - mark.clock), 1.0)
         if self._tap:
             streams = self._tap.streams(to=self.address, ports=self._rtp_ports)

@@ -72,6 +72,11 @@ class Tap:
         self.read()
         return sum(needle in p.payload for p in self._packets)
 
+    def first(self, source: str) -> float:
+        """When the first packet of signalling from an address passed, seconds since 1970."""
+        self.read()
+        return next(p.time for p in self._packets if p.source[0] == source)
+
     def tls_records(self, port: int) -> int:
         """How many TCP segments from or to `port` begin with a TLS record (handshake or data, RFC 8446 §5.1)."""
         self.read()

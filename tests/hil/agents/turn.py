@@ -7,8 +7,11 @@ relayed.code, relayed.peers     # 0: allowed
 from __future__ import annotations
 
 import asyncio
+import secrets
+import socket
 import ssl
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,8 +61,10 @@ def attempt(
     peers: Sequence[Address] = (),
     send: bytes = b"",
     trust: Path | None = None,
+    before: Callable[[int], object] = lambda _: None,
 ) -> Attempt:
-    """Ask for a relay, then for each peer, and send what `send` holds to those that are allowed. `trust`: by TLS, with that CA.
+    """Ask for a relay, then for each peer, and send what `send` holds to those that are allowed. `trust`: by TLS, with that CA;
+    `before` is called with the index of each peer before anything is sent there.
 
     OSError, TimeoutError: nobody answers."""
 
@@ -74,7 +79,9 @@ def attempt(
             except stun.TransactionFailed as error:
                 made.code = int(error.response.error_code or 0)
             else:
-                made.peers = [await _peer(client, peer, send) for peer in peers]
+                for index, peer in enumerate(peers):
+                    before(index)
+                    made.peers.append(await _peer(client, peer, send))
                 await client.delete()
         finally:
             client.transport.close()  # type: ignore[attr-defined]
@@ -99,3 +106,14 @@ async def _peer(client: _Udp | _Tcp, peer: Address, send: bytes) -> int:
     except stun.TransactionFailed as error:
         return int(error.response.error_code or 0)
     return 0
+
+
+def flood(host: Host, server: Address, count: int, source: str = "") -> None:
+    """So many requests for a relay, without credentials, each from another port. `source`: an address that is invented."""
+    request = struct.pack(">HHI", 3, 8, 0x2112A442) + secrets.token_bytes(12) + struct.pack(">HHI", 0x19, 4, 17 << 24)
+    sender, target = socket.inet_aton(source or host.address), socket.inet_aton(server[0])
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 0, 0, 0, 64, socket.IPPROTO_UDP, 0, sender, target)
+    with host.socket(kind=socket.SOCK_RAW, protocol=socket.IPPROTO_RAW) as sock:
+        for number in range(count):
+            udp = struct.pack(">HHHH", 1024 + number, server[1], 8 + len(request), 0)
+            sock.sendto(head + udp + request, server)

@@ -65,6 +65,8 @@ class WebPhone:
         self._environment = None if ice_trust is None else {**os.environ, "SSL_CERT_FILE": str(ice_trust)}
         self._news = threading.Condition()
         self._since = 0
+        self.offered: list[str] = []
+        """Addresses that the engine's last answer to a call offered for voice."""
 
     def __str__(self) -> str:
         return f"web phone {self.user}"
@@ -146,7 +148,7 @@ class WebPhone:
 
     def established(self, deadline_s: float = DEADLINE_S) -> Self:
         """Wait until the call is answered and media flows (ICE and DTLS are through)."""
-        self._wait("established", deadline_s=deadline_s)
+        self.offered = self._wait("established", deadline_s=deadline_s).get("candidates", [])
         self._wait("media", match=lambda e: e.get("state") in (None, "connected", "failed"), deadline_s=deadline_s)
         return self
 

@@ -49,6 +49,12 @@ class Tone(MediaStreamTrack):
         return frame
 
 
+def candidates(sdp: str) -> list[str]:
+    """The addresses that a description offers for voice (RFC 8839 section 5.1)."""
+    lines = (line.removeprefix("a=candidate:") for line in sdp.splitlines() if line.startswith("a=candidate:"))
+    return sorted({line.split()[4] for line in lines})
+
+
 class Agent:
     """One account over one WebSocket, at most one call."""
 
@@ -168,8 +174,9 @@ class Agent:
             return
         self.dialog = Dialog.from_response(response, self.contact, transport="WSS")
         await self.send(self.dialog.request("ACK", cseq=response.cseq.sequence))
-        await peer.setRemoteDescription(RTCSessionDescription(response.body.decode(), "answer"))
-        self.tell("established")
+        described = response.body.decode()
+        await peer.setRemoteDescription(RTCSessionDescription(described, "answer"))
+        self.tell("established", candidates=candidates(described))
 
     async def do_answer(self) -> None:
         if self.invite is None:

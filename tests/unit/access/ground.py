@@ -12,9 +12,14 @@ import pyotp
 import pytest
 from argon2 import PasswordHasher
 
-from appliance.access import Access, Factors, Outcome, RelyingParty, Session, SignIn, passwords, signin
-from appliance.access.clock import Moment
+from appliance.access import passwords, signin
+from appliance.access.access import Access
+from appliance.access.factors import Factors
+from appliance.access.passkeys import RelyingParty
+from appliance.access.sessions import Session
+from appliance.access.signin import Outcome, SignIn
 from appliance.access.signing import SigningKeys
+from appliance.clock import Moment
 from appliance.core.document import Document
 from appliance.organisation.model import Person
 from appliance.store import access as table

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from appliance.access import Outcome, Stage
+from appliance.access.sessions import Stage
+from appliance.access.signin import Outcome
 from appliance.core.errors import CorruptError, InvalidError, NotFoundError, RefusedError
 from appliance.store import access as table
 from tests.hil.agents.authenticator import Authenticator

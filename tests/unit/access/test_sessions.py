@@ -10,9 +10,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, OKPKey
 
-from appliance.access import Claims
 from appliance.access.signing import SigningKeys
-from appliance.access.tokens import LASTS
+from appliance.access.tokens import LASTS, Claims
 from appliance.core.errors import CorruptError, InvalidError, NotFoundError, RefusedError
 from appliance.store import access as table
 from tests.unit.access.ground import ABROAD, AGENT, DAY, HOME, HOUR, MINUTE, PASSWORD, SECOND, Ground

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance.access import Outcome, Stage, passwords, signin
+from appliance.access import passwords, signin
 from appliance.access.apikeys import ApiKey
+from appliance.access.sessions import Stage
+from appliance.access.signin import Outcome
 from appliance.core.errors import CentralinoError, InvalidError, NotFoundError, RefusedError
 from appliance.store import access as table
 from tests.unit.access.ground import (

@@ -23,6 +23,7 @@ FILES = {
             Section("201-1", (("transport", "udp"),), type="endpoint"),
         ),
     ),
+    "http.conf": "[general]\nenabled=yes\nbindaddr=::1\nbindport=8088\n",
     "rtp.conf": "[general]\nrtpstart=10000\nrtpend=19999\n",
     "udptl.conf": "[general]\nudptlstart=4000\nudptlend=4999\n",
 }
@@ -76,6 +77,7 @@ def test_listeners_are_read_from_the_files() -> None:
     assert sockets.wanted(FILES) == {
         Place("udp", "192.0.2.1", 5060): "udp",
         Place("tcp", "2001:db8::1", 8089): "web",
+        Place("tcp", "::1", 8088): "web",
     }
     assert str(Place("tcp", "2001:db8::1", 8089)) == "tcp [2001:db8::1]:8089"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from appliance.applier import admission
 from appliance.applier.confirm import Pending
 from appliance.applier.journal import now
 from appliance.applier.options import Options
@@ -94,16 +95,16 @@ class TestSchedule:
         service.journal.update(scheduled=tuple(entries))
         return number
 
-    def allow_offline(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = service._engine_answers
+    def allow_offline(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = admission.engine_answers
         monkeypatch.setattr(
-            service, "_engine_answers", lambda options: real(dataclasses.replace(options, offline=True))
+            admission, "engine_answers", lambda link, options: real(link, dataclasses.replace(options, offline=True))
         )
 
     def test_it_is_applied_when_it_is_due(
         self, service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        self.allow_offline(service, monkeypatch)
+        self.allow_offline(monkeypatch)
         number = self.due(service, store)
         Upkeep(service).tend()
         assert store.head().number == number
@@ -113,7 +114,7 @@ class TestSchedule:
     def test_it_is_applied_although_looking_after_the_engine_fails(
         self, service: Service, store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
     ) -> None:
-        self.allow_offline(service, monkeypatch)
+        self.allow_offline(monkeypatch)
         number = self.due(service, store)
         monkeypatch.setattr(service.collector, "go_on", raising(error))
         with pytest.raises(type(error)):
@@ -165,7 +166,7 @@ class TestSchedule:
     def test_one_that_meets_a_confirm_window_is_applied_after_it(
         self, service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        self.allow_offline(service, monkeypatch)
+        self.allow_offline(monkeypatch)
         service.apply(propose(store, COMPANY), Options(offline=True, confirm_s=60))
         number = self.due(service, store, ELSEWHERE)
         upkeep = Upkeep(service)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from appliance.access import Access
+from appliance.access.access import Access
 from appliance.access.audit import Event
 from appliance.cli import app
-from appliance.commands.enrolment import _write
+from appliance.commands.enrolment import write_secret
 from appliance.core.document import parse
 from appliance.core.errors import CentralinoError
 from appliance.kinds import KINDS
@@ -136,7 +136,7 @@ def test_a_file_that_can_not_be_written_whole_is_none(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CentralinoError, match="No space left"):
-        _write(tmp_path / "x", b"secret")
+        write_secret(tmp_path / "x", b"secret")
     assert not (tmp_path / "x").exists()
 
 

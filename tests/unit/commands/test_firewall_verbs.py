@@ -61,10 +61,10 @@ def looked(run: Command, store: Store, service: Service, paths: Paths) -> Looked
 def test_show_says_who_may_reach_what(run: Command, looked: Looked) -> None:
     looked.look()
     text = " ".join(run("firewall", "show").split())
-    assert "Desk phones 10.1.0.0/24, 10.1.1.0/24, 10.1.2.0/24 and 2 more SIP UDP 5060 192.0.2.10" in text
+    assert "Desk phones 10.1.0.0/24, 10.1.1.0/24, 10.1.2.0/24 and 2 more Telephone (SIP) UDP 5060 192.0.2.10" in text
     assert "Administrators 192.0.2.0/28 SSH TCP 22" in text
-    assert "provider of Main line 198.51.100.7/32 SIP UDP 5060" in text
-    assert "voice of the provider of Main line 198.51.100.7/32 voice UDP 10000–19999" in text
+    assert "provider of Main line 198.51.100.7/32 Telephone (SIP) UDP 5060" in text
+    assert "voice of the provider of Main line 198.51.100.7/32 Voice packets UDP 10000–19999" in text
     assert "Blocked, but at the tunnel's port: 203.0.113.0/24" in text
     openings = run.json("firewall", "show")["openings"]
     assert {each["service"] for each in openings} == {"sip", "media", "portal", "ssh"}

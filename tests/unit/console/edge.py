@@ -13,6 +13,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from appliance.engine.ami_stream import Place
+from appliance.failover.drill import Drill
 from appliance.hub import service
 from appliance.hub.app import create_app
 from appliance.hub.client import HubClient
@@ -31,6 +32,14 @@ TURIN: dict[str, Any] = {
     "received": 123_456_789, "sent": 98_765_432, "received_rate": 84_000.0, "sent_rate": 1_240_000.0, "rtt_ms": 13.0,
     "rtt_median_ms": 11.75, "loss": 0.034, "version": "2.6.14", "certificate": "torino.0784d168",
     "certificate_ends": "2026-12-05T00:00:00+00:00",
+    "lines": [
+        {"number": 1, "id": "torino-fibre", "name": "Fibra voce", "role": "primary", "up": False, "address": None, "rtt_ms": None,
+         "loss_up": None, "loss_down": None, "capped": False},
+        {"number": 2, "id": "torino-adsl", "name": "ADSL", "role": "backup", "up": True, "address": "198.51.100.7 41000", "rtt_ms": 21.4,
+         "loss_up": 0.0312, "loss_down": 0.0, "capped": False},
+        {"number": 3, "id": "torino-lte", "name": "LTE", "role": "metered", "up": True, "address": "203.0.113.9 5000", "rtt_ms": 48.0,
+         "loss_up": 0.0, "loss_down": None, "capped": True},
+    ],
 }  # fmt: skip
 ROME: dict[str, Any] = {"site": "roma", "interface": "voice-0", "connected": False}
 FAULT = "openvpn is not installed (apt install openvpn)"
@@ -67,7 +76,8 @@ def edge(
                 enrolment = Enrolment(paths.vpn, authority)
                 invitations = Invitations(lambda: contextlib.nullcontext((enrolment, store.document())))
                 orders = await asyncio.start_unix_server(
-                    lambda *both: answer_order(revoke, *both, invitations), paths.vpn_orders_socket
+                    lambda *both: answer_order(revoke, *both, invitations, Drill(paths.vpn.drill)),
+                    paths.vpn_orders_socket,
                 )
                 await stack.enter_async_context(orders)
             await serve(create_app(hub, None), config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]

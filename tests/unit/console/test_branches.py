@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,10 @@ from flask.testing import FlaskClient
 
 from appliance.access.audit import Event
 from appliance.console.identify import Identifier
-from appliance.console.portal.branches import fault_text
 from appliance.console.portal.writing import bit_rate, milliseconds, size
 from appliance.console.services import Services
-from appliance.i18n import speaking
+from appliance.failover.drill import Line
+from appliance.i18n import fault_text, speaking
 from appliance.vpn.pki import Authority
 from tests.hil.agents.process import eventually
 from tests.hil.portal_app import TOKEN, Portal, company, portal_over
@@ -65,6 +68,12 @@ def test_the_page_shows_how_branches_stand(portal: Portal, client: FlaskClient) 
                      "5 Dec 2026", "soon", "not connected", "switched off", "1 / 2", "Openvpn is not installed (apt install openvpn)"):  # fmt: skip
             assert text in page, text
         assert "/objects/branch/torino" in page
+        lines = dict(re.findall(r'(?s)<li data-line="([^"]+)">(.*?)</li>', page))
+        assert {id: re.sub(r"<[^>]+>|\s+", " ", text).split() for id, text in lines.items()} == {
+            "torino-fibre": ["Fibra", "voce", "is", "down"],
+            "torino-adsl": ["ADSL", "works", "3", "%", "lost"],
+            "torino-lte": ["LTE", "works", "month&#39;s", "volume", "used", "up"],
+        }
         assert "/branches/torino/revoke" in page
         client.set_cookie("language", "it")
         page = client.get("/branches").text
@@ -107,7 +116,8 @@ def test_a_branch_is_shut_out_after_a_question_and_it_is_written_down(
         assert authority.living("torino") != []
         done = client.post("/branches/torino/revoke", data={"csrf_token": TOKEN})
         assert (done.status_code, done.headers["Location"]) == (303, "/branches?revoked=torino")
-        assert "it is cut off" in client.get("/branches?revoked=torino").text
+        assert "Turin &lt;office&gt; is shut out" in client.get("/branches?revoked=torino").text
+        assert "is shut out" not in client.get("/branches?revoked=nobody").text
     assert authority.living("torino") == []
     assert name in {each.name for each in authority.issued("torino")}
     entry = of(portal).access.audit.entries()[0]
@@ -119,6 +129,55 @@ def test_a_branch_is_shut_out_after_a_question_and_it_is_written_down(
     )
 
 
+def drilled(folder: Path, month: str, **lines: dict[str, Any]) -> None:
+    """What was counted of a line of each site in a month."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = {site: {f"{site}-line": asdict(Line(f"Line <{site}>", "backup", **line))} for site, line in lines.items()}
+    (folder / f"{month}.json").write_text(json.dumps(made))
+
+
+def test_what_lines_would_have_done_by_themselves(portal: Portal, client: FlaskClient, authority: Authority) -> None:
+    services = of(portal)
+    assert client.get("/branches/drill").status_code == 200, "nobody is there, and it says so"
+    assert "isn&#39;t running" in client.get("/branches/drill").text
+    with edge(services.paths, portal.store, told(TURIN, ROME), authority):
+        assert "No line has been watched yet" in client.get("/branches/drill").text
+        drilled(
+            services.paths.vpn.drill, "2026-10", torino={"good": 99_990.0, "down": 10.0, "outages": 1, "longest": 10.0}
+        )
+        drilled(
+            services.paths.vpn.drill, "2026-11", torino={"good": 900.0, "poor": 7200.0, "alone": 61.0}, roma={"good": 100.0}
+        )  # fmt: skip
+        page = client.get("/branches/drill").text
+        rows = re.findall(r'(?s)<tr data-line="([^"]+)">(.*?)</tr>', page)
+        assert [id for id, _row in rows] == ["torino-line", "roma-line"]
+        assert ">Line &lt;torino&gt; " in rows[0][1]
+        assert ">11.11 %</span>" in rows[0][1]
+        assert "removed" in rows[0][1]
+        assert "2 h 00 min" in rows[0][1]
+        assert ">1 min</td>" in rows[0][1]
+        assert ">100.00 %</span>" in rows[1][1]
+        assert '<option value="2026-11" selected>Nov 2026' in page
+        older = client.get("/branches/drill?month=2026-10").text
+        assert "99.99 %" in older
+        assert "outages: 1, the longest 10 s" in older
+        assert client.get("/branches/drill?month=2026-13").status_code == 422
+        assert "Nothing is known of that month" in client.get("/branches/drill?month=1999-01").text
+        client.set_cookie("language", "it")
+        assert "99,99 %" in client.get("/branches/drill?month=2026-10").text
+        portal.who = "roman"
+        page = client.get("/branches/drill").text
+        assert "roma-line" in page
+        assert "torino" not in page
+        for person, status in (("watcher", 200), ("clerk", 403)):
+            portal.who = person
+            assert client.get("/branches/drill").status_code == status
+        (services.paths.vpn.drill / "2026-11.json").write_text("{")
+        portal.who = "watcher"
+        assert client.get("/branches/drill").status_code == 503
+        assert client.get("/branches/drill").status_code == 200, "it was put aside"
+
+
 def test_when_nobody_is_there_it_says_so_and_the_audit_too(portal: Portal, client: FlaskClient) -> None:
     page = client.get("/branches")
     assert page.status_code == 200
@@ -128,6 +187,33 @@ def test_when_nobody_is_there_it_says_so_and_the_audit_too(portal: Portal, clien
     assert "isn&#39;t certain" in failed.text
     first, second = of(portal).access.audit.entries(limit=2)[::-1]
     assert (first.detail, second.detail) == ({"site": "torino"}, {"failed": "vpn_not_running", "site": "torino"})
+
+
+def test_many_branches_are_searched_page_by_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CENTRALINO_VPN", "on")
+    more = list(ROWS)
+    for n in range(60):
+        more.append(("site", {"id": f"s{n}", "name": f"Shop {n:02}", "company": "demo", "networks": [f"10.100.{n}.0/24"]}))  # fmt: skip
+        more.append(("branch", {"id": f"s{n}", "site": f"s{n}", "number": 10 + n}))
+    gone: list[dict[str, Any]] = [{**ROME, "site": f"s{n}"} for n in range(60)]
+    with portal_over(tmp_path, company(more), served=False) as portal:
+        client = portal.app.test_client()
+
+        def rows(path: str) -> list[str]:
+            return re.findall(r'data-branch="([^"]+)"', client.get(path).text)
+
+        with edge(of(portal).paths, portal.store, told(TURIN, ROME, *gone)):
+            assert len(rows("/branches")) == 50
+            assert "1–50 of 63" in client.get("/branches").text
+            assert ">1 / 62</span> Branches connected" in client.get("/branches").text, "of all, not of this page"
+            assert rows("/branches?page=2")[-2:] == ["torino", "milano"]
+            assert rows("/branches?page=nonsense") == rows("/branches?page=-1") == rows("/branches")
+            assert rows("/branches?page=99") == rows("/branches?page=2")
+            assert rows("/branches?q=shop+07") == ["s7"]
+            assert rows("/branches?q=198.51.100.7&state=connected") == ["torino"]
+            assert rows("/branches?state=off") == ["milano"]
+            assert 'data-url="/branches?state=off"' in client.get("/branches?state=off").text, "what is fetched anew"
+            assert "No branch matches" in client.get("/branches?q=%3Cb%3E").text
 
 
 @pytest.mark.parametrize("started", [True, False])
@@ -156,6 +242,14 @@ def test_programs_see_and_do_the_same(portal: Portal, authority: Authority) -> N
         }
         assert found["items"] == ask("boss")("GET", "/live/branch").json["items"]
         assert [each["id"] for each in ask("roman")("GET", "/branches").json["items"]] == ["roma"]
+        for month in ("2026-10", "2026-11"):
+            drilled(services.paths.vpn.drill, month, torino={"poor": 7200.0}, roma={"good": 100.0})
+        drill = ask("roman")("GET", "/branches/drill?month=2026-10").json
+        assert (drill["month"], drill["months"]) == ("2026-10", ["2026-11", "2026-10"])
+        assert [(line["site"], line["share"], line["enough"]) for line in drill["lines"]] == [("roma", 1.0, True)]
+        assert [line["site"] for line in ask("boss")("GET", "/branches/drill").json["lines"]] == ["torino", "roma"]
+        assert ask("clerk")("GET", "/branches/drill").status_code == 403
+        assert ask("boss")("GET", "/branches/drill?month=x").json["faults"][0]["path"] == "month"
         says["branches"] = []
         eventually(
             lambda: all(each["state"] != "connected" for each in ask("boss")("GET", "/branches").json["items"]),

@@ -15,7 +15,8 @@ from appliance.core.document import parse
 from appliance.history import notice
 from appliance.kinds import KINDS
 from appliance.notifications.events import Names
-from appliance.notifications.queue import Health, Outcome, State, Wants
+from appliance.notifications.queue import Health, Outcome, Wants
+from appliance.notifications.state import State
 from appliance.paths import Paths
 from tests.hil.portal_app import TOKEN, Portal, company, portal_over
 from tests.unit.access.company import ROWS, filled

@@ -14,7 +14,10 @@ from appliance.access.audit import Event
 from appliance.console.identify import Identifier
 from appliance.console.portal.firewall_view import ZONES, groups_of, picture_of
 from appliance.console.services import Services
+from appliance.firewall import promise as firewall
+from appliance.firewall import words
 from appliance.firewall.bans import asking
+from appliance.firewall.bans import model as attempts
 from appliance.firewall.bans.service import Service
 from appliance.firewall.promise import Machine, promise
 from appliance.i18n import speaking
@@ -81,17 +84,24 @@ def test_what_is_loaded_is_said(client: FlaskClient, monkeypatch: pytest.MonkeyP
     """Words for each thing that the applier may say (what it says: tests/hil/test_firewall_commits.py)."""
 
     def page(rules: dict[str, Any] | None) -> str:
-        monkeypatch.setattr(Services, "rules", lambda _self: rules)
+        names = [{"name": "sip.example.com", "addresses": [], "error": "", "refused": [], "asked": False}]
+        monkeypatch.setattr(Services, "applier_state", lambda _self: {"firewall": rules, "names": names})
         return client.get("/firewall").text
 
     loaded = {"revision": 42, "checked": "2026-11-27T11:00:00+00:00", "trouble": ""}
     assert "The rules of revision 42 are loaded; last looked at 27 Nov 2026 12:00:00." in page(loaded)
+    assert "Not asked yet" in page(loaded), "how it is with a provider's name"
     refused = page({**loaded, "trouble": "the kernel refuses the firewall's rules: Error: x"})
     assert "The rules of the document aren&#39;t loaded" in refused
     assert "are loaded; last" not in refused
     assert "are loaded; last" not in page({"revision": None, "checked": None, "trouble": ""})
     monkeypatch.delenv("CENTRALINO_FIREWALL")
     assert "so none of this is in force here" in page(loaded)
+
+
+def test_everything_that_may_be_open_has_a_name_for_people() -> None:
+    assert set(words.SERVICES) == {str(each) for each in firewall.Service}
+    assert set(words.TRIED) == {str(each) for each in attempts.Service}
 
 
 def test_the_picture_has_a_line_for_each_zone_and_service_and_no_other(portal: Portal) -> None:
@@ -122,13 +132,15 @@ def test_bans_are_shown_searched_and_lifted(portal: Portal, client: FlaskClient,
         ):
             assert text in page, text
         assert "2001:db8" not in client.get("/firewall/bans?q=203.0.113.0/24").text
+        assert "There is no such page" in client.get("/firewall/bans?page=2").text
         assert "No ban hits 198.51.100.9" in client.get("/firewall/bans?q=198.51.100.9").text
         assert "Forgive what it has" in client.get("/firewall/bans?q=198.51.100.9").text
         assert "Forgive what it has" not in client.get("/firewall/bans?q=%3Cb%3E").text
         assert "Kept out now after failed attempts: 2" in client.get("/firewall").text
         assert "</span> Bans standing" in client.get("/dashboard").text
         client.set_cookie("language", "it")
-        assert "Ha provato molti account" in client.get("/firewall/bans").text
+        assert "Ha provato molti account" in (found := client.get("/firewall/bans").text)
+        assert "password errata" in found
         client.delete_cookie("language")
         ask = client.get("/firewall/bans/lift?network=203.0.113.7")
         assert "Lift the ban of 203.0.113.7/32?" in ask.text
@@ -136,6 +148,8 @@ def test_bans_are_shown_searched_and_lifted(portal: Portal, client: FlaskClient,
         wrong = client.get("/firewall/bans/lift?network=nonsense%3Cb%3E")
         assert wrong.status_code == 422
         assert "is no network" in wrong.text
+        assert "Bans/network" not in wrong.text
+        assert '<button class="danger">' not in wrong.text
         assert client.post("/firewall/bans/lift", data={"network": "203.0.113.7"}).status_code == 403, (
             "without the token"
         )

@@ -85,7 +85,7 @@ def test_numbers_in_links(link: str, number: str) -> None:
 
 
 def test_programs_are_told_the_same(portal: Portal) -> None:
-    from appliance.access import Access
+    from appliance.access.access import Access
     from appliance.console.identify import Identifier
     from appliance.console.services import Services
 

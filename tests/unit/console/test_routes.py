@@ -36,6 +36,8 @@ ROUTES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("POST", "/api/v1/branches/<id>/revoke"): ABSENT,
     **{(method, "/api/v1/branches/<id>/invitation"): ABSENT for method in ("GET", "POST", "DELETE")},
     ("GET", "/branches"): "branch:view",
+    ("GET", "/branches/drill"): "branch:view",
+    ("GET", "/api/v1/branches/drill"): "branch:view",
     ("GET", "/branches/<id>/enrol"): ABSENT,
     **{("POST", f"/branches/<id>/{path}"): ABSENT for path in ("enrol", "enrol/file", "withdraw")},
     ("GET", "/branches/<id>/revoke"): ABSENT,

@@ -43,8 +43,20 @@ def test_a_user_is_given_its_own(ask: Askers, asked: list[str]) -> None:
     assert told["iceServers"][0]["credential"] == "password"
     assert told["iceServers"][0]["urls"][1] == "turns:turn.example.com:443?transport=tcp"
     assert told["expires"] == 1_800_000_000_000
+    assert told["sip"] is None, "no listener is for browsers"
     assert answer.headers["Cache-Control"] == "no-store"
     assert asked == ["user"], "by the person, whichever key it has"
+
+
+@pytest.mark.parametrize(
+    ("zone", "told"), [("gate", "wss://localhost/ws"), ("web", "wss://localhost/ws"), ("trunks", None)]
+)
+def test_a_browser_is_told_where_to_sign_in(ask: Askers, zone: str, told: str | None) -> None:
+    store = ask.services.store
+    listener = {"id": "w", "name": "W", "transport": "wss", "address": "192.0.2.1", "certificate": "c", "zone": zone}
+    made = store.propose([parse(KINDS, "listener", listener)], (), base=store.head().number, author="test", message="m")
+    store.promote(made.number)
+    assert ask("user")("GET", "/turn").json == {"iceServers": [], "expires": None, "sip": told}
 
 
 def test_nobody_else_is_given_any(ask: Askers, asked: list[str]) -> None:
@@ -65,7 +77,7 @@ def test_who_asks_too_often_waits(ask: Askers, asked: list[str]) -> None:
 
 def test_without_a_server_in_use_there_are_none(ask: Askers) -> None:
     answer = ask("user")("GET", "/turn")
-    assert (answer.status_code, answer.json) == (200, {"iceServers": [], "expires": None})
+    assert (answer.status_code, answer.json) == (200, {"iceServers": [], "expires": None, "sip": None})
 
 
 def test_where_it_doesnt_run_that_is_told(ask: Askers, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

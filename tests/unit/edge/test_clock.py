@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.access.clock import HOUR, Moment
+from appliance.clock import HOUR, Moment
 from appliance.core.errors import RefusedError, UnavailableError
 from appliance.edge.clock import EdgeClock
 from appliance.vpn.pki.timekeeping import RELEASED
@@ -135,6 +135,31 @@ def test_what_a_garbled_clock_says_is_nobody_s_floor(tmp_path: Path) -> None:
         assert machine.wall == ms(BEGINS)
 
 
+def test_that_the_time_cannot_be_kept_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A log that tells it twice a second would fill what is left of the disk."""
+    machine = Machine(ms(NOW))
+    clock = EdgeClock(tmp_path / "clock.json", machine.set, machine)
+    clock.start(BEGINS, ENDS)
+    clock.told(ms(NOW), machine().uptime, machine().uptime)
+    full = OSError(28, "No space left on device")
+
+    def put(*_: object) -> None:
+        if full.errno:
+            raise full
+
+    monkeypatch.setattr("appliance.edge.clock.put", put)
+    for _ in range(3):
+        clock.save()
+    assert caplog.text.count("the time can't be kept: No space left on device") == 1
+    full.errno = 0
+    clock.save()
+    full.errno = 28
+    clock.save()
+    assert caplog.text.count("the time can't be kept") == 2
+
+
 def test_who_may_not_set_the_clock_is_told(tmp_path: Path) -> None:
     machine, clock = edge(tmp_path, NOW - YEARS)
 
@@ -146,6 +171,17 @@ def test_who_may_not_set_the_clock_is_told(tmp_path: Path) -> None:
         clock.start(BEGINS, ENDS)
     assert told.value.error_id == "clock_denied"
     assert machine.steps == []
+    # What wasn't done isn't noted as done: whoever may, sets it within the same start of the machine.
+    with pytest.raises(UnavailableError):
+        clock.told(ms(NOW), machine.uptime, machine.uptime)
+    assert not clock.sure
+    allowed = EdgeClock(clock.file, machine.set, machine)
+    allowed.start(None, None)
+    assert not allowed.sure
+    machine.wall = ms(NOW - YEARS)
+    allowed.told(ms(NOW), machine.uptime, machine.uptime)
+    assert allowed.sure
+    assert machine.wall == ms(NOW)
 
 
 def test_a_time_that_took_long_to_come_is_set_forward_by_half_of_it(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from appliance.access.clock import DAY, HOUR, MINUTE, Moment
+from appliance.clock import DAY, HOUR, MINUTE, Moment
 from appliance.edge import trials
 from appliance.edge.trials import Refused
 from tests.unit.edge.slices import a_slice

@@ -53,6 +53,19 @@ def test_the_web_server_is_tls_only_and_serves_websockets_only() -> None:
     assert "/ws" not in http
 
 
+def test_the_gate_is_served_on_the_loopback_and_nobody_else_there() -> None:
+    alone = read(static_files(EngineParams(ami_secret="x", gate=True))["http.conf"])
+    assert (alone["general"]["enabled"], alone["general"]["bindaddr"], alone["general"]["bindport"]) == (
+        "yes",
+        "::1",
+        "8088",
+    )
+    assert alone["general"]["tlsenable"] == "no"
+    assert alone["/ari"]["type"] == "restriction"
+    both = read(static_files(EngineParams(ami_secret="x", web=WEB, gate=True))["http.conf"])["general"]
+    assert (both["bindaddr"], both["tlsbindaddr"]) == ("::1", "[2001:db8::1]:8089")
+
+
 def test_parameters_reach_their_files() -> None:
     params = EngineParams("x", "pbx-1", rtp_first=30000, rtp_last=30099, language="en", country="eu", max_calls=7)
     files = static_files(params)
@@ -61,6 +74,14 @@ def test_parameters_reach_their_files() -> None:
     options = read(files["asterisk.conf"])["options"]
     assert (options["systemname"], options["defaultlanguage"], options["maxcalls"]) == ("pbx-1", "en", "7")
     assert read(files["indications.conf"])["general"]["country"] == "eu"
+
+
+def test_browsers_are_told_of_one_address_for_voice_and_of_no_other() -> None:
+    lines = static_files(EngineParams("x", web=WEB, voice=("203.0.113.7", "2001:db8::7")))["rtp.conf"].splitlines()
+    assert [line for line in lines if line.startswith("ice_")] == [
+        "ice_deny=0.0.0.0/0", "ice_deny=::/0", "ice_permit=203.0.113.7", "ice_permit=2001:db8::7",
+    ]  # fmt: skip
+    assert "ice_" not in static_files(EngineParams("x"))["rtp.conf"].replace("icesupport", "")
 
 
 def test_events_go_to_the_spool_one_line_each() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from appliance.engine.processes import (
     ENDING,
+    NICE,
     Interrupted,
     alive,
     command_of,
@@ -21,6 +22,7 @@ from appliance.engine.processes import (
     note,
     noted,
     started,
+    urgent,
 )
 from tests.hil.agents.process import eventually
 
@@ -144,3 +146,14 @@ def test_a_sandbox_s_program_is_told_first_and_ends_as_it_likes(tmp_path: Path) 
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may go first")
+def test_what_is_urgent_goes_first() -> None:
+    done = subprocess.run([*urgent(), "nice"], capture_output=True, text=True, check=True)
+    assert (int(done.stdout), done.stderr) == (NICE, "")
+
+
+def test_who_isnt_root_leaves_that_to_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1)
+    assert urgent() == []

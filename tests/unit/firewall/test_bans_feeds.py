@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 import socket
 import struct
 from pathlib import Path
@@ -21,7 +22,7 @@ from appliance.firewall.bans.feeds.dropped import Dropped
 from appliance.firewall.bans.feeds.engine import EngineEvents
 from appliance.firewall.bans.feeds.reports import Reports
 from appliance.firewall.bans.judge import Judge
-from appliance.firewall.bans.model import Action, Attempt, Outcome, Service, Sign
+from appliance.firewall.bans.model import Action, Attempt, Outcome, Reason, Service, Sign
 from appliance.firewall.bans.reporting import Reporter, unknown
 from appliance.firewall.rules import CLOSED, LOOKED_AT
 from appliance.paths import Paths
@@ -76,6 +77,21 @@ def test_events_of_the_engine_become_attempts() -> None:
     right = heard("SuccessfulAuth", "204-1", "IPV6/UDP/2001:db8:1::11/5060")
     assert right is not None
     assert (str(right.source), right.outcome, right.proven) == ("2001:db8:1::11", Outcome.SUCCEEDED, True)
+
+
+@pytest.mark.parametrize(
+    ("remote", "source"),
+    [
+        ("IPV6/WS/8000::ffff:c633:6407/41268", "198.51.100.7"),
+        ("IPV6/WS/[a001:db8:1::7]/51702", "2001:db8:1::7"),
+        ("IPV6/WS/7d00:1::7/40344", "fd00:1::7"),
+        ("IPV6/WS/::1/40344", "::1"),
+    ],
+)
+def test_who_comes_by_the_gate_is_himself(remote: str, source: str) -> None:
+    found = heard("ChallengeResponseFailed", "204-1", remote)
+    assert found is not None
+    assert (str(found.source), found.proven) == (source, True)
 
 
 @pytest.mark.parametrize("transport", ["TCP", "TLS", "WS", "WSS"])
@@ -141,18 +157,24 @@ def test_what_is_reported_arrives(tmp_path: Path) -> None:
             await until(paths.attempts_socket.exists, "it listens")
             report("portal", "203.0.113.7", "failed", "ada", "wrong password")
             report("api", "2001:db8::7%eth0", "failed", f"key {before}")
+            report("provisioning", "198.51.100.9", "failed", "00:00:5e:00:53:01", "no such phone")
             report("vpn", "", "failed")
             report("portal", "no address", "failed", "ada")
-            await until(lambda known=before: len(desk.attempts) == known + 2, "two arrive")
+            await until(lambda known=before: len(desk.attempts) == known + 3, "three arrive")
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(asyncio.wait_for(within(), 30))
     report.close()
-    first, second, *_ = desk.attempts
+    first, second, third, *_ = desk.attempts
     assert (str(first.source), first.service, first.account) == ("203.0.113.7", Service.PORTAL, "ada")
     assert (first.outcome, first.proven, first.detail) == (Outcome.FAILED, True, "wrong password")
     assert (str(second.source), second.service) == ("2001:db8::7", Service.API)
+    assert (str(third.source), third.service, third.account) == (
+        "198.51.100.9",
+        Service.PROVISIONING,
+        "00:00:5e:00:53:01",
+    )
     assert not paths.attempts_socket.exists()
 
 
@@ -272,6 +294,19 @@ def test_ten_doors_that_are_none_are_enough() -> None:
 
 
 # -- the voice VPN -----------------------------------------------------------------------------------------------------
+
+
+def test_who_asks_for_the_configuration_of_many_phones_is_banned() -> None:
+    """Nothing answers phones' provisioning yet; the judge is ready to hear of it."""
+    said = [
+        json.dumps(["provisioning", "203.0.113.7", "failed", f"00:00:5e:00:53:{n:02x}", "no such phone"]).encode()
+        for n in range(10)
+    ]
+    attempts = [
+        found for number, each in enumerate(said) if (found := reports.attempt(each, number, number)) is not None
+    ]
+    [decision] = Judge().take(attempts)
+    assert (decision.action, decision.ban.reason, decision.ban.brief) == (Action.BAN, Reason.MANY_ACCOUNTS, False)
 
 
 def test_what_the_vpn_refuses_bans_nobody_but_is_evidence() -> None:

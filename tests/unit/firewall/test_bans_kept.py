@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, text, update
 
-from appliance.access.clock import Moment
+from appliance.clock import Moment
 from appliance.core.errors import CorruptError, UnavailableError
 from appliance.firewall.bans import keys
 from appliance.firewall.bans.judge import Judge
@@ -185,6 +185,18 @@ def test_time_that_was_kept_wrongly_makes_no_ban_longer(machine: Machine, keeper
     with database.write() as connection:
         connection.execute(update(tables.running).values(running=-(10**12)))
     assert left(machine, keeper.load(machine.moment)) == [60]
+
+
+@pytest.mark.parametrize("bad", ["'nonsense'", "9e999", "x'00ff'"])
+def test_time_that_is_garbage_costs_nobody_a_ban(
+    machine: Machine, keeper: Keeper, database: Database, bad: str
+) -> None:
+    ban, _ = kept_ban(machine, keeper)
+    with database.write() as connection:
+        connection.execute(text(f"UPDATE running SET running = {bad}, uptime = {bad}"))  # noqa: S608
+        connection.execute(text(f"UPDATE strikes SET until = {bad}"))  # noqa: S608
+    kept = keeper.load(machine.moment)
+    assert (kept.bans, left(machine, kept), kept.unreadable) == ((ban,), [60], 2)
 
 
 def test_a_row_that_cannot_be_read_costs_itself_alone(machine: Machine, keeper: Keeper, database: Database) -> None:

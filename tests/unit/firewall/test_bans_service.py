@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from appliance.access import Access
+from appliance.access.access import Access
 from appliance.access.audit import Event
 from appliance.access.bans import lift as lift_by
 from appliance.core.errors import InvalidError, RefusedError, UnavailableError
@@ -225,7 +225,13 @@ def test_a_damaged_database_of_bans_is_told_and_judging_goes_on(paths: Paths) ->
     async def work(service: Service) -> None:
         await ready(paths)
         await judged(paths, service, "203.0.113.7")
-        assert {each.where for each in (await asked(paths)).troubles} == {"database", "kernel"}
+        troubles = {each.where: each.hint for each in (await asked(paths)).troubles}
+        assert troubles.keys() == {"database", "kernel"}
+        assert troubles["database"].startswith(f"move {paths.bans_db} ")
+        for file in paths.bans_db.parent.glob(f"{paths.bans_db.name}*"):
+            file.unlink()
+        while "database" in {each.where for each in (await asked(paths)).troubles}:  # it is over when that was done
+            await asyncio.sleep(0.02)
 
     serving(paths, work)
 

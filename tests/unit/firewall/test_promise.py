@@ -9,10 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from appliance.core.document import Document, parse
+from appliance.engine.stand_ins import ROUTES
 from appliance.firewall.promise import Machine, Promise, Service, promise
 from appliance.firewall.rules import digest_in, script
 from appliance.firewall.verify import verify
 from appliance.kinds import KINDS
+from appliance.pbx.media.model import Listener, Zone
 from tests import strategies
 
 Row = tuple[str, dict[str, Any]]
@@ -103,6 +105,25 @@ def trunk(**more: Any) -> list[Row]:
     ]
 
 
+def test_by_the_gate_alone_the_engines_port_is_opened_to_nobody() -> None:
+    wss = {"id": "w", "name": "W", "transport": "wss", "address": "192.0.2.1", "port": 8089, "certificate": "c"}
+    networks = [
+        ("network", {"id": zone, "name": zone, "zone": zone, "networks": [net]})
+        for zone, net in (("voice", "192.0.2.0/24"), ("clients", "198.51.100.0/24"))
+    ]
+    for zone, opened in (("gate", set()), ("web", {"network-voice", "network-clients"}), ("phones", {"network-voice"})):
+        made = Document.of(parse(KINDS, kind, data) for kind, data in [*networks, ("listener", {**wss, "zone": zone})])
+        found = {each.sources.name for each in promise(made, HERE).openings if each.service is Service.SIP}
+        assert found == opened
+
+
+def test_what_stands_for_the_gates_clients_cant_come_by_a_wire_nor_be_sent_to_by_one() -> None:
+    text = script(promise(Document(), HERE))
+    for route in ROUTES:
+        assert f"{route}" in next(line for line in text.splitlines() if "ip6 saddr {" in line)
+        assert f"{route}" in next(line for line in text.splitlines() if "ip6 daddr {" in line)
+
+
 def test_a_provider_reaches_its_listener_and_voice_from_its_own_addresses() -> None:
     made = promise(document(*trunk(host="198.51.100.5", media=["198.51.100.128/25"])), HERE)
     assert services(made, "trunk-line") == {(Service.SIP, 5080)}
@@ -185,10 +206,12 @@ def test_neighbours_are_one_set_without_networks_within_networks() -> None:
 def test_nobody_but_named_networks_and_providers_ever_reaches_sip_or_voice(made: Document) -> None:
     if any(fault.error_id == "network_too_wide" for fault in verify(made)):
         return
-    for opening in promise(made, HERE).openings:
-        if opening.service in (Service.MEDIA, Service.SSH):
-            assert opening.sources.networks
-            assert not {"0.0.0.0/0", "::/0"} & set(opening.sources.networks) or opening.sources.interface == "voice-*"
+    web = {each.port for each in made.all(Listener).values() if each.zone is Zone.WEB}
+    for opening in promise(made, Machine(provisioning=8088)).openings:
+        anybody = not opening.sources.networks or bool({"0.0.0.0/0", "::/0"} & set(opening.sources.networks))
+        if anybody and opening.sources.interface != "voice-*":
+            assert opening.service not in (Service.MEDIA, Service.SSH, Service.PROVISIONING)
+            assert opening.service is not Service.SIP or (opening.protocol == "tcp" and opening.ports[0] in web)
 
 
 def faults(*more: Row) -> list[tuple[str, str]]:

@@ -42,6 +42,29 @@ def test_each_branch_of_the_document_has_a_state() -> None:
     assert (turin["since"], turin["received"], turin["received_rate"]) == (1_795_406_000_000, 123_000, 84_000)
     assert (turin["rtt_ms"], turin["rtt_last_ms"], turin["loss"]) == (12, 12, 0.03)
     assert found["ro"].keys() == turin.keys()
+    assert turin["lines"] == []
+
+
+def test_lines_of_a_branch_are_told_with_the_worse_of_their_losses() -> None:
+    known = {
+        "number": 1,
+        "id": "to-1",
+        "name": "Fibre",
+        "role": "primary",
+        "up": True,
+        "address": "192.0.2.1 9",
+        "rtt_ms": 3.2,
+        "capped": False,
+    }
+    lines = [
+        {**known, "loss_up": 0.0312, "loss_down": 0.004},
+        {**known, "id": "to-2", "up": None, "loss_up": None, "loss_down": None},
+    ]
+    found = tunnels.branches(ENTRIES.values(), told({**ROW, "lines": lines}))["to"]["lines"]
+    assert [(each["id"], each["up"], each["loss"]) for each in found] == [("to-1", True, 0.03), ("to-2", None, None)]
+
+
+def test_what_is_silent_is_unknown() -> None:
     silent = tunnels.branches(ENTRIES.values(), None)
     assert {id: each["state"] for id, each in silent.items()} == {"to": "unknown", "ro": "unknown", "x": "off"}
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from appliance.history.ingest import Ingest
 from appliance.history.spool import Spool
 from appliance.notifications import backoff
-from appliance.notifications.queue import State
+from appliance.notifications.state import State
 from appliance.store.history import open_history
 from tests.unit.notifications.ground import Ground, sending
 

@@ -14,7 +14,8 @@ from appliance.history import ingest as ingesting
 from appliance.history.ingest import Ingest
 from appliance.history.spool import Spool
 from appliance.notifications.events import Names
-from appliance.notifications.queue import Queue, State, Wants
+from appliance.notifications.queue import Queue, Wants
+from appliance.notifications.state import State
 from tests.unit.history.events import Engine, answered_call, unanswered_call
 from tests.unit.notifications.ground import Ground
 from tests.unit.notifications.receiver import Handler, Receiver, authority, status

@@ -12,7 +12,8 @@ from appliance.core.errors import InvalidError, NotFoundError, RefusedError
 from appliance.history import notice, outbox
 from appliance.notifications import queue as queues
 from appliance.notifications.events import Names
-from appliance.notifications.queue import GIVE_UP_MS, Due, Health, Outcome, State, Wants
+from appliance.notifications.queue import GIVE_UP_MS, Due, Health, Outcome, Wants
+from appliance.notifications.state import State
 from appliance.store import history as table
 from tests.unit.notifications.ground import WHOLE, Ground, call
 

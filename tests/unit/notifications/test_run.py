@@ -19,8 +19,8 @@ from appliance.history import notice
 from appliance.history.service import History
 from appliance.kinds import KINDS
 from appliance.notifications import run as running
-from appliance.notifications.queue import State
 from appliance.notifications.run import Daemon
+from appliance.notifications.state import State
 from appliance.paths import Paths
 from appliance.store import Store
 from tests.unit.notifications.ground import KEY, SECRET, Ground, call, until

@@ -14,8 +14,8 @@ from appliance.history import notice
 from appliance.notifications import sender as sending_module
 from appliance.notifications import web
 from appliance.notifications.config import Config
-from appliance.notifications.queue import State
 from appliance.notifications.sender import Sender
+from appliance.notifications.state import State
 from tests.unit.notifications.ground import KEY, SECRET, WHOLE, Ground, call, sending, until
 from tests.unit.notifications.receiver import (
     Behaviour,

@@ -13,7 +13,7 @@ from appliance.pbx.context import Installation
 from appliance.pbx.media.codecs import allow
 from appliance.pbx.media.doors import doors, opens
 from appliance.pbx.media.model import Listener, Transport
-from appliance.pbx.media.plan import contribute, web_server
+from appliance.pbx.media.plan import browsers_voice, contribute, web_server
 from appliance.pbx.media.verify import verify
 
 EVERYWHERE = {"address": "0.0.0.0", "media_address": "192.0.2.1"}  # noqa: S104 (never bound)
@@ -87,12 +87,31 @@ def test_full_queues_of_lamps_and_mailboxes_turn_no_call_away() -> None:
     assert settings.get("taskprocessor_overload_trigger") == "pjsip_only"
 
 
+def test_browsers_are_told_the_voice_addresses_of_their_listeners_alone() -> None:
+    by_the_gate = {"zone": "gate", "media_address": "203.0.113.7", "certificate": None}
+    assert browsers_voice(document(listener("u", "udp", 5060))) == ()
+    assert browsers_voice(document(listener("w", "wss", 8089), listener("u", "udp", 5060))) == ("192.0.2.1",)
+    assert browsers_voice(document(listener("g", "wss", 8089, **by_the_gate))) == ("203.0.113.7",)
+
+
 def test_the_web_server_is_the_wss_listeners() -> None:
     assert web_server(document(listener("u", "udp", 5060)), INSTALLATION) is None
     server = web_server(document(listener("w", "wss", 8089)), INSTALLATION)
     assert server is not None
     assert (server.address, server.port) == ("192.0.2.1", 8089)
     assert web_server(document(listener("w", "wss", 8089)), Installation("token")) is None  # no certificate yet
+
+
+def test_by_the_gate_alone_no_port_is_opened_and_no_certificate_is_needed() -> None:
+    made = document(listener("w", "wss", 8089, zone="gate", certificate=None))
+    assert list(verify(made)) == []
+    assert web_server(made, INSTALLATION) is None
+    assert binds(made) == {"w": "[::1]:8088"}
+    assert binds(document(listener("w", "wss", 8089))) == {"w": "192.0.2.1:8089"}
+
+
+def binds(of: Document) -> dict[str, str | None]:
+    return {each.name: each.get("bind") for each in contribute(of, INSTALLATION).pjsip if each.type == "transport"}
 
 
 def test_codecs_are_those_of_the_policy_else_of_the_standard_one_else_the_usual() -> None:
@@ -119,6 +138,12 @@ def test_codecs_are_those_of_the_policy_else_of_the_standard_one_else_the_usual(
         ([listener("a", "tls", 5061), listener("b", "tcp", 5061, **EVERYWHERE)], ["listener/b/port"]),
         ([listener("a", "udp", 5060), listener("b", "udp", 5062, **EVERYWHERE)], []),
         ([listener("a", "udp", 5060), listener("b", "udp", 5060, **{**EVERYWHERE, "address": "::"})], []),
+        ([listener("w", "wss", 5061, zone="gate"), listener("s", "tls", 5061)], []),
+        (
+            [listener("w", "wss", 8089), listener("t", "tcp", 8088, **{**EVERYWHERE, "address": "::"})],
+            ["listener/t/port"],
+        ),
+        ([listener("u", "udp", 5060, zone="gate")], ["listener/u/zone"]),
         ([listener("a", "udp", 5060, address="0.0.0.0")], ["listener/a/media_address"]),  # noqa: S104
         ([listener("a", "udp", 5060, media_address="::")], ["listener/a/media_address"]),
     ],

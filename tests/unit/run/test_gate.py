@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import ThreadingUnixStreamServer
+from socketserver import ThreadingTCPServer, ThreadingUnixStreamServer
 from typing import Any, ClassVar
 
 import pytest
@@ -100,7 +100,7 @@ def served(path: Path) -> ThreadingUnixStreamServer:
 
 
 def test_its_configuration_has_no_fault_and_no_warning(paths: Paths) -> None:
-    for address in ("127.0.0.1", "::1", "0.0.0.0"):  # noqa: S104 (only looked at)
+    for address in ("127.0.0.1", "::1", "::", "0.0.0.0"):  # noqa: S104 (only looked at)
         gate.prepare(paths, address, 8443)
         checked = subprocess.run([*gate.command(paths), "-c"], capture_output=True, text=True, check=False)
         assert (checked.returncode, checked.stderr.strip()) == (0, ""), address
@@ -136,6 +136,52 @@ def test_without_a_console_it_says_so_to_people_and_to_programs(running: int) ->
     told = ask(running, "/api/v1/objects")
     assert (told.status, told.headers["Content-Type"]) == (503, "application/problem+json")
     assert json.loads(told.body)["error_id"] == "portal_down"  # type: ignore[attr-defined]
+
+
+def test_sip_goes_to_the_engine_and_nothing_of_the_portals_with_it(
+    paths: Paths, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ThreadingTCPServer6(("::1", 0), Peer) as engine:
+        threading.Thread(target=engine.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        monkeypatch.setattr(gate, "PORT", engine.server_address[1])
+        gate.prepare(paths, "127.0.0.1", port)
+        wanted = {**UPGRADE, "Sec_WebSocket_Protocol": "echo, sip", "Cookie": "session=x"}
+        with Child(gate.command(paths), paths.state / "gate.log"):
+            eventually(lambda: accepts(port), "the gate listens")
+            Peer.heads.clear()
+            assert ask(port, "/ws", **wanted).status == 200
+            (head,) = Peer.heads
+            assert (head["Sec-Websocket-Protocol"], "Cookie" in head) == ("sip", False)
+            # Anything else at that path is the portal's, which doesn't run.
+            for other in ({}, {**wanted, "Upgrade": "h2c"}, {**wanted, "Sec_WebSocket_Protocol": "echo"}):
+                assert ask(port, "/ws", **other).status == 503
+            engine.shutdown()
+    assert len(Peer.heads) == 1
+
+
+def test_where_the_engine_takes_no_browsers_it_says_so(
+    paths: Paths, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as free:
+        monkeypatch.setattr(gate, "PORT", free.getsockname()[1])
+    gate.prepare(paths, "127.0.0.1", port)
+    with Child(gate.command(paths), paths.state / "gate.log"):
+        eventually(lambda: accepts(port), "the gate listens")
+        answer = ask(port, "/ws", **UPGRADE)
+        assert (answer.status, answer.headers["Content-Type"]) == (503, "application/problem+json")
+        assert json.loads(answer.body)["error_id"] == "signalling_down"  # type: ignore[attr-defined]
+
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    "Sec_WebSocket_Protocol": "sip",
+}
+
+
+class ThreadingTCPServer6(ThreadingTCPServer):
+    address_family = socket.AF_INET6
 
 
 def test_old_tls_is_refused(running: int) -> None:

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from appliance.core.document import Document
 from appliance.core.fields import Label
 from appliance.core.model import Object
+from appliance.failover.model import LineRole, WanLine
 from appliance.firewall.model import AddressList, ListAction, Network, NetworkZone
 from appliance.notifications.model import (
     CallColumn,
@@ -171,6 +172,7 @@ def everything() -> list[Object]:
             pool6="fd00:1:2:3::/64",
         ),
         Branch(id="hq", site="hq", number=7, enabled=False),
+        WanLine(id="hq-lte", name="LTE", site="hq", number=2, role=LineRole.METERED, device="wwan0", monthly_gb=20),
         TurnServer(
             id="turn",
             name="Browser da fuori",

@@ -195,6 +195,19 @@ def test_the_firewall_opens_it_to_whom_the_document_says() -> None:
     assert "relays-out" not in script(elsewhere)
 
 
+def test_who_has_no_relay_is_limited_before_anything_is_accepted() -> None:
+    text = script(promise(document(server(open_to="anybody"), WEB), HERE))
+    limits = "udp dport 3478 jump turn-limits"
+    assert text.index(limits) < text.index("udp dport 3478 counter name turn accept")
+    within = text[text.index("chain turn-limits {") :]
+    within = within[: within.index("}\n  chain")]
+    places = [within.index(each) for each in ("@turn-known-4 return", "@turn-rate-4", "limit rate over 500/second")]
+    assert places == sorted(places), (
+        "who is known passes first, and one source alone doesn't use up what all have together"
+    )
+    assert "turn-known" not in script(promise(document(server(), WEB), Machine(portal=443)))
+
+
 def some(kind: str) -> st.SearchStrategy[list[Object]]:
     return st.lists(strategies.objects(kind), max_size=3, unique_by=lambda item: item.id)
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from appliance.access.clock import Moment
+from appliance.clock import Moment
 from appliance.paths import VpnPaths
 from appliance.vpn.pki import Authority
 from appliance.vpn.pki.vault import lists

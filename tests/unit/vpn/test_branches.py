@@ -39,6 +39,23 @@ def test_rows_of_a_real_server() -> None:
     assert milan.sessions == 1
 
 
+def test_sessions_are_told_anew_after_each_snapshot_only_and_are_the_youngest() -> None:
+    branches = Branches()
+    assert branches.sessions() == ()
+    branches.take("udp-1", snapshot(MILAN), 1.0)
+    found = branches.sessions()
+    assert [(each.common_name, each.daemon, each.inside) for each in found] == [("milan", "udp-1", MILAN.virtual4)]
+    branches.take("udp-1", ByteCount(MILAN.cid, 1, 1), 1.5)
+    assert branches.sessions() is found
+    later = replace(MILAN, cid=MILAN.cid + 9, connected_since=MILAN.connected_since + 5)
+    branches.take("udp-2", snapshot(later), 2.0)
+    assert [(each.daemon, each.cid) for each in branches.sessions()] == [("udp-2", later.cid)]
+    branches.take("udp-2", GONE, 3.0)
+    assert branches.sessions() == found
+    branches.forget("udp-1")
+    assert branches.sessions() == ()
+
+
 def test_who_connected_before_us_has_no_version_and_nobody_takes_another_s() -> None:
     branches = Branches()
     branches.take("udp-1", STEPS[0], 0.0)

@@ -2,155 +2,45 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import shutil
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
 
-from appliance.access.clock import HOUR
-from appliance.core.document import Document, parse
+from appliance.clock import HOUR
 from appliance.core.errors import CentralinoError, InvalidError, NotFoundError, RefusedError
 from appliance.edge.enrol import Step, enrol
-from appliance.kinds import KINDS
 from appliance.vpn.enrolment import codes, front
-from appliance.vpn.enrolment.answering import Answering, Said
+from appliance.vpn.enrolment.answering import Said
 from appliance.vpn.enrolment.codes import read_code
-from appliance.vpn.enrolment.front import Front, serve
-from appliance.vpn.enrolment.gate import answer_all
 from appliance.vpn.enrolment.invitation import Centre, Invitation, by_code, read_file
-from appliance.vpn.enrolment.service import Enrolment
-from appliance.vpn.enrolment.waiting import Invitations, Standing
-from appliance.vpn.enrolment.wire import Answer, Request
-from appliance.vpn.enrolment.wire import Authority as Shown
+from appliance.vpn.enrolment.waiting import Standing
+from appliance.vpn.enrolment.wire import Answer
 from appliance.vpn.pki import Authority, Role, certificates
 from tests.unit.vpn.ground import Ground, Killed, csr
+from tests.unit.vpn.our_centre import (
+    REFUSED_S,
+    SLICE,
+    Edge,
+    OurCentre,
+    asking,
+    document,
+    failed,
+    listening,
+    post,
+    spoken,
+)
 from tests.unit.vpn.trap import TRAP
 
-SLICE = b"what the centre signed"
-REFUSED_S = 0.3
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codes, "_SCRYPT", {**codes._SCRYPT, "n": 2})
-    monkeypatch.setattr(front, "REFUSED_S", REFUSED_S)
-
-
-class Edge:
-    """An identity that only remembers."""
-
-    def __init__(self) -> None:
-        self.key = certificates.new_key()
-        self.installed: tuple[bytes, ...] = ()
-
-    def prepare(self) -> bytes:
-        return certificates.request(self.key)
-
-    def abandon(self) -> None:
-        self.key = certificates.new_key()
-
-    def install(self, certificate: bytes, authority: bytes, tunnel_key: bytes, slice: bytes) -> None:
-        shown = x509.load_pem_x509_certificate(certificate)
-        assert certificates.fingerprint(certificates.public_key(shown)) == certificates.fingerprint(
-            self.key.public_key()
-        )
-        self.installed = (certificate, authority, tunnel_key, slice)
-
-
-def asking(secret: str, request: bytes | None = None) -> Request:
-    return Request(secret, request or csr(), (1,))
-
-
-def document(**more: Any) -> Document:
-    rows: list[tuple[str, dict[str, Any]]] = [
-        ("company", {"id": "demo", "name": "Demo Srl"}),
-        ("site", {"id": "torino", "name": "Torino", "company": "demo", "networks": ["10.3.0.0/24"]}),
-        ("site", {"id": "roma", "name": "Roma", "company": "demo", "networks": ["10.4.0.0/24"]}),
-        ("concentrator", {"id": "vpn", "name": "VPN", "addresses": [{"host": "vpn.example.com"}, {"host": "2001:db8::7", "port": 5000}], **more}),
-        ("branch", {"id": "torino", "site": "torino", "number": 1}),
-        ("branch", {"id": "roma", "site": "roma", "number": 2, "router": "third_party"}),
-    ]  # fmt: skip
-    return Document.of(parse(KINDS, kind, data) for kind, data in rows)
-
-
-class OurCentre:
-    """A centre's side, and how to get to it."""
-
-    def __init__(self, ground: Ground) -> None:
-        self.ground = ground
-        self.authority = ground.authority
-        self.invitations = Invitations(ground.paths, ground.clock)
-        self.service = Enrolment(ground.paths, self.authority, clock=ground.clock)
-        self.answering = Answering(self.invitations, self.authority, lambda _site, _formats: SLICE, ground.clock)
-        self.port = 0
-        self.heard: list[Request] = []
-
-    def invitation(self, site: str = "torino", **more: Any) -> Invitation:
-        made = self.service.invite(document(), site, **more)
-        return self.here(read_file(made.file))
-
-    def here(self, found: Invitation, *before: Centre) -> Invitation:
-        """The same, but where this test's gate is."""
-        return Invitation((*before, Centre("127.0.0.1", self.port)), found.secret, found.site, found.root, found.tag)
-
-    def answer(self, request: Request) -> tuple[Said, bytes]:
-        """What came through the gate is kept."""
-        self.heard.append(request)
-        return self.answering.answer(request)
-
-    @contextmanager
-    def open(self) -> Iterator[OurCentre]:
-        identity = self.authority.gate()
-        told = {"chain": identity.chain.decode(), "root": identity.root.decode(), "key": identity.key.decode()}
-        with listening() as door:
-            self.port = door.getsockname()[1]
-            ours, theirs = socket.socketpair()
-            descriptors = door.detach(), theirs.detach()
-            served = threading.Thread(target=lambda: asyncio.run(serve(*descriptors)))
-            served.start()
-            ours.sendall(json.dumps(told).encode() + b"\n")
-            assert ours.recv(1) == b"\n"
-            answered = threading.Thread(target=answer_all, args=(self, ours))
-            answered.start()
-            try:
-                yield self
-            finally:
-                ours.shutdown(socket.SHUT_RDWR)
-                served.join(5)
-                answered.join(5)
-                ours.close()
-                assert not served.is_alive()
-
-
-@contextmanager
-def listening() -> Iterator[socket.socket]:
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        door.listen(8)
-        yield door
-
-
-@pytest.fixture
-def centre(ground: Ground) -> Iterator[OurCentre]:
-    with OurCentre(ground).open() as made:
-        yield made
-
-
-def failed(invitation: Invitation, edge: Edge | None = None, **more: Any) -> CentralinoError:
-    with pytest.raises(CentralinoError) as caught:
-        enrol(invitation, edge or Edge(), busy_s=0.01, **more)
-    return caught.value
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def test_an_edge_enrols_by_file_and_another_one_can_not_by_the_same(centre: OurCentre) -> None:
@@ -393,74 +283,6 @@ def test_the_former_edge_stays_until_the_spare_came_in_or_goes_at_once_when_it_w
     made = centre.service.invite(document(), "torino", replace=True)
     assert made.ended == (second,)
     assert centre.authority.living("torino") == []
-
-
-def post(body: bytes) -> bytes:
-    return b"POST /enrol HTTP/1.1\r\nHost: gate\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-
-
-def spoken(centre: OurCentre, said: bytes) -> bytes:
-    """What the gate answers somebody who says this, until it ends the connection."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection(("127.0.0.1", centre.port), 5) as plain, context.wrap_socket(plain) as secure:
-        assert secure.version() == "TLSv1.3"
-        secure.sendall(said)
-        heard = b""
-        while chunk := secure.recv(65536):
-            heard += chunk
-        return heard
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"GET /enrol HTTP/1.1\r\n\r\n",
-        b"POST /enrol HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
-        b"POST /enrol HTTP/1.1\r\nContent-Length: 9999999\r\n\r\n",
-        b"POST /enrol HTTP/1.1\r\nContent-Length: 99999\r\n\r\n",
-        post(b"{}"),
-        post(b"[" * 19_000),
-        post(b'{"secret": 7, "csr": []}'),
-        b"\r\n\r\n",
-    ],
-)
-def test_what_is_no_request_is_answered_400_and_passed_on_to_nobody(centre: OurCentre, said: bytes) -> None:
-    assert spoken(centre, said).startswith(b"HTTP/1.1 400 ")
-    assert centre.heard == []
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        b"\xff\xfe\r\n\r\n", b"x" * 20_000, b"POST /enrol HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-        b"POST /enrol HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", b"POST /enrol HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
-    ],
-)  # fmt: skip
-def test_garbage_ends_the_connection_without_a_word(centre: OurCentre, said: bytes) -> None:
-    assert spoken(centre, said) == b""
-    assert enrol(centre.invitation(), Edge()).site == "torino"
-
-
-def test_who_asks_too_often_waits_and_others_do_not(centre: OurCentre, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Front(None, Shown(b"", b""))  # type: ignore[arg-type]
-    assert [made._may("a", 0.0 + 0.2 * turn) for turn in range(12)] == [True] * 10 + [False] * 2
-    assert made._may("b", 2.5)
-    assert made._may("a", 61.0)
-    assert [made._may(str(source), 100.0) for source in range(12)] == [True] * 10 + [False] * 2
-    assert made._may("late", 101.1)
-    monkeypatch.setattr(front, "PER_SOURCE", 0)
-    assert failed(centre.invitation()).error_id == "centre_busy"
-
-
-def test_a_silent_client_holds_nobody_up(centre: OurCentre) -> None:
-    silent = [socket.create_connection(("127.0.0.1", centre.port), 5) for _ in range(20)]
-    try:
-        assert enrol(centre.invitation(), Edge()).site == "torino"
-    finally:
-        for each in silent:
-            each.close()
 
 
 def test_invitations_are_refused_where_they_make_no_sense(centre: OurCentre) -> None:

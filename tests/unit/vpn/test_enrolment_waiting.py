@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.access.clock import DAY, HOUR, MINUTE, Moment
+from appliance.clock import DAY, HOUR, MINUTE, Moment
 from appliance.core.errors import CentralinoError, UnavailableError
 from appliance.paths import VpnPaths
 from appliance.vpn.enrolment import codes

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from appliance.access.clock import Moment, system_clock
+from appliance.clock import Moment, system_clock
 from appliance.core.errors import CentralinoError, InvalidError
 from appliance.edge.centre import NO_CHECK_TIME, Centre
 from appliance.edge.identity import RENEWAL, Identity
@@ -25,6 +25,7 @@ from appliance.edge.paths import EdgePaths
 from appliance.edge.states import State, Trial
 from appliance.paths import VpnPaths
 from appliance.vpn.inside import http
+from appliance.vpn.inside.events import Events
 from appliance.vpn.inside.http import Server, tls
 from appliance.vpn.inside.reports import Report, Reports, Standing, Way, read
 from appliance.vpn.inside.service import Inside
@@ -51,6 +52,7 @@ class Place:
     authority: Authority
     slices: Given
     reports: Reports
+    events: Events
     inside: Inside
     server: Server
     port: int
@@ -67,8 +69,9 @@ class Place:
 
 
 @asynccontextmanager
-async def centre(tmp_path: Path) -> AsyncIterator[Place]:
-    skew = [timedelta()]
+async def centre(tmp_path: Path, skew_by: timedelta = timedelta()) -> AsyncIterator[Place]:
+    """``skew_by``: how far off its clock is at first."""
+    skew = [skew_by]
 
     def clock() -> Moment:
         now = system_clock()
@@ -77,13 +80,14 @@ async def centre(tmp_path: Path) -> AsyncIterator[Place]:
     authority = Authority(VpnPaths(tmp_path / "vpn"), clock)
     authority.create()
     slices, reports, bans = Given(), Reports(tmp_path / "reports"), dict[str, bytes]()
-    inside = Inside(authority, slices, reports, bans.get)
+    events = Events(tmp_path / "events")
+    inside = Inside(authority, slices, reports, events, bans.get)
     paths = authority.paths
     server = Server(tls(str(paths.root_certificate), str(paths.server)), inside.answer)
     listener = socket.create_server(("127.0.0.1", 0))
     await server.listen("here", listener)
     try:
-        yield Place(authority, slices, reports, inside, server, listener.getsockname()[1], skew, bans)
+        yield Place(authority, slices, reports, events, inside, server, listener.getsockname()[1], skew, bans)
     finally:
         await server.close()
         inside.close()

@@ -12,8 +12,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from appliance.core.errors import CentralinoError, CorruptError, InvalidError, NotFoundError, RefusedError
-from appliance.vpn.pki import Reason, tls_crypt
+from appliance.vpn.pki import Reason, Role, tls_crypt
 from appliance.vpn.pki.lifetimes import YEAR
+from appliance.vpn.pki.tending import concerning
 from tests.unit.vpn.ground import DAY, START, Ground, csr
 
 
@@ -76,6 +77,26 @@ def test_a_branch_is_enrolled(ground: Ground) -> None:
     assert granted.ended == ()
     assert "PRIVATE" not in repr(granted)
     assert "tls" not in repr(granted)
+
+
+def test_a_relays_key_follows_from_what_the_branch_is_given_and_dies_with_its_certificate(ground: Ground) -> None:
+    first = ground.authority.enrol("milan", csr())
+    other = ground.authority.enrol("rome", csr())
+    keys = {tls_crypt.relay_key(each.tls_crypt_key): each.issued.site for each in (first, other)}
+    assert ground.again().relay_keys() == keys
+    assert {len(key) for key in keys} == {32}
+    places = [ground.paths.ca / "relay", *(ground.paths.ca / "relay").iterdir()]
+    assert [stat.S_IMODE(each.stat().st_mode) for each in places] == [0o700, 0o600, 0o600]
+    ground.authority.revoke(first.issued.serial)
+    assert set(ground.authority.relay_keys().values()) == {"rome"}
+    second = ground.authority.enrol("milan", csr())
+    assert tls_crypt.relay_key(second.tls_crypt_key) in ground.authority.relay_keys()
+    assert not ground.authority.relay_keys().keys() & {tls_crypt.relay_key(first.tls_crypt_key)}
+    (ground.paths.ca / "relay" / second.issued.serial).chmod(0o644)  # others may have read it
+    (ground.paths.ca / "relay" / other.issued.serial).write_bytes(b"short")
+    assert ground.authority.relay_keys() == {}
+    with pytest.raises(ValueError):
+        tls_crypt.relay_key(b"-----BEGIN CERTIFICATE-----")
 
 
 def test_a_lost_answer_is_given_again(ground: Ground) -> None:
@@ -292,6 +313,27 @@ def test_an_edge_that_does_not_renew_is_told(ground: Ground) -> None:
     assert "branch_certificate" in ground.alarms()
     ground.authority.renew(one.serial, csr())
     assert "branch_certificate" not in ground.alarms()
+
+
+def test_a_certificate_that_ended_is_told_until_the_branch_is_enrolled_anew_or_none_any_more(ground: Ground) -> None:
+    """It used to be forgotten at the very moment from which on nobody gets in by it."""
+    milan = ground.authority.enrol("milan", csr()).issued
+    rome = ground.authority.enrol("rome", csr(), role=Role.THIRD_PARTY).issued
+    ground.clock.now = milan.ends
+    [told] = [each for each in ground.authority.faults() if each.error_id.startswith("branch_certificate")]
+    assert (told.error_id, told.path) == ("branch_certificate_ended", "vpn/site/milan")
+    assert told.hint == "enrol it anew: centralino vpn enrol milan"
+    assert concerning([told], {"milan"}) == (told,)
+    assert concerning([told], {"rome"}) == ()
+    ground.authority.enrol("milan", csr())
+    assert not {"branch_certificate", "branch_certificate_ended"} & ground.alarms()
+    ground.clock.now = rome.ends
+    hints = [each.hint for each in ground.authority.faults() if each.path == "vpn/site/rome"]
+    assert hints == ["enrol it anew: centralino vpn bundle rome"]
+    ground.clock.now = rome.urgent
+    ground.authority.revoke_site("rome")
+    ground.clock.now = rome.ends
+    assert "vpn/site/rome" not in {each.path for each in ground.authority.faults()}, "it was meant to be shut out"
 
 
 def test_two_processes_take_turns(ground: Ground) -> None:

@@ -17,7 +17,7 @@ from appliance.core.errors import CorruptError, InvalidError, NotFoundError, Ref
 from appliance.core.plan import Effect, WriteFile
 from appliance.vpn.pki import Purpose, Role, certificates, chains, verified
 from appliance.vpn.pki.signing import Signer
-from appliance.vpn.slices import FORMATS, NEWEST, Slice, Slices, common, opened, plan, read, signed, write
+from appliance.vpn.slices import FORMATS, NEWEST, Slice, Slices, common, known, opened, plan, read, signed, write
 from appliance.vpn.slices.formats import KEPT, READERS, WRITERS
 from appliance.vpn.verify import verify
 from tests import strategies
@@ -26,6 +26,10 @@ from tests.unit.vpn.ground import Ground
 from tests.unit.vpn.test_vpn_plan import TWO, Row, document, many, site
 from tests.unit.vpn.test_vpn_plan import concentrator as a_concentrator
 
+PATHS = [
+    {"number": 0, "role": "primary", "device": "wan", "host": "vpn.example.com", "port": 1170, "monthly_gb": None},
+    {"number": 4, "role": "metered", "device": "wwan0", "host": "vpn.example.com", "port": 1170, "monthly_gb": 20},
+]
 GOLDEN = Path(__file__).parents[2] / "data" / "slices"
 
 
@@ -70,11 +74,33 @@ def test_whatever_verify_lets_pass_gives_slices_that_an_edge_reads(made: Documen
 def test_every_format_that_is_kept_is_written_byte_for_byte_as_it_was() -> None:
     assert sorted(WRITERS) == list(range(max(1, NEWEST - KEPT), NEWEST + 1))
     assert NEWEST in READERS
+    protected, switched = (a_slice(paths=PATHS, copies=copies) for copies in ("calls", "never"))
     for format in WRITERS:
         golden = (GOLDEN / f"format-{format}.json").read_bytes()
-        assert write(a_slice(), format) == golden
+        assert write(protected, format) == golden
         if format in READERS:
-            assert read(golden) == a_slice()
+            assert read(golden) == known(protected, format)
+    assert known(protected, 1) == a_slice()
+    assert known(protected, NEWEST) == known(protected, 2) == protected
+    # One line at a time: nearest to it, for an edge that doesn't know it, is to copy while the best line is weak.
+    assert known(switched, NEWEST) == switched == read(write(switched, NEWEST))
+    assert read(write(switched, 2)) == known(switched, 2) == a_slice(paths=PATHS, copies="degraded")
+    with pytest.raises(InvalidError, match="a way of copying that its format hasn't"):
+        read(json.dumps({**json.loads(write(switched, NEWEST)), "format": 2}).encode())
+
+
+def test_a_slice_without_paths_is_told_apart_as_it_was_before_there_were_any() -> None:
+    """An edge of the release before would else fetch the same slice again and again."""
+    assert a_slice().digest == "2b4e0e71842cd2173a0a160337affeaf"
+    assert a_slice(paths=PATHS).digest != a_slice().digest
+    assert a_slice(paths=PATHS).digest != a_slice(paths=PATHS, copies="calls").digest
+
+
+def test_an_older_format_says_nothing_of_paths() -> None:
+    plain = json.loads(write(a_slice(), 1))
+    for more in ({"paths": []}, {"copies": "always"}):
+        with pytest.raises(InvalidError, match="fields that its format hasn't"):
+            read(json.dumps({**plain, **more}).encode())
 
 
 def table(*formats: int) -> Mapping[int, Callable[[Slice], dict[str, Any]]]:
@@ -98,7 +124,7 @@ def test_centre_and_edge_may_be_two_releases_apart() -> None:
     with pytest.raises(InvalidError) as refused:
         read(b'{"format": 99}')
     assert refused.value.error_id == "slice_format"
-    assert refused.value.message == "slice/format: has the format 99, and this release reads 1"
+    assert refused.value.message == "slice/format: has the format 99, and this release reads 1, 2, 3"
 
 
 GOOD: dict[str, Any] = json.loads(write(a_slice(), NEWEST))
@@ -190,7 +216,7 @@ def test_the_centre_gives_out_what_the_generation_in_force_says(tmp_path: Path) 
     assert slices.of("torino").revision == 41, "of one generation, each is read once"
     with pytest.raises(CorruptError):
         Slices(tmp_path / "current").of("torino")
-    assert FORMATS == (1,)
+    assert FORMATS == (1, 2, 3)
 
 
 def test_the_plan_tells_which_commits_cost_branches_their_tunnel() -> None:

@@ -13,7 +13,7 @@ from appliance.core.errors import Fault
 from appliance.kinds import KINDS
 from appliance.vpn.addresses import address_in, daemons_for, part4, part6, tunnel_ports
 from appliance.vpn.model import BRANCHES, DAEMONS, THIRD
-from appliance.vpn.plan import Installation, branch_lines, daemons
+from appliance.vpn.plan import NO_DCO, Installation, branch_lines, daemons
 from appliance.vpn.verify import verify
 from tests import strategies
 
@@ -128,6 +128,8 @@ def test_a_router_of_another_maker_has_a_daemon_of_its_own_and_none_when_those_a
         "remote vpn.example.com 1209 udp", "remote 198.51.100.7 5015 udp"
     ]  # fmt: skip
     assert "1209" not in "".join(branch_lines(on, "torino", 4))
+    assert NO_DCO in branch_lines(on, "torino", 4)
+    assert NO_DCO not in branch_lines(on, "roma", 4), "OpenVPN 2.5 would end itself on that word"
     (only,) = daemons(off, Installation(cores=4))
     assert list(only.clients) == ["torino"]
     assert "10.4.0.0" not in only.config

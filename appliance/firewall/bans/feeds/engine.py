@@ -16,6 +16,8 @@ A request without credentials is none of these: every phone begins so.
 *Proven* is what came over TCP, TLS or WebSocket, and every success. Over UDP a failure proves nothing: the engine reports a wrong digest
 whatever nonce it was made with (``verify`` of res_pjsip_authenticator_digest), so its sender need never have heard from us.
 
+Browsers that come by the gate are known by the addresses that stand for them (:mod:`appliance.engine.stand_ins`).
+
 What happens when the engine is away: the connection is made again for ever (:mod:`appliance.engine.ami_stream`), and ``trouble`` tells
 meanwhile. What happened in between isn't judged.
 """
@@ -30,8 +32,10 @@ from appliance.engine.ami_messages import Message
 from appliance.engine.ami_stream import AmiSession, AmiStream, Place
 from appliance.engine.place import ami_port, engine_namespace
 from appliance.engine.plan import AMI_USER
+from appliance.engine.stand_ins import client
 from appliance.firewall.bans.model import Address, Attempt, Outcome, Service, Sign
 from appliance.firewall.bans.service import Desk
+from appliance.i18n import later
 from appliance.paths import Paths
 
 OUTCOMES: Final = {
@@ -42,10 +46,10 @@ OUTCOMES: Final = {
     "SuccessfulAuth": Outcome.SUCCEEDED,
 }
 DETAILS: Final = {
-    "InvalidAccountID": "no such account",
-    "ChallengeResponseFailed": "wrong password",
-    "InvalidPassword": "wrong password",
-    "FailedACL": "not from there",
+    "InvalidAccountID": later("no such account"),
+    "ChallengeResponseFailed": later("wrong password"),
+    "InvalidPassword": later("wrong password"),
+    "FailedACL": later("not from there"),
 }
 _OURS: Final = "PJSIP"
 """What SIP is called there; the manager interface reports its own sign-ins too."""
@@ -112,11 +116,11 @@ def attempt(message: Message, when: int, wall: int) -> Attempt | None:
 
 
 def _remote(text: str) -> tuple[Address, str] | None:
-    """``IPV4/UDP/192.0.2.1/5060``: address and transport."""
+    """``IPV4/UDP/192.0.2.1/5060``: address and transport; of who comes by the gate, his own address."""
     parts = text.split("/")
     if len(parts) != 4:
         return None
     try:
-        return ipaddress.ip_address(parts[2].strip("[]").partition("%")[0]), parts[1]
+        return client(ipaddress.ip_address(parts[2].strip("[]").partition("%")[0])), parts[1]
     except ValueError:
         return None

@@ -1,8 +1,9 @@
-"""Files of the authority: written whole or not at all, secrets read only if nobody else could."""
+"""Files of the voice VPN, at the centre and at edges: written whole or not at all, secrets read only if nobody else could."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -37,6 +38,19 @@ def storage_error(error: OSError, what: str) -> CentralinoError:
         f"can't write {what}: {error.strerror}", "check the owner and mode of the state directory: centralino doctor",
         error_id="storage",
     )  # fmt: skip
+
+
+@contextmanager
+def locked(path: Path, what: str, mode: int) -> Iterator[None]:
+    """Nobody else, in this process or another, is within meanwhile. ``what``: the lock, in words; ``mode``: of a directory that is made."""
+    with explained(what):
+        path.parent.mkdir(mode=mode, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def put(path: Path, content: bytes, mode: int = 0o600) -> None:

@@ -1,0 +1,62 @@
+"""What ``centralino doctor`` looks at on a branch's edge, which has neither engine nor document."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+from appliance.commands.doctor import disk, each
+from appliance.commands.findings import Finding, Grade
+from appliance.edge.paths import EdgePaths
+from appliance.i18n import _, translated
+from appliance.paths import Paths
+
+PROGRAMS: Final = ("openvpn", "nft", "setpriv")
+RESTART: Final = "systemctl restart centralino-edge"
+
+
+def only_edge(paths: Paths) -> bool:
+    """Whether this machine is a branch's edge, and no centre."""
+    return EdgePaths.default().top.is_dir() and not paths.document_db.exists()
+
+
+def examine_edge() -> Iterator[Finding]:
+    """All checks of an edge."""
+    yield from each({"host": programs, "disk": lambda: disk(EdgePaths.default().top), "edge": edge})
+
+
+def programs() -> Iterator[Finding]:
+    """Programs that an edge calls."""
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if missing:
+        names = ", ".join(missing)
+        yield Finding("host", Grade.FAULT, _("missing: {names}").format(names=names), "apt install openvpn nftables")
+    else:
+        yield Finding("host", Grade.OK, _("all programs are there"))
+
+
+def edge() -> Iterator[Finding]:
+    """Its agent runs, reaches the centre, and complains of nothing."""
+    from appliance.commands.edge import told
+
+    found = told()
+    if not found["enrolled"] and not found["faults"]:
+        yield Finding("edge", Grade.WARNING, _("it belongs to no site yet"), _("invite it at the centre: centralino vpn enrol SITE"))  # fmt: skip
+        return
+    for fault in found["faults"]:
+        yield Finding("edge", Grade.FAULT, fault, RESTART if not found["enrolled"] else "")
+    if found["enrolled"] and not found["centre_reached"] and not found["faults"]:
+        where = ", ".join(found["remotes"])
+        yield Finding("edge", Grade.FAULT, _("the centre isn't reached through the tunnel"),
+                      _("does the internet work here? Its addresses: {addresses}").format(addresses=where))  # fmt: skip
+    if refused := found["refused"]:
+        told_why = {**refused, "why": translated(refused["why"])}
+        yield Finding("edge", Grade.WARNING, _("Revision {revision} was undone: {why}").format(**told_why),
+                      _("what did it change for that branch? centralino history"))  # fmt: skip
+    if found["enrolled"] and datetime.fromisoformat(found["certificate_ends"]) < datetime.now(UTC):
+        yield Finding("edge", Grade.FAULT, _("its certificate is over, or the clock is wrong"),
+                      _("invite it at the centre: centralino vpn enrol SITE"))  # fmt: skip
+    elif found["centre_reached"] and not found["faults"] and not found["refused"]:
+        yield Finding("edge", Grade.OK, _("site {site}: the centre is reached").format(site=found["site"]))

@@ -1,0 +1,93 @@
+"""``centralino doctor`` on a branch's edge: what its agent says, in findings."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from appliance.cli import app
+from appliance.commands import doctor_edge
+from appliance.edge.paths import EdgePaths
+from appliance.engine.unix import bind
+
+WELL: dict[str, Any] = {
+    "enrolled": True, "site": "torino", "state": "000001", "revision": 7, "on_trial": False, "centre_reached": True,
+    "remotes": ["198.51.100.7 1194"], "certificate": "torino.1", "certificate_ends": "2099-01-01T00:00:00+00:00",
+    "clock_sure": True, "kept_out": 0, "refused": None, "faults": [],
+}  # fmt: skip
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EdgePaths:
+    monkeypatch.setenv("CENTRALINO_EDGE", str(tmp_path / "edge"))
+    monkeypatch.setenv("CENTRALINO_STATE", str(tmp_path / "none"))
+    monkeypatch.setenv("LANGUAGE", "en")
+    monkeypatch.setattr(doctor_edge, "PROGRAMS", ("sh",))
+    made = EdgePaths.default()
+    made.run.mkdir(parents=True)
+    return made
+
+
+@contextmanager
+def saying(paths: EdgePaths, said: dict[str, Any]) -> Iterator[None]:
+    """An agent that is asked once."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        bind(listener, paths.socket)
+        listener.listen(1)
+
+        def answer() -> None:
+            asked, _address = listener.accept()
+            with asked:
+                asked.sendall(json.dumps(said).encode() + b"\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+
+
+def looked() -> tuple[int, dict[str, tuple[str, str, str]]]:
+    done = CliRunner().invoke(app, ["doctor", "--json"])
+    found = json.loads(done.stdout)
+    return done.exit_code, {each["check"]: (each["grade"], each["message"], each["mend"]) for each in found}
+
+
+def test_an_edge_is_looked_at_as_an_edge_and_not_as_a_centre(paths: EdgePaths) -> None:
+    with saying(paths, WELL):
+        code, found = looked()
+    assert set(found) == {"host", "disk", "edge"}
+    assert found["edge"][:2] == ("ok", "site torino: the centre is reached")
+    assert code == 0
+    assert not (paths.top.parent / "none").exists(), "no store is made by looking"
+
+
+@pytest.mark.parametrize(
+    ("more", "grade", "message", "code"),
+    [
+        ({"enrolled": False, "faults": []}, "warning", "it belongs to no site yet", 0),
+        ({"centre_reached": False}, "fault", "the centre isn't reached through the tunnel", 1),
+        ({"faults": ["openvpn is not installed (apt install openvpn)"]}, "fault", "openvpn is not installed (apt install openvpn)", 1),
+        ({"refused": {"revision": 8, "times": 1, "why": "nobody"}}, "warning", "Revision 8 was undone: nobody", 0),
+        ({"certificate_ends": "2020-01-01T00:00:00+00:00"}, "fault", "its certificate is over, or the clock is wrong", 1),
+    ],
+)  # fmt: skip
+def test_what_is_not_well_is_found(paths: EdgePaths, more: dict[str, Any], grade: str, message: str, code: int) -> None:
+    with saying(paths, {**WELL, **more}):
+        done, found = looked()
+    assert (found["edge"][:2], done) == ((grade, message), code)
+
+
+def test_an_agent_that_does_not_run_is_a_fault(paths: EdgePaths) -> None:
+    code, found = looked()
+    assert found["edge"][:2] == ("fault", "no edge runs here")
+    assert code == 1
