@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+STARTING: Final = "registered during operation"
+"""What the SIP stack says of each of its modules that is loaded after the first packet came in."""
 KNOWN: Final = {
     "Taskprocessor 'stasis/": (
         "thousands of devices tell their state within a second, at start or when they all register: a queue passes its "
         "high-water mark of 500 and drains at once"
     ),
-    'Module "mod-invite" registered during operation': (
+    STARTING: (
         "phones send, or what was probed answers, while the engine is still starting: its SIP stack answers before its last module is loaded"
     ),
     "func_hangupcause.c: Unable to find information for channel": (

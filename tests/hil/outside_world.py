@@ -21,6 +21,7 @@ from sipmessage import Request, Response
 
 from appliance.core.document import Document, parse
 from appliance.engine.ami import AmiClient
+from appliance.engine.known import STARTING
 from appliance.engine.launch import Engine, EngineLauncher
 from appliance.engine.plan import EngineParams, static_files
 from appliance.engine.root import find_root
@@ -37,7 +38,6 @@ from tests.hil.agents.sip import Dialog, answer, wire
 
 PASSWORD = "outside-world"
 MAIN, BRANCH_MAIN = "+390200000100", "+390200000300"
-STARTING = 'Module "mod-invite" registered during operation'
 Rows = list[tuple[str, dict[str, Any]]]
 
 

@@ -19,6 +19,7 @@ from appliance.applier.client import ApplierClient
 from appliance.core.document import parse
 from appliance.core.model import Object
 from appliance.engine.ami import AmiClient
+from appliance.engine.known import STARTING
 from appliance.engine.launch import Engine, EngineLauncher
 from appliance.engine.root import find_root
 from appliance.kinds import KINDS
@@ -199,9 +200,10 @@ class System:
         return self.client.apply(revision.number, offline=offline, **options)
 
     def log(self) -> list[str]:
-        """Errors and warnings in the engine's log."""
+        """Errors and warnings in the engine's log, but for what any engine may say that starts while phones send."""
         text = self.paths.engine.messages.read_text(errors="replace") if self.paths.engine.messages.exists() else ""
-        return [line for line in text.splitlines() if " ERROR[" in line or " WARNING[" in line]
+        bad = (line for line in text.splitlines() if " ERROR[" in line or " WARNING[" in line)
+        return [line for line in bad if STARTING not in line]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -53,9 +53,7 @@ def made() -> Rows:
 def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CENTRALINO_FIREWALL", "on")
-        with open_company(
-            tmp_path_factory.mktemp("names"), made(), name_server=RECORDS, complaints=["registered during operation"]
-        ) as company:
+        with open_company(tmp_path_factory.mktemp("names"), made(), name_server=RECORDS) as company:
             for number, (address, port) in enumerate({OTHER: 5060, BY_SERVICE: 5070}.items(), 23):
                 line = Line(company.net.host(f"line-{number}", "provider", number), PBX_OUTSIDE, port=port)
                 company.others[address] = company.stack.enter_context(line)

@@ -11,8 +11,11 @@ def test_errors_and_warnings_are_troubles_unless_known() -> None:
     other = (
         f"{STAMP} WARNING[7] taskprocessor.c: Taskprocessor 'pjsip/default-00000008' queue reached 500 scheduled tasks"
     )
+    starting = (
+        f'{STAMP} WARNING[30] pjproject: sip_endpoint.c Warning: Module "PubSub Module" registered during operation.'
+    )
     fine = f"{STAMP} NOTICE[7] pbx.c: all is well, no ERROR here"
-    assert troubles([bad, known, other, fine]) == [bad, other]
+    assert troubles([bad, known, other, starting, fine]) == [bad, other]
 
 
 def test_every_known_line_has_its_reason() -> None:
