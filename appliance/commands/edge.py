@@ -16,6 +16,7 @@ from rich.markup import escape
 from appliance.commands.common import Json, out, print_json, program
 from appliance.commands.edge_enrol import enrol
 from appliance.commands.edge_relay import relay
+from appliance.commands.edge_tests import add_to as add_tests
 from appliance.core.errors import RefusedError, UnavailableError
 from appliance.i18n import _, fault_text, translated
 
@@ -36,6 +37,7 @@ def add_to(app: typer.Typer) -> None:
     sub.command("unit", help=_("The unit by which systemd starts this edge, in a sandbox and as a user of its own"))(
         unit
     )
+    add_tests(sub)
     app.add_typer(sub, name="edge", rich_help_panel=_("The running system"))
 
 

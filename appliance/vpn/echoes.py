@@ -225,7 +225,7 @@ class Echoes:
             known = self._asked.get(name)
             if known is not None and known.window is window and known.text == address[0].partition("%")[0]:
                 del self._pending[token]
-                window.answered(number, _came(more))
+                window.answered(number, came(more))
 
 
 def echo(type: int, id: int, number: int, token: bytes) -> bytes:
@@ -253,7 +253,7 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def _came(more: list[tuple[int, int, bytes]]) -> float:
+def came(more: list[tuple[int, int, bytes]]) -> float:
     """When a packet came, by the monotonic clock."""
     now = time.monotonic()
     for level, type, value in more:

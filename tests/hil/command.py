@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,15 +28,19 @@ class Command:
 
     :param host: ``None``: where the tests are.
     :param environment: holds CENTRALINO_STATE and _CACHE, unless each run is told of them.
+    :param under: what it is run by, to be another user, say.
     """
 
-    def __init__(self, host: Host | None, environment: Mapping[str, str], work: Path) -> None:
+    def __init__(
+        self, host: Host | None, environment: Mapping[str, str], work: Path, under: Sequence[str] = ()
+    ) -> None:
         self.host = host
+        self._under = under
         self.environment = {**environment, "LC_ALL": "C.UTF-8", "COLUMNS": "200"}
         self._work = work
 
     def __enter__(self) -> Self:
-        argv = [sys.executable, "-m", "tests.hil.command_server"]
+        argv = [*self._under, sys.executable, "-m", "tests.hil.command_server"]
         start = Child if self.host is None else self.host.start
         self._server: Child = start(argv, self._work / "command.log", env=self.environment, pipes=True)
         return self

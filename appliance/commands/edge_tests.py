@@ -1,0 +1,264 @@
+"""``centralino edge ping``, ``trace``, ``dns`` and ``check``: what is tested at a branch, line by line."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from appliance.commands.common import Json, err, out, print_json
+from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedError
+from appliance.i18n import _, translated
+
+if TYPE_CHECKING:
+    from appliance.edge.reach.names import Said
+    from appliance.edge.reach.ping import Echo, Pinged
+    from appliance.edge.reach.trace import Hop, Traced
+    from appliance.edge.reach.verdicts import Verdict
+
+Target = Annotated[str, typer.Argument(metavar="HOST", help=_("A host's name or address"))]
+Line = Annotated[int | None, typer.Option("--line", min=1, help=_("By this line of the edge"))]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help=_("By this interface"))]
+
+
+def add_to(sub: typer.Typer) -> None:
+    """Add the verbs to ``centralino edge``."""
+    sub.command("check", help=_("Where the fault of each line is: here, at its router, or farther away"))(check)
+    sub.command("ping", help=_("Whether a host answers, how fast and how evenly, by one line"))(ping)
+    sub.command("trace", help=_("By which routers the way to a host goes, and how large packets may be"))(trace)
+    sub.command("dns", help=_("What each name server of this machine says of a name"))(dns)
+
+
+def ping(
+    host: Target,
+    line: Line = None,
+    device: Device = "",
+    count: Annotated[int, typer.Option("--count", min=1, max=100, help=_("How many echoes"))] = 5,
+    json: Json = False,
+) -> None:
+    """Exit code 1: no answer came."""
+    from appliance.edge.reach import ping as reach
+    from appliance.edge.reach.way import look_up
+
+    way = look_up(host, _device(line, device))
+    if not json:
+        out.print(escape(_by(way.device, _("Ping to {host} ({address})").format(host=host, address=way.address))))
+    echoes = []
+    for each in reach.ping(way, count):
+        echoes.append(each)
+        if not json:
+            _show_echo(each)
+    found = reach.summed(echoes)
+    if json:
+        print_json({"host": host, "address": str(way.address), "device": way.device, **asdict(found)})
+    else:
+        _show_pinged(found)
+    _end(bool(found.received))
+
+
+def trace(host: Target, line: Line = None, device: Device = "", json: Json = False) -> None:
+    """Exit code 1: the host wasn't reached."""
+    from appliance.edge.reach import trace as reach
+    from appliance.edge.reach.way import look_up
+
+    way = look_up(host, _device(line, device))
+    if not json:
+        out.print(escape(_by(way.device, _("Way to {host} ({address})").format(host=host, address=way.address))))
+    hops = []
+    with _waiting(json, _("Asking the next router …")):
+        for each in reach.trace(way):
+            hops.append(each)
+            if not json:
+                _show_hop(each)
+    found = reach.summed(hops)
+    if json:
+        print_json({"host": host, "address": str(way.address), "device": way.device, **asdict(found)})
+    else:
+        _show_traced(found)
+    _end(found.reached)
+
+
+def dns(host: Target, line: Line = None, device: Device = "", json: Json = False) -> None:
+    """Exit code 1: no name server knows an address."""
+    from appliance.edge.reach import names
+
+    by = _device(line, device)
+    said = []
+    with _waiting(json, _("Asking name servers …")):
+        for each in names.ask_all(host, by):
+            said.append(each)
+            if not json:
+                _show_said(each)
+    if json:
+        print_json({"host": host, "device": by, "servers": [asdict(each) for each in said]})
+    _end(any(each.addresses for each in said))
+
+
+def check(
+    line: Line = None,
+    device: Annotated[
+        str, typer.Option("--device", metavar="DEVICE", help=_("An interface, if it is none of the edge's lines"))
+    ] = "",
+    host: Annotated[
+        str, typer.Option("--host", metavar="HOST", help=_("What is to be reached by it, instead of the centre"))
+    ] = "",
+    json: Json = False,
+) -> None:
+    """Exit code 1: something is wrong with one of them."""
+    from appliance.edge.reach.gateway import judged
+
+    found = []
+    for number, by, target in _lines(line, device, host):
+        title = _("Line {number} ({device})").format(number=number, device=by) if number else by
+        with _waiting(json, title) as status:
+            verdict = judged(by, target, lambda text, title=title, status=status: _progress(status, title, text))  # type: ignore[misc]
+        found.append(
+            {
+                "line": number,
+                **asdict(verdict),
+                "message": translated(verdict.message),
+                "hint": translated(verdict.hint),
+            }
+        )
+        if not json:
+            _show_verdict(title, verdict)
+    if json:
+        print_json({"lines": found})
+    _end(all(each["where"] == "well" for each in found))
+
+
+# Which lines
+
+
+def _known_lines() -> list[dict[str, Any]]:
+    from appliance.commands.edge import told
+
+    return list(told().get("lines", ()))
+
+
+def _device(line: int | None, device: str) -> str:
+    """The interface that was asked for; empty: as the routes say."""
+    from appliance.edge.reach.way import checked_device
+
+    if line is not None and device:
+        raise InvalidError([Fault("--device", "a line and an interface are named", "only one of them", "usage")])
+    if line is not None:
+        return str(_line(line)["device"])
+    return checked_device(device) if device else ""
+
+
+def _line(number: int) -> dict[str, Any]:
+    known = {each["line"]: each for each in _known_lines()}
+    if number not in known:
+        raise NotFoundError(
+            f"this edge has no line {number}", "which it has: centralino edge status", error_id="no_line"
+        )
+    return known[number]
+
+
+def _lines(line: int | None, device: str, host: str) -> list[tuple[int | None, str, str]]:
+    """Numbers, interfaces, and what is to be reached."""
+    if device:
+        return [(None, _device(line, device), host)]
+    lines = [_line(line)] if line is not None else _known_lines()
+    if not lines:
+        raise RefusedError(
+            "the centre has given this edge no lines of its own",
+            "name the interface: --device eth0",
+            error_id="no_lines",
+        )
+    return [(each["line"], str(each["device"]), host or str(each["centre"])) for each in lines]
+
+
+# Showing
+
+
+def _waiting(json: bool, text: str) -> Any:
+    return nullcontext() if json or not err.is_terminal else err.status(escape(text))
+
+
+def _progress(status: Any, title: str, text: str) -> None:
+    if status is not None:
+        status.update(escape(f"{title}: {translated(text)}"))
+
+
+def _by(device: str, text: str) -> str:
+    return _("{text} by {device}").format(text=text, device=device) if device else text
+
+
+def _show_echo(echo: Echo) -> None:
+    if echo.rtt_ms is not None:
+        out.print("  " + _("{number}: {ms} ms").format(number=echo.number, ms=f"{echo.rtt_ms:.1f}"))
+    else:
+        why = translated(echo.said) or _("no answer")
+        out.print(f"  [red]{escape(_('{number}: {why}').format(number=echo.number, why=why))}[/]")
+
+
+def _show_pinged(found: Pinged) -> None:
+    if not found.received:
+        out.print(f"[red]{_('No answer to {sent} echoes.').format(sent=found.sent)}[/]")
+        return
+    text = _("{received} of {sent} answered; {percent} % lost.").format(
+        received=found.received, sent=found.sent, percent=f"{100 * found.loss:.0f}"
+    )
+    out.print(f"[red]{text}[/]" if found.loss else text)
+    out.print(_("There and back {low} / {mean} / {high} ms (least, mean, most); jitter {jitter} ms.").format(
+        low=_ms(found.min_ms), mean=_ms(found.mean_ms), high=_ms(found.max_ms), jitter=_ms(found.jitter_ms)
+    ))  # fmt: skip
+
+
+def _show_hop(hop: Hop) -> None:
+    who = ", ".join(hop.addresses) or _("silent")
+    text = f"{hop.number:>3}  {who}"
+    if hop.rtt_ms is not None:
+        text += f"  {_ms(hop.rtt_ms)} ms"
+    if hop.mtu is not None:
+        text += "  " + _("packets up to {mtu} octets").format(mtu=hop.mtu)
+    out.print(escape(text))
+
+
+def _show_traced(found: Traced) -> None:
+    if found.said:
+        out.print(f"[red]{escape(translated(found.said))}[/]")
+    if not found.reached:
+        last = next((hop.addresses[0] for hop in reversed(found.hops) if hop.addresses), "")
+        text = _("The host wasn't reached. The last to answer: {address}").format(address=last or _("nobody"))
+        out.print(f"[red]{escape(text)}[/]")
+    if found.mtu is not None:
+        out.print(_("The largest packet that goes through has {mtu} octets.").format(mtu=found.mtu))
+
+
+def _show_said(said: Said) -> None:
+    parts = [", ".join(said.addresses)] if said.addresses else []
+    parts += [translated(said.fault)] if said.fault else []
+    text = escape(f"{said.server}: {'; '.join(parts)} ({said.ms:.0f} ms)")
+    out.print(f"[red]{text}[/]" if said.fault else text)
+
+
+def _show_verdict(title: str, verdict: Verdict) -> None:
+    text = f"{title}: {translated(verdict.message)}"
+    if verdict.well:
+        trip = verdict.pinged.mean_ms if verdict.pinged is not None else None
+        out.print(escape(text + (f" ({_ms(trip)} ms)" if trip is not None else "")))
+    else:
+        out.print(f"[red]{escape(text)}[/]")
+    link = verdict.link
+    if link.there:
+        facts = [*link.addresses]
+        facts += [_("gateway {address}").format(address=verdict.gateway)] if verdict.gateway else []
+        facts += [f"{link.speed} Mbit/s"] if link.speed is not None else []
+        out.print(f"  [dim]{escape(', '.join(facts))}[/]" if facts else f"  [dim]{_('no address')}[/]")
+    if verdict.hint:
+        out.print(f"  → {escape(translated(verdict.hint))}")
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _end(well: bool) -> None:
+    if not well:
+        raise typer.Exit(1)
