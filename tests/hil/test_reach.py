@@ -211,6 +211,20 @@ def test_a_line_that_is_well(ground: Ground) -> None:
     assert ground.judged("eth1")[0] == "well", "as far as its gateway"
 
 
+def test_a_gateway_that_is_known_on_its_link_only(ground: Ground) -> None:
+    shown = json.loads(ground.first.run(["ip", "-j", "-6", "addr", "show", "dev", "eth0", "scope", "link"]).stdout)
+    [local] = [info["local"] for each in shown for info in each.get("addr_info", ()) if info.get("scope") == "link"]
+    routes = ["ip", "-6", "route", "replace", "default", "dev", "eth0", "via"]
+    ground.edge.run([*routes, local])
+    try:
+        where, line = ground.judged("eth0", ground.centre.address6)
+        assert (where, line["gateway"], line["gateway_answers"]) == ("well", local, True)
+        assert ground.json("ping", local, "--device", "eth0", "--count", "1")["received"] == 1
+        assert ground.json("trace", f"{local}%eth0")["reached"] is True
+    finally:
+        ground.edge.run([*routes, ground.first.address6])
+
+
 def test_faults_that_are_here(ground: Ground) -> None:
     centre = ground.centre.address
     assert ground.judged("eth7", centre)[0] == "no_device"
