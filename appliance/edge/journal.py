@@ -1,12 +1,12 @@
 """What happened at a branch, kept until the centre has it: a line died, another became the best, a change was undone.
 
 Events have numbers and come in their order. There are :data:`KEPT` at most; where there are more, the oldest become one that says how many of what they were
-(``thinned``), so nothing is lost without a word.
+(``thinned``), so nothing is lost without a word. The last :data:`TOLD` that the centre has stay too, for who stands before the edge.
 
 What happens when…
 
 * the centre is away, or the machine is started anew: they wait, on the disk;
-* the disk is full, or can't be written: they wait in memory, :data:`BESIDE` of them, and are written when they can be;
+* the disk is full, or can't be written: they wait in memory, :data:`BESIDE` of them, and are written when they can be; what the centre has may not stay then;
 * the file is garbage: it is put aside, another is begun, and that is its first event;
 * we are killed after the centre has taken some: it is told them again, and knows them by their numbers;
 * the clock isn't sure: an event says so; their order is that of their numbers.
@@ -26,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 _log = logging.getLogger("centralino.edge")
 T = TypeVar("T")
@@ -33,13 +34,20 @@ T = TypeVar("T")
 KEPT: Final = 10_000
 """A month of a line that dies every ten minutes, and 4 MB."""
 BESIDE: Final = 500
+TOLD: Final = 200
 THINNED: Final = "thinned"
 GARBAGE: Final = "journal_lost"
 _TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS event (number INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, sure INTEGER NOT NULL, what TEXT NOT NULL, about TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS told (number INTEGER PRIMARY KEY, at INTEGER NOT NULL, sure INTEGER NOT NULL, what TEXT NOT NULL, about TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
 )
 _ADD: Final = "INSERT INTO event (at, sure, what, about) VALUES (?, ?, ?, ?)"
+_KEEP: Final = (
+    "INSERT OR REPLACE INTO told SELECT * FROM event WHERE number <= ? ORDER BY number DESC LIMIT ?",
+    "DELETE FROM told WHERE number NOT IN (SELECT number FROM told ORDER BY number DESC LIMIT ?)",
+)
+_FORGET: Final = "DELETE FROM event WHERE number <= ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,27 @@ class Journal:
 
     def delivered(self, number: int) -> None:
         """The centre has all up to this one."""
-        self._do(lambda database: database.execute("DELETE FROM event WHERE number <= ?", (number,)), None)
+
+        def forget(database: sqlite3.Connection) -> None:
+            try:
+                with database:
+                    database.execute("BEGIN IMMEDIATE")
+                    database.execute(_KEEP[0], (number, TOLD))
+                    database.execute(_KEEP[1], (TOLD,))
+                    database.execute(_FORGET, (number,))
+            except sqlite3.OperationalError:  # no room for both: what is delivered isn't told for ever
+                database.execute(_FORGET, (number,))
+
+        self._do(forget, None)
+
+    def recent(self, count: int) -> list[Event]:
+        """The newest of those that wait, and of those that the centre has, the newest first; what can't be read isn't among them."""
+        with self._lock:
+            beside = self._beside[: -count - 1 : -1]
+        try:
+            return [*beside, *recent(self._file, count)][:count]
+        except (sqlite3.Error, OSError, ValueError, TypeError):
+            return beside
 
     def remembered(self, key: str) -> str | None:
         """What was kept by :meth:`remember`."""
@@ -121,7 +149,7 @@ class Journal:
         oldest = database.execute("SELECT * FROM event ORDER BY number LIMIT ?", (count,)).fetchall()
         made = _thinned([Event(what, at, bool(sure), json.loads(about)) for _number, at, sure, what, about in oldest])
         last = oldest[-1][0]
-        database.execute("DELETE FROM event WHERE number <= ?", (last,))
+        database.execute(_FORGET, (last,))
         row = (last, made.at, made.sure, made.what, json.dumps(made.about))
         database.execute("INSERT INTO event VALUES (?, ?, ?, ?, ?)", row)
 
@@ -169,6 +197,23 @@ class Journal:
         if not self._troubled:
             _log.warning("events wait in memory: %s: %s", self._file, error)
         self._troubled = True
+
+
+def recent(file: Path, count: int) -> list[Event]:
+    """:meth:`Journal.recent`, for who isn't the agent: nothing is made, written or put aside.
+
+    :raises FileNotFoundError: there is no journal; :raises sqlite3.Error, ValueError, TypeError: it is garbage, or can't be read now.
+    """
+    file.stat()
+    with contextlib.closing(sqlite3.connect(f"file:{quote(str(file))}?mode=rw", timeout=1.0, uri=True)) as database:
+        known = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE name IN ('event', 'told')")}
+        rows: list[tuple[int, int, int, str, str]] = []
+        for table in known:
+            rows += database.execute(f"SELECT * FROM {table} ORDER BY number DESC LIMIT ?", (count,))  # noqa: S608 (one of two)
+    rows.sort(reverse=True)
+    return [
+        Event(what, at, bool(sure), dict(json.loads(about)), number) for number, at, sure, what, about in rows[:count]
+    ]
 
 
 def _thinned(events: list[Event]) -> Event:

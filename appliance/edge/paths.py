@@ -66,7 +66,7 @@ class EdgePaths:
 
     @property
     def journal(self) -> Path:
-        """Events that the centre hasn't yet."""
+        """Events that the centre hasn't yet, and the last that it has."""
         return self.top / "journal.db"
 
     @property

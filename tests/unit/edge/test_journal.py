@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.edge import journal as module
-from appliance.edge.journal import BESIDE, GARBAGE, THINNED, Event, Journal
+from appliance.edge.journal import BESIDE, GARBAGE, THINNED, TOLD, Event, Journal, recent
 
 
 def numbers(journal: Journal, octets: int = 1 << 30) -> list[int]:
@@ -99,3 +99,68 @@ def test_what_is_remembered_outlives_it(tmp_path: Path) -> None:
     Journal(file).remember("change", "71-3")
     Journal(file).remember("change", "71-4")
     assert Journal(file).remembered("change") == "71-4"
+
+
+def about(events: list[Event]) -> list[int]:
+    return [each.about["n"] for each in events]
+
+
+def test_the_last_that_the_centre_has_are_shown_too_the_newest_first(tmp_path: Path) -> None:
+    file = tmp_path / "journal.db"
+    journal = filled(file, TOLD + 30)
+    assert about(journal.recent(5)) == list(range(TOLD + 29, TOLD + 24, -1))
+    journal.delivered(7)
+    journal.delivered(TOLD + 20)
+    assert numbers(journal) == list(range(TOLD + 20, TOLD + 30)), "nothing is told twice"
+    found = journal.recent(10_000)
+    assert about(found) == list(range(TOLD + 29, 19, -1)), "ten that wait, and the last that were delivered"
+    assert (found[-1].what, found[-1].at, found[-1].number) == ("line_down", 1020, 21)
+    journal.delivered(TOLD + 30)
+    journal.delivered(TOLD + 30)
+    assert about(recent(file, 10_000)) == list(range(TOLD + 29, 29, -1))
+    with sqlite3.connect(file) as database:
+        assert database.execute("SELECT count(*) FROM told").fetchone() == (TOLD,)
+    database.close()
+
+
+def test_a_journal_of_a_release_that_kept_none_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "journal.db"
+    filled(file, 5)
+    with sqlite3.connect(file) as database:
+        database.execute("DROP TABLE told")
+    database.close()
+    assert about(recent(file, 3)) == [4, 3, 2]
+    Journal(file).delivered(4)
+    assert about(Journal(file).recent(9)) == [4, 3, 2, 1, 0]
+
+
+def test_without_room_for_them_what_is_delivered_is_forgotten_all_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "journal.db"
+    journal = filled(file, 5)
+    with sqlite3.connect(file) as database:
+        full = "CREATE TRIGGER full BEFORE INSERT ON told BEGIN SELECT raise(FAIL, 'no'); END"
+        database.execute(full.replace("raise(FAIL, 'no')", "* FROM nowhere"))  # an OperationalError, as a full disk is
+    database.close()
+    journal.delivered(3)
+    assert numbers(journal) == [3, 4]
+    assert about(journal.recent(9)) == [4, 3]
+
+
+def test_who_only_reads_makes_nothing_and_puts_nothing_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "journal.db"
+    with pytest.raises(FileNotFoundError):
+        recent(file, 5)
+    file.write_bytes(b"garbage" * 3000)
+    with pytest.raises(sqlite3.DatabaseError):
+        recent(file, 5)
+    journal = Journal(file)
+    assert journal.recent(5) == []
+    assert [each.name for each in tmp_path.iterdir()] == ["journal.db"]
+
+    def full(*_: object, **__: object) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(module.sqlite3, "connect", full)
+    for n in range(3):
+        journal.add(Event("line_up", n, about={"n": n}))
+    assert about(journal.recent(2)) == [2, 1], "those that wait in memory"
