@@ -17,6 +17,7 @@ from appliance.commands.common import Json, out, print_json, program
 from appliance.commands.edge_enrol import enrol
 from appliance.commands.edge_relay import relay
 from appliance.commands.edge_tests import add_to as add_tests
+from appliance.commands.edge_support import bundle, events, logs
 from appliance.core.errors import RefusedError, UnavailableError
 from appliance.i18n import _, fault_text, translated
 
@@ -34,6 +35,11 @@ def add_to(app: typer.Typer) -> None:
         relay
     )
     sub.command("status", help=_("Whether this edge reaches the centre, and what isn't well"))(status)
+    sub.command("events", help=_("What happened at this branch, the newest first"))(events)
+    sub.command("logs", help=_("The ends of this edge's logs, without keys and passwords"))(logs)
+    sub.command("bundle", help=_("One file for who helps from afar: status, events, logs, network; no key is in it"))(
+        bundle
+    )
     sub.command("unit", help=_("The unit by which systemd starts this edge, in a sandbox and as a user of its own"))(
         unit
     )

@@ -12,7 +12,7 @@ PURE_NAMES = {
     "model.py", "plan.py", "verify.py", "context.py", "feature.py", "forms.py", "submission.py", "labels.py",
     "seen_calls.py", "calls_form.py", "ladder.py", "charts.py", "entries.py", "writing.py", "changed.py", "cells.py",
     "permission_words.py", "promise.py", "rules.py", "openvpn_messages.py", "openvpn_status.py", "branches.py",
-    "formats.py", "chains.py", "answers.py", "wanted.py", "tuning.py",
+    "formats.py", "chains.py", "answers.py", "wanted.py", "tuning.py", "redaction.py", "traces.py",
 }  # fmt: skip
 PURE_RELAY = {"wire", "keys", "window", "meter", "pieces", "sizes", "policy", "channel", "edge", "centre"}
 PURE_BANS = {"judge", "keys", "packets", "policy", "rules", "sets", "sources", "standing", "timeline"}
