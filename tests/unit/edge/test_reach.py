@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import socket
 import struct
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyroute2.netlink import rtnl
+from pyroute2.netlink.rtnl.marshal import MarshalRtnl
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from appliance.core.errors import InvalidError, UnavailableError
 from appliance.edge.reach import names, netlink, ping, trace
@@ -104,6 +111,12 @@ def test_no_more_is_sent_than_one_may_want(count: int) -> None:
 # What the kernel says
 
 
+def said(type: int, body: bytes) -> Any:
+    """A message of the kernel as pyroute2 reads it."""
+    [told] = MarshalRtnl().parse(struct.pack("=IHHII", 16 + len(body), type, 0, 0, 0) + body)
+    return told
+
+
 def attribute(type: int, data: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(data), type) + data + bytes(-len(data) % 4)
 
@@ -116,33 +129,52 @@ def number(value: int) -> bytes:
     return struct.pack("=I", value)
 
 
-def route(*attributes: bytes, family: int = socket.AF_INET, length: int = 0, type: int = 1, flags: int = 0) -> bytes:
-    return struct.pack("=8BI", family, length, 0, 0, 254, 3, 0, type, flags) + b"".join(attributes)
+def routes(
+    *attributes: bytes, family: int = socket.AF_INET, length: int = 0, type: int = 1, flags: int = 0
+) -> list[Route]:
+    body = struct.pack("=8BI", family, length, 0, 0, 254, 3, 0, type, flags) + b"".join(attributes)
+    return list(netlink.routes_in(said(rtnl.RTM_NEWROUTE, body)))
+
+
+def hops(*known: tuple[int, bytes]) -> bytes:
+    """``RTA_MULTIPATH``: numbers of interfaces, and the attribute that tells their gateway."""
+    return attribute(9, b"".join(struct.pack("=HBBi", 8 + len(by), 0, 0, device) + by for device, by in known))
+
+
+def via(gateway: str) -> bytes:
+    """``RTA_VIA``: a gateway of IPv6 for a route of IPv4."""
+    return attribute(18, struct.pack("=H", socket.AF_INET6) + packed(gateway))
 
 
 def test_routes_of_all_shapes_are_read() -> None:
-    plain = route(
+    plain = routes(
         attribute(5, packed("192.0.2.1")),
         attribute(4, number(7)),
         attribute(6, number(100)),
-        attribute(15, number(102)),
+        attribute(15, number(1002)),
     )
-    anywhere = ipaddress.ip_network("0.0.0.0/0")
-    assert list(netlink.routes_in(plain)) == [Route(anywhere, 7, ipaddress.ip_address("192.0.2.1"), 100, 102)]
-    hops = b"".join(
-        struct.pack("=HBBi", 16, 0, 0, device) + attribute(5, packed(gateway))
-        for device, gateway in ((7, "192.0.2.1"), (8, "198.51.100.1"))
-    )
-    assert [(each.device, str(each.gateway)) for each in netlink.routes_in(route(attribute(9, hops)))] == [
-        (7, "192.0.2.1"),
-        (8, "198.51.100.1"),
-    ]
-    by_six = route(attribute(18, struct.pack("=H", socket.AF_INET6) + packed("fe80::1")), attribute(4, number(7)))
-    assert [str(each.gateway) for each in netlink.routes_in(by_six)] == ["fe80::1"]
-    modem = route(attribute(4, number(9)))
-    assert [each.gateway for each in netlink.routes_in(modem)] == [None]
-    assert list(netlink.routes_in(route(attribute(4, number(9)), type=7))) == [], "unreachable"
-    assert list(netlink.routes_in(route(attribute(4, number(9)), flags=0x200))) == [], "remembered of a host"
+    assert plain == [Route(ipaddress.ip_network("0.0.0.0/0"), 7, ipaddress.ip_address("192.0.2.1"), 100, 1002)]
+    narrow = routes(attribute(1, packed("2001:db8::")), attribute(4, number(7)), family=socket.AF_INET6, length=64)
+    assert narrow == [Route(ipaddress.ip_network("2001:db8::/64"), 7, None)]
+    default = routes(attribute(5, packed("fe80::1")), attribute(4, number(7)), family=socket.AF_INET6)
+    assert default == [Route(ipaddress.ip_network("::/0"), 7, ipaddress.ip_address("fe80::1"))]
+    several = routes(hops((7, attribute(5, packed("192.0.2.1"))), (8, via("fe80::1")), (9, b"")))
+    assert [(each.device, str(each.gateway)) for each in several] == [(7, "192.0.2.1"), (8, "fe80::1"), (9, "None")]
+    six = routes(hops((7, attribute(5, packed("fe80::1"))), (8, b"")), family=socket.AF_INET6)
+    assert [(each.device, str(each.gateway)) for each in six] == [(7, "fe80::1"), (8, "None")]
+    assert [str(each.gateway) for each in routes(via("fe80::1"), attribute(4, number(7)))] == ["fe80::1"]
+    assert [each.gateway for each in routes(attribute(4, number(9)))] == [None], "a modem"
+
+
+def test_what_is_no_way_to_send_is_no_route() -> None:
+    device = attribute(4, number(9))
+    assert routes(device, type=7) == [], "unreachable"
+    assert routes(device, flags=0x200) == [], "remembered of a host"
+    assert routes(device, family=28) == [], "of MPLS"
+    assert routes() == [], "of no interface"
+    assert routes(device, length=33) == []
+    assert routes(device, attribute(1, packed("192.0.2.0")[:3]), length=24) == [], "cut short"
+    assert routes(device, attribute(1, packed("2001:db8::")[:12]), family=socket.AF_INET6, length=64) == [], "cut short"
 
 
 def test_the_narrowest_route_of_a_device_is_taken() -> None:
@@ -161,38 +193,99 @@ def test_the_narrowest_route_of_a_device_is_taken() -> None:
     assert best(known, 9, None, 4) is None
 
 
+def addresses(*attributes: bytes, family: int, length: int, flags: int = 0) -> list[tuple[int, str]]:
+    body = struct.pack("=BBBBI", family, length, flags, 0, 7) + b"".join(attributes)
+    return [(device, str(each)) for device, each in netlink.address_in(said(rtnl.RTM_NEWADDR, body))]
+
+
 def test_addresses_that_can_be_sent_from_are_read() -> None:
-    head = struct.pack("=BBBBI", socket.AF_INET, 24, 0x80, 0, 7)
-    assert list(netlink.address_in(head + attribute(2, packed("192.0.2.5")))) == [
-        (7, ipaddress.ip_interface("192.0.2.5/24"))
-    ]
-    head = struct.pack("=BBBBI", socket.AF_INET6, 64, 0, 0, 7)
-    found = attribute(1, packed("2001:db8::5"))
-    assert [str(each) for _, each in netlink.address_in(head + found)] == ["2001:db8::5/64"]
-    assert list(netlink.address_in(head + found + attribute(8, number(0x40)))) == [], "not sure to be ours alone yet"
+    own, peer = attribute(2, packed("192.0.2.5")), attribute(1, packed("192.0.2.6"))
+    assert addresses(peer, own, family=socket.AF_INET, length=24, flags=0x80) == [(7, "192.0.2.5/24")]
+    six = attribute(1, packed("2001:db8::5"))
+    assert addresses(six, family=socket.AF_INET6, length=64) == [(7, "2001:db8::5/64")]
+    for tentative in (0x40, 0x08):
+        assert addresses(six, family=socket.AF_INET6, length=64, flags=tentative) == [], "not sure to be ours alone yet"
+        assert addresses(six, attribute(8, number(0x200 | tentative)), family=socket.AF_INET6, length=64) == []
+    assert addresses(six, family=socket.AF_INET6, length=129) == []
+    assert addresses(six, family=socket.AF_INET, length=24) == []
+    assert addresses(family=socket.AF_INET, length=24) == []
+
+
+def neighbours(*attributes: bytes, state: int = 0x02) -> list[Neighbour]:
+    body = struct.pack("=BBHiHBB", socket.AF_INET, 0, 0, 7, state, 0, 1) + b"".join(attributes)
+    return list(netlink.neighbour_in(said(rtnl.RTM_NEWNEIGH, body)))
 
 
 def test_a_neighbour_was_heard_when_it_answered_since_we_asked() -> None:
-    head = struct.pack("=BBHiHBB", socket.AF_INET, 0, 0, 7, 0x02, 0, 1)
-    body = (
-        head
-        + attribute(1, packed("192.0.2.1"))
-        + attribute(2, bytes(6))
-        + attribute(3, struct.pack("=4I", 150, 0, 0, 1))
+    there, hardware = attribute(1, packed("192.0.2.1")), attribute(2, bytes(6))
+    times = attribute(3, struct.pack("=4I", 150, 9, 9, 1))
+    [known] = neighbours(there, hardware, times)
+    assert (str(known.address), known.device, known.state, known.heard_s) == (
+        "192.0.2.1",
+        7,
+        0x02,
+        pytest.approx(150 / os.sysconf("SC_CLK_TCK")),
     )
-    [known] = netlink.neighbour_in(body)
-    assert (str(known.address), known.device, known.heard_s) == ("192.0.2.1", 7, pytest.approx(150 / netlink._TICKS))
+    assert [each.heard_s for each in neighbours(there, times, state=netlink.INCOMPLETE)] == [None], "it never answered"
+    assert [each.heard_s for each in neighbours(there, hardware)] == [None]
+    assert neighbours(hardware, times) == []
     assert was_heard(Neighbour(known.address, 7, 0x02, 1.0), 2.0)
     assert not was_heard(Neighbour(known.address, 7, 0x02, 20.0), 2.0), "that was before"
     assert not was_heard(Neighbour(known.address, 7, netlink.FAILED, 1.0), 2.0)
     assert not was_heard(None, 2.0)
 
 
-@given(st.binary(min_size=12, max_size=80))
+HEADS = st.builds(
+    lambda family, rest: bytes([family]) + rest,
+    st.sampled_from([socket.AF_INET, socket.AF_INET6, 28]),
+    st.binary(min_size=11, max_size=11),
+)
+ATTRIBUTES = st.lists(st.builds(attribute, st.integers(0, 25), st.binary(max_size=24)), max_size=5).map(b"".join)
+BODIES = (st.binary(min_size=12, max_size=80) | st.builds(bytes.__add__, HEADS, ATTRIBUTES)).filter(
+    lambda body: 22 not in body
+)
+"""Without ``RTA_ENCAP`` (22): over a broken one, which the kernel never makes, pyroute2 0.9.7 thinks for ever."""
+
+
+@given(BODIES)
 def test_whatever_the_kernel_says_is_read_or_passed_over(body: bytes) -> None:
-    for read in (netlink.address_in, netlink.routes_in, netlink.neighbour_in):
-        found: Any = read
-        list(found(body))
+    list(netlink.address_in(said(rtnl.RTM_NEWADDR, body)))
+    list(netlink.routes_in(said(rtnl.RTM_NEWROUTE, body)))
+    list(netlink.neighbour_in(said(rtnl.RTM_NEWNEIGH, body)))
+
+
+def test_the_kernel_is_asked_from_threads_and_nothing_stays_open() -> None:
+    own = socket.if_nametoindex("lo")
+    expected = (netlink.addresses_of(own), netlink.routes())
+    opened = len([*Path("/proc/self/fd").iterdir()])
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(lambda: (netlink.addresses_of(own), netlink.routes())) for _ in range(20)]
+        assert {each.result() for each in asked} == {expected}
+    assert len([*Path("/proc/self/fd").iterdir()]) <= opened
+
+
+def test_a_kernel_that_answers_too_late_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netlink, "TIMEOUT_S", 0.0)
+    with pytest.raises(UnavailableError) as caught:
+        netlink.routes()
+    assert caught.value.error_id == "no_routes"
+
+
+def test_what_the_kernel_does_not_know_is_nothing_and_what_it_refuses_is_told() -> None:
+    nowhere = 2**31 - 1
+    assert netlink.addresses_of(nowhere) == ()
+    assert netlink.neighbour_of(nowhere, ipaddress.ip_address("192.0.2.1")) is None
+    assert netlink.neighbour_of(socket.if_nametoindex("lo"), ipaddress.ip_address("192.0.2.1")) is None
+    assert netlink.neighbour_of(socket.if_nametoindex("lo"), ipaddress.ip_address("fe80::9%lo")) is None
+    with pytest.raises(UnavailableError) as caught:
+        netlink._asked(rtmsg().load({"family": socket.AF_UNSPEC, "tos": 9}), rtnl.RTM_GETROUTE)
+    assert caught.value.error_id == "no_routes"
+    assert caught.value.message == "the kernel doesn't tell routes and neighbours: Invalid argument"
+
+
+def test_the_library_is_loaded_when_something_is_asked_first() -> None:
+    program = "import sys, appliance.commands.edge, appliance.edge.reach.gateway; sys.exit('pyroute2' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_this_machine_s_own_loopback() -> None:
