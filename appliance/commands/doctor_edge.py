@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from appliance.commands.doctor import disk, each
@@ -15,6 +16,10 @@ from appliance.paths import Paths
 
 PROGRAMS: Final = ("openvpn", "nft", "setpriv")
 RESTART: Final = "systemctl restart centralino-edge"
+PING_GROUPS: Final = Path("/proc/sys/net/ipv4/ping_group_range")
+"""Who may send pings without privilege: the first group and the last one. A kernel on which nobody set it says ``1 0``: nobody, root neither."""
+PING_FILE: Final = "/etc/sysctl.d/60-centralino-ping.conf"
+LET_PING: Final = f"echo net.ipv4.ping_group_range = 0 2147483647 | sudo tee {PING_FILE} && sudo sysctl -p {PING_FILE}"
 
 
 def only_edge(paths: Paths) -> bool:
@@ -24,7 +29,7 @@ def only_edge(paths: Paths) -> bool:
 
 def examine_edge() -> Iterator[Finding]:
     """All checks of an edge."""
-    yield from each({"host": programs, "disk": lambda: disk(EdgePaths.default().top), "edge": edge})
+    yield from each({"host": programs, "disk": lambda: disk(EdgePaths.default().top), "kernel": pings, "edge": edge})
 
 
 def programs() -> Iterator[Finding]:
@@ -35,6 +40,15 @@ def programs() -> Iterator[Finding]:
         yield Finding("host", Grade.FAULT, _("missing: {names}").format(names=names), "apt install openvpn nftables")
     else:
         yield Finding("host", Grade.OK, _("all programs are there"))
+
+
+def pings() -> Iterator[Finding]:
+    """Lines can be tested by pings."""
+    first, last = map(int, PING_GROUPS.read_text().split())
+    if first > last:
+        yield Finding("kernel", Grade.WARNING, _("it lets nobody send pings: lines can't be tested by them"), LET_PING)
+    else:
+        yield Finding("kernel", Grade.OK, _("lines can be tested by pings"))
 
 
 def edge() -> Iterator[Finding]:

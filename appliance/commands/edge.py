@@ -16,8 +16,8 @@ from rich.markup import escape
 from appliance.commands.common import Json, out, print_json, program
 from appliance.commands.edge_enrol import enrol
 from appliance.commands.edge_relay import relay
-from appliance.commands.edge_tests import add_to as add_tests
 from appliance.commands.edge_support import bundle, events, logs
+from appliance.commands.edge_tests import add_to as add_tests
 from appliance.core.errors import RefusedError, UnavailableError
 from appliance.i18n import _, fault_text, translated
 

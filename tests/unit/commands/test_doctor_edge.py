@@ -31,6 +31,8 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EdgePaths:
     monkeypatch.setenv("CENTRALINO_STATE", str(tmp_path / "none"))
     monkeypatch.setenv("LANGUAGE", "en")
     monkeypatch.setattr(doctor_edge, "PROGRAMS", ("sh",))
+    monkeypatch.setattr(doctor_edge, "PING_GROUPS", tmp_path / "ping_group_range")
+    doctor_edge.PING_GROUPS.write_text("0\t2147483647\n")
     made = EdgePaths.default()
     made.run.mkdir(parents=True)
     return made
@@ -65,7 +67,7 @@ def looked() -> tuple[int, dict[str, tuple[str, str, str]]]:
 def test_an_edge_is_looked_at_as_an_edge_and_not_as_a_centre(paths: EdgePaths) -> None:
     with saying(paths, WELL):
         code, found = looked()
-    assert set(found) == {"host", "disk", "edge"}
+    assert set(found) == {"host", "disk", "kernel", "edge"}
     assert found["edge"][:2] == ("ok", "site torino: the centre is reached")
     assert code == 0
     assert not (paths.top.parent / "none").exists(), "no store is made by looking"
@@ -91,3 +93,14 @@ def test_an_agent_that_does_not_run_is_a_fault(paths: EdgePaths) -> None:
     code, found = looked()
     assert found["edge"][:2] == ("fault", "no edge runs here")
     assert code == 1
+
+
+@pytest.mark.parametrize(
+    ("groups", "grade"), [("1\t0", "warning"), ("0\t0", "ok"), ("100\t200", "ok"), ("0\t2147483647", "ok")]
+)
+def test_a_kernel_that_lets_nobody_ping_is_found(paths: EdgePaths, groups: str, grade: str) -> None:
+    doctor_edge.PING_GROUPS.write_text(groups + "\n")
+    with saying(paths, WELL):
+        code, found = looked()
+    assert (found["kernel"][0], code) == (grade, 0)
+    assert (doctor_edge.PING_FILE in found["kernel"][2]) == (grade == "warning")
