@@ -21,6 +21,7 @@ BENCHMARKS: Final = (
     "bans",
     "call_setup",
     "commit",
+    "edge_footprint",
     "failover",
     "firewall",
     "footprint",

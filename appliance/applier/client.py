@@ -10,8 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from appliance.applier.protocol import ANSWER_MAX, error_from, request_json
+from appliance.applier.protocol import ANSWER_MAX, request_json
 from appliance.core.errors import UnavailableError
+from appliance.core.errors_json import error_from
 from appliance.engine import unix
 
 CONNECT_S: Final = 5.0

@@ -33,6 +33,7 @@ from appliance.applier.protocol import (
 from appliance.applier.service import Service
 from appliance.applier.upkeep import Upkeep
 from appliance.core.errors import CentralinoError, Fault, InvalidError, UnavailableError
+from appliance.core.errors_json import error_json, fault_json
 from appliance.engine import unix
 
 _log = structlog.get_logger("centralino.applier")
@@ -168,7 +169,7 @@ class Server:
         while (end := buffer.find(b"\n")) < 0:
             if len(buffer) > protocol.LINE_MAX:
                 long = InvalidError([Fault("request", f"is longer than {protocol.LINE_MAX} bytes", error_id="request")])
-                self._send(connection, {"ok": False, "error": protocol.error_json(long)})
+                self._send(connection, {"ok": False, "error": error_json(long)})
                 return None
             left = deadline - time.monotonic()
             if left <= 0 or self._stopping.is_set():
@@ -196,11 +197,11 @@ class Server:
             op = request.op
             answer: dict[str, Any] = {"ok": True, "result": self._do(request, progress)}
         except CentralinoError as error:
-            answer = {"ok": False, "error": protocol.error_json(error)}
+            answer = {"ok": False, "error": error_json(error)}
         except Exception:  # noqa: BLE001 (as above)
             _log.exception("internal_error", op=op)
             internal = CentralinoError("internal error of the applier", "its log says more", error_id="internal")
-            answer = {"ok": False, "error": protocol.error_json(internal)}
+            answer = {"ok": False, "error": error_json(internal)}
         seconds = round(time.monotonic() - began, 3)
         log = _log.debug if op == "state" else _log.info
         log("request", op=op, ok=answer["ok"], error_id=answer.get("error", {}).get("error_id"), seconds=seconds)
@@ -217,7 +218,7 @@ class Server:
             case PlanRequest():
                 return service.plan(request.revision, confirm=request.confirm)
             case VerifyRequest():
-                return {"faults": [protocol.fault_json(fault) for fault in service.faults(request.revision)]}
+                return {"faults": [fault_json(fault) for fault in service.faults(request.revision)]}
             case ApplyRequest():
                 options = Options(request.allow, request.confirm_s, request.offline)
                 if request.at is not None:
@@ -250,7 +251,7 @@ def _turn_away(connection: socket.socket, error: CentralinoError, within_s: floa
     deadline = time.monotonic() + within_s
     with contextlib.suppress(OSError):
         connection.settimeout(within_s)
-        connection.sendall(_line({"ok": False, "error": protocol.error_json(error)}))
+        connection.sendall(_line({"ok": False, "error": error_json(error)}))
         connection.shutdown(socket.SHUT_WR)
         while (left := deadline - time.monotonic()) > 0:
             connection.settimeout(left)

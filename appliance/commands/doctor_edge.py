@@ -10,6 +10,7 @@ from typing import Final
 
 from appliance.commands.doctor import disk, each
 from appliance.commands.findings import Finding, Grade
+from appliance.console.technician.paths import ConsolePaths
 from appliance.edge.paths import EdgePaths
 from appliance.i18n import _, translated
 from appliance.paths import Paths
@@ -29,7 +30,8 @@ def only_edge(paths: Paths) -> bool:
 
 def examine_edge() -> Iterator[Finding]:
     """All checks of an edge."""
-    yield from each({"host": programs, "disk": lambda: disk(EdgePaths.default().top), "kernel": pings, "edge": edge})
+    looks = {"host": programs, "disk": lambda: disk(EdgePaths.default().top), "kernel": pings, "edge": edge}
+    yield from each({**looks, "console": console} if ConsolePaths.default().top.is_dir() else looks)
 
 
 def programs() -> Iterator[Finding]:
@@ -49,6 +51,19 @@ def pings() -> Iterator[Finding]:
         yield Finding("kernel", Grade.WARNING, _("it lets nobody send pings: lines can't be tested by them"), LET_PING)
     else:
         yield Finding("kernel", Grade.OK, _("lines can be tested by pings"))
+
+
+def console() -> Iterator[Finding]:
+    """The technician's console has a code that opens it."""
+    from appliance.console.technician.door import kept_in
+
+    file = ConsolePaths.default().code
+    if not file.exists():
+        yield Finding("console", Grade.WARNING, _("nobody can sign in: it has no code yet"), "centralino edge code")
+    elif kept_in(file) is None:
+        yield Finding("console", Grade.FAULT, _("nobody can sign in: its code can't be read"), "centralino edge code")
+    else:
+        yield Finding("console", Grade.OK, _("a technician's code opens it"))
 
 
 def edge() -> Iterator[Finding]:

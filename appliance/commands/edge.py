@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import json as plain_json
-import logging
 import os
-import socket
-from pathlib import Path
+import sys
 from typing import Annotated, Any, Final
 
 import typer
 from rich.markup import escape
 
 from appliance.commands.common import Json, out, print_json, program
+from appliance.commands.edge_console import code, console
 from appliance.commands.edge_enrol import enrol
+from appliance.commands.edge_measure import call, drill
 from appliance.commands.edge_relay import relay
 from appliance.commands.edge_support import bundle, events, logs
 from appliance.commands.edge_tests import add_to as add_tests
 from appliance.core.errors import RefusedError, UnavailableError
 from appliance.i18n import _, fault_text, translated
 
-ASK_S: Final = 5.0
 CHANGES: Final = 5
 """The last of them are shown; all that are kept are in the JSON."""
 
@@ -35,6 +32,12 @@ def add_to(app: typer.Typer) -> None:
         relay
     )
     sub.command("status", help=_("Whether this edge reaches the centre, and what isn't well"))(status)
+    sub.command("call", help=_("A test call to the centre and back: what was lost each way, and how it was heard"))(
+        call
+    )
+    sub.command("drill", help=_("Cut a line for some seconds, and prove that nothing is lost"))(drill)
+    sub.command("console", help=_("The technician's console: pages for a telephone or laptop at the branch"))(console)
+    sub.command("code", help=_("Make the technician's code, which opens the console"))(code)
     sub.command("events", help=_("What happened at this branch, the newest first"))(events)
     sub.command("logs", help=_("The ends of this edge's logs, without keys and passwords"))(logs)
     sub.command("bundle", help=_("One file for who helps from afar: status, events, logs, network; no key is in it"))(
@@ -59,52 +62,33 @@ def run(
     ] = False,
 ) -> None:
     """Until SIGTERM or Ctrl-C; the tunnel ends with it. Killed otherwise, the tunnel stays."""
-    from appliance.edge.agent import Agent
-    from appliance.edge.clock import EdgeClock, keep_system_clock, set_system_clock
     from appliance.edge.owner import owner
     from appliance.edge.paths import EdgePaths
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    paths = EdgePaths.default()
-    if os.geteuid() != owner(paths)[0]:  # root's files in there would be none of its service's
+    if os.geteuid() != owner(EdgePaths.default())[0]:  # root's files in there would be none of its service's
         raise RefusedError(
             "this edge is another user's: that of its service", "systemctl start centralino-edge", error_id="not_ours"
         )
-    clock = EdgeClock(paths.clock, keep_system_clock if keep_clock else set_system_clock)
-    asyncio.run(Agent(paths, clock, trial_s=trial).run())
+    words = [*(("--trial", f"{trial:g}") if trial is not None else ()), *(("--keep-clock",) if keep_clock else ())]
+    # From here on another program: what a command needs besides would be a quarter of its memory.
+    os.execv(sys.executable, [sys.executable, "-m", "appliance.edge", *words])  # noqa: S606
 
 
 def told() -> dict[str, Any]:
     """What the agent says. :raises UnavailableError: ``edge_not_running``."""
+    from appliance.edge.asking import said
     from appliance.edge.paths import EdgePaths
 
-    return dict(_asked(EdgePaths.default().socket))
-
-
-def _asked(path: Path) -> Any:
-    from appliance.engine.unix import connect
-
-    said = b""
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(ASK_S)
-            connect(connection, path)
-            while chunk := connection.recv(65536):
-                said += chunk
-        return plain_json.loads(said)
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise UnavailableError(
-            "no edge runs here", "start it: centralino edge run", error_id="edge_not_running"
-        ) from error
+    return dict(said(EdgePaths.default().socket))
 
 
 def foreign_told() -> list[dict[str, Any]] | None:
     """How lines to a server of another maker stand; None: ``centralino edge relay`` doesn't run."""
+    from appliance.edge.asking import said
     from appliance.edge.foreign import place, socket_of
 
     try:
-        return list(_asked(socket_of(place())))
+        return list(said(socket_of(place())))
     except UnavailableError:
         return None
 
@@ -140,6 +124,7 @@ def _show_foreign(line: dict[str, Any]) -> None:
 
 
 def _show(found: dict[str, Any]) -> None:
+    from appliance.edge.words import ago
     from appliance.failover.reasons import reason
 
     if not found["enrolled"]:
@@ -161,7 +146,7 @@ def _show(found: dict[str, Any]) -> None:
             ))  # fmt: skip
     for change in found.get("changes", ())[:CHANGES]:
         text = _("{ago}: line {line} is the best, because {why}").format(
-            ago=_ago(change["ago_s"]), line=change["taken"], why=reason(change)
+            ago=ago(change["ago_s"]), line=change["taken"], why=reason(change)
         )
         out.print(f"  {escape(text)}")
     if found["on_trial"]:
@@ -181,14 +166,6 @@ def _voice(way: dict[str, Any]) -> str:
     )
 
 
-def _ago(seconds: float) -> str:
-    if seconds < 120:
-        return _("{count} s ago").format(count=round(seconds))
-    if seconds < 7200:
-        return _("{count} min ago").format(count=round(seconds / 60))
-    return _("{count} h ago").format(count=round(seconds / 3600))
-
-
 def _state(line: dict[str, Any]) -> str:
     if not line["up"]:
         return f"[red]{_('is down')}[/]"
@@ -197,9 +174,11 @@ def _state(line: dict[str, Any]) -> str:
 
 def unit(
     user: Annotated[bool, typer.Option("--user", help=_("The user that it runs as, for sysusers.d"))] = False,
+    console: Annotated[bool, typer.Option("--console", help=_("Those of the technician's console"))] = False,
 ) -> None:
     """On standard output."""
-    from appliance.edge.unit import USERS
-    from appliance.edge.unit import unit as made
+    from appliance.console.technician import unit as of_console
+    from appliance.edge import unit as of_edge
 
-    typer.echo(USERS if user else made(program()), nl=False)
+    made = of_console if console else of_edge
+    typer.echo(made.USERS if user else made.unit(program()), nl=False)

@@ -14,10 +14,8 @@ from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedErr
 from appliance.i18n import _, translated
 
 if TYPE_CHECKING:
-    from appliance.edge.reach.names import Said
-    from appliance.edge.reach.ping import Echo, Pinged
-    from appliance.edge.reach.trace import Hop, Traced
     from appliance.edge.reach.verdicts import Verdict
+    from appliance.edge.reach.words import Told
 
 Target = Annotated[str, typer.Argument(metavar="HOST", help=_("A host's name or address"))]
 Line = Annotated[int | None, typer.Option("--line", min=1, help=_("By this line of the edge"))]
@@ -41,6 +39,7 @@ def ping(
 ) -> None:
     """Exit code 1: no answer came."""
     from appliance.edge.reach import ping as reach
+    from appliance.edge.reach import words
     from appliance.edge.reach.way import look_up
 
     way = look_up(host, _device(line, device))
@@ -50,18 +49,20 @@ def ping(
     for each in reach.ping(way, count):
         echoes.append(each)
         if not json:
-            _show_echo(each)
+            _show(words.of_echo(each), "  ")
     found = reach.summed(echoes)
     if json:
         print_json({"host": host, "address": str(way.address), "device": way.device, **asdict(found)})
     else:
-        _show_pinged(found)
+        for told in words.of_pinged(found):
+            _show(told)
     _end(bool(found.received))
 
 
 def trace(host: Target, line: Line = None, device: Device = "", json: Json = False) -> None:
     """Exit code 1: the host wasn't reached."""
     from appliance.edge.reach import trace as reach
+    from appliance.edge.reach import words
     from appliance.edge.reach.way import look_up
 
     way = look_up(host, _device(line, device))
@@ -72,18 +73,19 @@ def trace(host: Target, line: Line = None, device: Device = "", json: Json = Fal
         for each in reach.trace(way):
             hops.append(each)
             if not json:
-                _show_hop(each)
+                _show(words.of_hop(each))
     found = reach.summed(hops)
     if json:
         print_json({"host": host, "address": str(way.address), "device": way.device, **asdict(found)})
     else:
-        _show_traced(found)
+        for told in words.of_traced(found):
+            _show(told)
     _end(found.reached)
 
 
 def dns(host: Target, line: Line = None, device: Device = "", json: Json = False) -> None:
     """Exit code 1: no name server knows an address."""
-    from appliance.edge.reach import names
+    from appliance.edge.reach import names, words
 
     by = _device(line, device)
     said = []
@@ -91,7 +93,7 @@ def dns(host: Target, line: Line = None, device: Device = "", json: Json = False
         for each in names.ask_all(host, by):
             said.append(each)
             if not json:
-                _show_said(each)
+                _show(words.of_said(each))
     if json:
         print_json({"host": host, "device": by, "servers": [asdict(each) for each in said]})
     _end(any(each.addresses for each in said))
@@ -189,74 +191,19 @@ def _by(device: str, text: str) -> str:
     return _("{text} by {device}").format(text=text, device=device) if device else text
 
 
-def _show_echo(echo: Echo) -> None:
-    if echo.rtt_ms is not None:
-        out.print("  " + _("{number}: {ms} ms").format(number=echo.number, ms=f"{echo.rtt_ms:.1f}"))
-    else:
-        why = translated(echo.said) or _("no answer")
-        out.print(f"  [red]{escape(_('{number}: {why}').format(number=echo.number, why=why))}[/]")
-
-
-def _show_pinged(found: Pinged) -> None:
-    if not found.received:
-        out.print(f"[red]{_('No answer to {sent} echoes.').format(sent=found.sent)}[/]")
-        return
-    text = _("{received} of {sent} answered; {percent} % lost.").format(
-        received=found.received, sent=found.sent, percent=f"{100 * found.loss:.0f}"
-    )
-    out.print(f"[red]{text}[/]" if found.loss else text)
-    out.print(_("There and back {low} / {mean} / {high} ms (least, mean, most); jitter {jitter} ms.").format(
-        low=_ms(found.min_ms), mean=_ms(found.mean_ms), high=_ms(found.max_ms), jitter=_ms(found.jitter_ms)
-    ))  # fmt: skip
-
-
-def _show_hop(hop: Hop) -> None:
-    who = ", ".join(hop.addresses) or _("silent")
-    text = f"{hop.number:>3}  {who}"
-    if hop.rtt_ms is not None:
-        text += f"  {_ms(hop.rtt_ms)} ms"
-    if hop.mtu is not None:
-        text += "  " + _("packets up to {mtu} octets").format(mtu=hop.mtu)
-    out.print(escape(text))
-
-
-def _show_traced(found: Traced) -> None:
-    if found.said:
-        out.print(f"[red]{escape(translated(found.said))}[/]")
-    if not found.reached:
-        last = next((hop.addresses[0] for hop in reversed(found.hops) if hop.addresses), "")
-        text = _("The host wasn't reached. The last to answer: {address}").format(address=last or _("nobody"))
-        out.print(f"[red]{escape(text)}[/]")
-    if found.mtu is not None:
-        out.print(_("The largest packet that goes through has {mtu} octets.").format(mtu=found.mtu))
-
-
-def _show_said(said: Said) -> None:
-    parts = [", ".join(said.addresses)] if said.addresses else []
-    parts += [translated(said.fault)] if said.fault else []
-    text = escape(f"{said.server}: {'; '.join(parts)} ({said.ms:.0f} ms)")
-    out.print(f"[red]{text}[/]" if said.fault else text)
+def _show(told: Told, before: str = "") -> None:
+    text, well = told
+    out.print(f"{before}{escape(text)}" if well else f"{before}[red]{escape(text)}[/]")
 
 
 def _show_verdict(title: str, verdict: Verdict) -> None:
-    text = f"{title}: {translated(verdict.message)}"
-    if verdict.well:
-        trip = verdict.pinged.mean_ms if verdict.pinged is not None else None
-        out.print(escape(text + (f" ({_ms(trip)} ms)" if trip is not None else "")))
-    else:
-        out.print(f"[red]{escape(text)}[/]")
-    link = verdict.link
-    if link.there:
-        facts = [*link.addresses]
-        facts += [_("gateway {address}").format(address=verdict.gateway)] if verdict.gateway else []
-        facts += [f"{link.speed} Mbit/s"] if link.speed is not None else []
-        out.print(f"  [dim]{escape(', '.join(facts))}[/]" if facts else f"  [dim]{_('no address')}[/]")
+    from appliance.edge.reach import words
+
+    _show(words.of_verdict(title, verdict))
+    if facts := words.of_link(verdict):
+        out.print(f"  [dim]{escape(facts)}[/]")
     if verdict.hint:
         out.print(f"  → {escape(translated(verdict.hint))}")
-
-
-def _ms(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
 
 
 def _end(well: bool) -> None:

@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response as ResponseBase
 
 from appliance.console.api import blueprint as api
 from appliance.console.api.requests import document, transactions
+from appliance.console.headers import HEADERS
 from appliance.console.identify import Identity
 from appliance.console.limits import Buckets, Verdict
 from appliance.console.portal.account import account
@@ -41,18 +42,6 @@ BODY_MAX: Final = 8 * 1024 * 1024
 PER_SECOND: Final = 50.0
 BURST: Final = 200
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-CSP: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self';"
-    " frame-ancestors 'none'; base-uri 'none'"
-)
-HEADERS: Final = {
-    "Content-Security-Policy": CSP,
-    "Strict-Transport-Security": "max-age=31536000",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 
 
 def create_app(of: Services, limits: Buckets | None = None) -> Flask:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Final
 
-from appliance.applier.protocol import fault_json
 from appliance.core.errors import (
     ApplyError,
     CentralinoError,
@@ -16,6 +15,7 @@ from appliance.core.errors import (
     RefusedError,
     UnavailableError,
 )
+from appliance.core.errors_json import fault_json
 
 TYPE: Final = "urn:centralino:error:"
 """Start of a problem's ``type``; the error id follows. docs/reference.md lists them all."""

@@ -26,6 +26,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -39,7 +40,9 @@ from appliance.edge.centre import Centre
 from appliance.edge.clock import EdgeClock
 from appliance.edge.identity import RENEWAL, Identity
 from appliance.edge.journal import Journal
+from appliance.edge.measuring import Measuring
 from appliance.edge.news import News
+from appliance.edge.orders import Orders
 from appliance.edge.paths import EdgePaths
 from appliance.edge.states import State, Trial
 from appliance.edge.tunnel import Tunnel
@@ -53,6 +56,7 @@ from appliance.vpn.pki.lifetimes import due
 from appliance.vpn.slices import FORMATS, Remote, Slice, opened
 
 _log = logging.getLogger("centralino.edge")
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 ROUND_S: Final = 0.5
 WAIT_S: Final = 20.0
@@ -103,16 +107,21 @@ class Agent:
         self._journal = Journal(paths.journal)
         self._news = News(self._journal)
         self._events_at = 0.0
+        self._measuring = Measuring(self._tunnel.relay, lambda: self._state)
+        self._orders = Orders(paths, self.told, self._journal, self._measuring)
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; the tunnel ends with it. :raises RefusedError: ``already_running``."""
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        self._paths.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with listening(self._paths.socket, SOCKET_MODE) as listener:
-            listener.listen(8)
-            server = await asyncio.start_unix_server(self._answer, sock=socket.socket(fileno=os.dup(listener.fileno())))
+        self._paths.run.mkdir(mode=0o710, parents=True, exist_ok=True)
+        self._paths.run.chmod(0o710)
+        with contextlib.ExitStack() as stack:
+            servers = [
+                await _served(stack.enter_context(listening(path, SOCKET_MODE)), answer)
+                for path, answer in ((self._paths.socket, self._answer), (self._paths.orders, self._orders.answer))
+            ]
             try:
                 with self._telling("clock"):
                     self._clock.start(None, None)
@@ -123,7 +132,9 @@ class Agent:
                         async with asyncio.timeout(ROUND_S):
                             await stopping.wait()
             finally:
-                server.close()
+                for each in servers:
+                    each.close()
+                await self._measuring.end()
                 await self._hush()
                 if stopping.is_set():  # an error of ours is no reason to end the tunnel
                     await asyncio.to_thread(self._tunnel.stop)
@@ -139,6 +150,7 @@ class Agent:
             "revision": state.slice.revision if state else None,
             "on_trial": state is not None and state.trial is not None,
             "centre_reached": self._reached,
+            "networks": list(state.slice.networks) if state else [],
             "remotes": [f"{each.host} {each.port}" for each in state.slice.remotes] if state else [],
             "lines": self._tunnel.relay.told() if state and state.slice.paths else [],
             "changes": self._tunnel.relay.changes() if state and state.slice.paths else [],
@@ -457,6 +469,11 @@ class Agent:
             async with asyncio.timeout(2):
                 await writer.drain()
         writer.close()
+
+
+async def _served(listener: socket.socket, answer: Answer) -> asyncio.Server:
+    listener.listen(8)
+    return await asyncio.start_unix_server(answer, sock=socket.socket(fileno=os.dup(listener.fileno())))
 
 
 def _report(slice: Slice, standing: Standing, way: Way | None = None) -> Report:

@@ -70,6 +70,25 @@ class Centre:
             raise _garbled()
         return int(answer["taken"])
 
+    async def measure(self) -> tuple[int, bytes]:
+        """A session to measure the tunnel with: its number and key (:mod:`appliance.failover.stamp`).
+
+        :raises RefusedError: ``nothing_here``: it is of a release that doesn't answer. :raises UnavailableError: ``measuring``.
+        """
+        answer = _plain(await self._asked("POST", "/measure", body=b"{}"))
+        try:
+            return int(answer["session"]), bytes.fromhex(answer["key"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise _garbled() from error
+
+    async def measured(self) -> tuple[int, float]:
+        """How many packets have reached the centre, and its longest time without any, ms; the session is over."""
+        answer = _plain(await self._asked("GET", "/measured"))
+        try:
+            return int(answer["received"]), float(answer["gap_ms"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise _garbled() from error
+
     async def renew(self, request: bytes) -> tuple[bytes, bytes]:
         """Certificate with the intermediate's (PEM), and tls-crypt-v2 key, for a CSR."""
         answer = _plain(await self._asked("POST", "/renew", body=request))

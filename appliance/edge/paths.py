@@ -51,7 +51,7 @@ class EdgePaths:
 
     @property
     def run(self) -> Path:
-        """OpenVPN's configuration, its PID file and its management socket; mode 0700."""
+        """OpenVPN's configuration, its PID file and its management socket; mode 0710: who is of the edge's group comes to the sockets, and to nothing else."""
         return self.memory or self.top / "run"
 
     @property
@@ -87,3 +87,8 @@ class EdgePaths:
     def socket(self) -> Path:
         """Where the agent tells how it stands."""
         return self.run / "edge.sock"
+
+    @property
+    def orders(self) -> Path:
+        """Where it takes orders."""
+        return self.run / "orders.sock"

@@ -6,6 +6,7 @@ What happens when…
 
 * a state with other lines is in force: paths that stay notice nothing; with another key all begin anew, as OpenVPN does;
 * the name of the centre can't be looked up: it goes where the centre was last; a wrong answer moves no line while any works;
+* a line is cut on purpose (:meth:`EdgeRelay.cut`): the relay itself joins it again, also when we are dead, and at once when no other line works;
 * a line has carried what it may in this month: it is used only where no other works. Months are the centre's, or none: a clock that isn't sure begins none.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from appliance.core.errors import NotFoundError, RefusedError
 from appliance.edge.lookups import Lookups
 from appliance.edge.paths import EdgePaths
 from appliance.edge.states import State
@@ -25,6 +27,7 @@ from appliance.failover.kept import KeptRelay, heard_of_late
 from appliance.failover.model import LineRole
 from appliance.failover.plan import line_of
 from appliance.failover.quality import heard
+from appliance.failover.relay.at_edge import CUT_MAX_S
 from appliance.vpn.pki.tls_crypt import relay_key
 from appliance.vpn.slices import Path, Remote, Slice
 
@@ -50,6 +53,7 @@ class EdgeRelay:
         self._counts = Counts()
         self._month: str | None = None
         self._given: dict[int, tuple[str, str]] = {}  # host and address that each path was last sent to
+        self._cut: dict[str, Any] | None = None
 
     def tend(self, state: State) -> None:
         """One round. :raises OSError: what it is to go by can't be written; it goes on with what it has."""
@@ -57,6 +61,34 @@ class EdgeRelay:
             self._kept.tend(self._config(state))
         elif self._kept.pid is not None:
             self.stop()
+
+    def cut(self, line: int, seconds: float) -> None:
+        """From the next round on nothing goes or comes by that line, as if it were unplugged, for so long. 0: join it again.
+
+        :raises NotFoundError: and :raises RefusedError: see :meth:`check_cut`.
+        """
+        if seconds:
+            self.check_cut(line)
+        self._cut = {"line": line, "until": time.monotonic() + min(seconds, CUT_MAX_S)} if seconds else None
+
+    def check_cut(self, line: int) -> None:
+        """Whether a line may be cut.
+
+        :raises NotFoundError: ``line``: there is none of that number. :raises RefusedError: ``only_line``: no other works.
+        """
+        ups: dict[int, bool] = {}
+        for each in self.told():
+            ups[each["line"]] = ups.get(each["line"], False) or each["up"]
+        if line not in ups:
+            raise NotFoundError(
+                f"there is no line {line} here",
+                f"one of {', '.join(map(str, sorted(ups))) or 'none'}: centralino edge status",
+                error_id="line",
+            )
+        if not any(up for other, up in ups.items() if other != line):
+            raise RefusedError(
+                f"line {line} isn't cut: no other line works", "mend another line first: centralino edge status", error_id="only_line"
+            )  # fmt: skip
 
     def stop(self) -> None:
         """End it."""
@@ -77,7 +109,7 @@ class EdgeRelay:
         return [
             {
                 "line": line_of(int(each["path"])), "role": each["role"], "device": str(each.get("device")),
-                "centre": str(each.get("host")), "up": _up(each), "best": each["path"] == best,
+                "centre": str(each.get("host")), "up": _up(each), "cut": each.get("cut") is True, "best": each["path"] == best,
                 "rtt_ms": each["rtt_ms"], "capped": each["capped"],
                 "to_centre": _voice(each["rtt_ms"], each["out"], (each["out"] or {}).get("loss")),
                 "from_centre": _voice(each["rtt_ms"], each["in"], self._counts.loss(int(each["path"]))),
@@ -102,10 +134,13 @@ class EdgeRelay:
 
     def _config(self, state: State) -> dict[str, Any]:
         working = self._working()
+        if self._cut is not None and time.monotonic() >= self._cut["until"]:
+            self._cut = None
         return {
             "key": relay_key(state.material.tunnel_key).hex(), "listen": list(HERE), "copying": state.slice.copies.value,
             "lines": [line for each in state.slice.paths if (line := self._line(each, working)) is not None],
             **({"month": self._month} if self._month is not None else {}),
+            **({"cut": self._cut} if self._cut is not None else {}),
         }  # fmt: skip
 
     def _working(self) -> set[str]:

@@ -55,7 +55,8 @@ StateDirectory={directory}
 StateDirectoryMode=0700
 # In memory: on a full disk the tunnel can be started again. The next agent finds the tunnel by it.
 RuntimeDirectory={run}
-RuntimeDirectoryMode=0700
+# Whoever is of its group comes to the agent's sockets, and to nothing else in there: the technician's console.
+RuntimeDirectoryMode=0710
 RuntimeDirectoryPreserve=yes
 AmbientCapabilities=CAP_NET_ADMIN CAP_SYS_TIME
 CapabilityBoundingSet=CAP_NET_ADMIN CAP_SYS_TIME

@@ -222,6 +222,7 @@ def _edges(document: Document, machine: Machine) -> Iterator[Opening]:
             return  # no such pool can be put in force: verify says what is wrong with it
         for address in addresses:
             yield Opening(sources, Service.EDGES, "tcp", (INSIDE_PORT, INSIDE_PORT), address)
+            yield Opening(sources, Service.EDGES, "udp", (INSIDE_PORT, INSIDE_PORT), address)
 
 
 def _neighbours(document: Document) -> Iterator[tuple[str, str]]:

@@ -12,8 +12,8 @@ from typing import Any
 from quart import Blueprint, Response, request
 from quart.typing import ResponseReturnValue
 
-from appliance.applier.protocol import error_json
 from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError
+from appliance.core.errors_json import error_json
 from appliance.hub.attended import AttendedControl
 from appliance.hub.rooms import OBJECTS, as_json
 from appliance.hub.service import Hub

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from appliance.applier.protocol import error_from
 from appliance.core.errors import UnavailableError
+from appliance.core.errors_json import error_from
 from appliance.engine.unix import connect
 from appliance.failover.drill import Row
 

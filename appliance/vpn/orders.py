@@ -17,8 +17,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from appliance.applier.protocol import error_json
 from appliance.core.errors import CentralinoError, Fault, InvalidError, UnavailableError
+from appliance.core.errors_json import error_json
 from appliance.core.fields import valid_id
 from appliance.failover.drill import Drill
 from appliance.vpn.enrolment.ordered import Invitations

@@ -132,7 +132,7 @@ EXPECTED: Final[dict[str, set[Door]]] = {
     "pc": {PORTAL, ("tcp", 22)},
     "phone": {*SIP, *MEDIA, ("tcp", 8088)},
     "branch": {*SIP, *MEDIA, ("tcp", 8088)},
-    "edge": {("tcp", 8194)},
+    "edge": {("tcp", 8194), ("udp", 8194)},
     "provider": set(),
 }
 WSS: Final = ("tcp", 8089)

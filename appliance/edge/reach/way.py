@@ -19,10 +19,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
-
 from appliance.core.errors import Fault, InvalidError, NotFoundError, UnavailableError
-from appliance.core.fields import Host
 from appliance.edge.reach.reports import Report
 from appliance.i18n import later
 
@@ -32,7 +29,6 @@ TIMESTAMPS: Final = 35
 _BIND_TO_DEVICE: Final = 25
 _DEVICE: Final = re.compile(r"(?!-|\.\.?$)[^\s/:%]{1,15}")
 """What the kernel takes for an interface's name (``dev_valid_name``), but for a leading dash, which would be an option elsewhere."""
-_HOST: Final[TypeAdapter[str]] = TypeAdapter(Host)
 
 Address = IPv4Address | IPv6Address
 
@@ -95,15 +91,19 @@ class Way:
 
 def checked_host(text: str) -> str:
     """A host's name or address. :raises InvalidError: ``bad_host``: it is neither."""
+    from pydantic import TypeAdapter  # an edge's console is small until somebody asks
+
+    from appliance.core.fields import Host
+
     bare, percent, scope = text.partition("%")
     try:
-        _HOST.validate_python(bare)
+        TypeAdapter(Host).validate_python(bare)
         if percent:
             ipaddress.IPv6Address(bare)
             _checked(scope)
         elif ":" in bare or re.fullmatch(r"[0-9.]+", bare):
             ipaddress.ip_address(bare)
-    except (ValidationError, ValueError) as error:
+    except ValueError as error:  # pydantic's is one
         fault = Fault(
             "host", f"{text!r} is neither a host's name nor an address", "vpn.example.com, 192.0.2.1", "bad_host"
         )

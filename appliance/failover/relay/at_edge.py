@@ -3,7 +3,9 @@
 What happens when…
 
 * a line's device isn't there (modem unplugged): it is looked for once a second;
-* a line has carried its month's volume: whoever chooses lines is told (:mod:`.carried`).
+* a line has carried its month's volume: whoever chooses lines is told (:mod:`.carried`);
+* a line is cut on purpose, so that somebody sees what happens: nothing goes out or comes in by it, as if it were unplugged, for a minute at most. No line is cut, or stays so, while none
+  of the others works.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from appliance.failover.relay.sockets import outside, within
 
 CLIENT: Final = "client"
 DEVICE_S: Final = 1.0
+CUT_MAX_S: Final = 60.0
+"""For so long a line may be cut."""
 
 
 class AtEdge(Process):
@@ -32,7 +36,8 @@ class AtEdge(Process):
         self._line_of: dict[int, int] = {}
         self._far: dict[int, bytes] = {}
         self._client = b""
-        self._device_at = float("-inf")
+        self._device_at = self._cut_until = float("-inf")
+        self._cut: frozenset[int] = frozenset()
         self._carried = Carried(directory / "carried.json")
 
     @abstractmethod
@@ -51,6 +56,10 @@ class AtEdge(Process):
     def refuse(self) -> None:
         """A datagram came by a line from somebody else than its far end."""
 
+    def works(self, path: int, now: float) -> bool:  # noqa: ARG002 (asked for by name)
+        """Whether the far end is heard by that path. Who can't tell lets no line be cut."""
+        return False
+
     def open_client(self, listen: Iterable[Any]) -> None:
         """Where OpenVPN's client finds us. :raises OSError: it can't be had."""
         if CLIENT not in self._sockets:
@@ -67,6 +76,23 @@ class AtEdge(Process):
         self._carried.month(month)
         self._cap(now)
         self._open_lines(now)
+
+    def cut_is(self, cut: dict[str, Any] | None, now: float) -> None:
+        """From now on. ``{"line": number, "until": seconds of the clock that doesn't go back}``; None: no line is cut.
+
+        A time that is too far ahead is of a machine that was started anew since.
+        """
+        until = float(cut["until"]) if cut is not None else float("-inf")
+        paths = {path for path, line in self._line_of.items() if cut is not None and line == int(cut["line"])}
+        self._cut_until = until if until - now <= CUT_MAX_S else float("-inf")
+        self._cut = frozenset(paths)
+        self._end_cut(now)
+
+    def _end_cut(self, now: float) -> None:
+        """Its time is over, or it would be heard."""
+        others = self._lines.keys() - self._cut
+        if now >= self._cut_until or not any(self.works(path, now) for path in others):
+            self._cut = frozenset()
 
     def other_ports(self, now: float) -> None:
         """Go on from other ports on all lines."""
@@ -106,6 +132,8 @@ class AtEdge(Process):
                 self.send(self.by_client(each.data, each.tos, now))
             return
         path = int(name.rpartition("-")[2])
+        if path in self._cut:
+            return
         self._carried.add(self._line_of[path], datagrams)
         far = self._far.get(path)
         for each in datagrams:
@@ -120,13 +148,15 @@ class AtEdge(Process):
         """By the lines."""
         for path, datagram, tos in sent:
             far = self._far.get(path)
-            if far is not None:
+            if far is not None and path not in self._cut:
                 goes = Goes(datagram, far, b"", tos)
                 self._carried.add(self._line_of[path], (goes,))
                 self.go(_name(path), goes)
 
     def tick(self, now: float) -> None:
         """What is due of the lines."""
+        if self._cut:
+            self._end_cut(now)
         if now - self._device_at >= DEVICE_S:
             self._open_lines(now)
             self._cap(now)

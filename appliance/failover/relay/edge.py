@@ -98,6 +98,11 @@ class Edge:
         """Paths that the centre has bound."""
         return frozenset(path for path, each in self._paths.items() if each.bound)
 
+    def works(self, path: int, now: float) -> bool:
+        """Whether the centre has bound that path, and is heard by it."""
+        each = self._paths.get(path)
+        return each is not None and each.bound and not self._silent(each, now)
+
     def cap(self, paths: frozenset[int], now: float) -> list[Sent]:
         """Lines of these paths have carried what they may: they are used when there is no other."""
         changed = [each for path, each in self._paths.items() if each.way.capped is not (path in paths)]

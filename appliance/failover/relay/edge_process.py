@@ -46,7 +46,7 @@ class EdgeProcess(AtEdge):
         """Where the paths of the process before led to."""
 
     def configure(self, config: dict[str, Any], now: float) -> None:
-        """``{"key": hex, "listen": [host, port], "copying": …, "lines": [{"path", "role", "device", "host", "port", "line", "cap"}, …], "month": …}``"""
+        """``{"key": hex, "listen": [host, port], "copying": …, "lines": [{"path", "role", "device", "host", "port", "line", "cap"}, …], "month": …, "cut": …}``"""
         key = bytes.fromhex(config["key"])
         lines = {int(line["path"]): line for line in config["lines"]}
         roles = {path: Role[line["role"].upper()] for path, line in lines.items()}
@@ -61,6 +61,7 @@ class EdgeProcess(AtEdge):
         self._generation = self._generation or self._edge.generation or 0
         self._key = key
         self.lines_are(lines, config.get("month"), now)
+        self.cut_is(config.get("cut"), now)
 
     def _moved(self, lines: dict[int, dict[str, Any]]) -> Iterable[int]:
         """Paths that lead to another address than before: whether anybody is there is not known."""
@@ -112,6 +113,10 @@ class EdgeProcess(AtEdge):
         if payload is not None:
             self._server_at = now
         return payload
+
+    def works(self, path: int, now: float) -> bool:
+        """See :meth:`.AtEdge.works`."""
+        return self._edge is not None and self._edge.works(path, now)
 
     def refuse(self) -> None:
         """Counted."""
@@ -177,7 +182,7 @@ class EdgeProcess(AtEdge):
             "failed": self._sender.failed,
             "client": list(host_and_port(self._client)) if self._client else None,
             "paths": [
-                {"path": path, "bound": path in edge.bound, "device": self._lines[path].get("device"),
+                {"path": path, "bound": path in edge.bound, "cut": path in self._cut, "device": self._lines[path].get("device"),
                  "host": self._lines[path]["host"], **way.told(now)}
                 for path, way in edge.ways.items()
             ],

@@ -99,7 +99,7 @@ def read_code(text: str) -> Code:
 
     :raises InvalidError: ``bad_code``: how long it is, which character can't be, or that one is wrong.
     """
-    plain = _plain(text)
+    plain = as_meant(text)
     for place, character in enumerate(plain, 1):
         if character not in ALPHABET:
             raise _wrong(f"has {character!r} at place {place}, which no code has")
@@ -112,7 +112,7 @@ def read_code(text: str) -> Code:
 
 def secret_in(text: str) -> Secret:
     """:raises InvalidError: ``bad_code``: no twelve characters of the alphabet."""
-    plain = _plain(text)
+    plain = as_meant(text)
     if len(plain) != LOCATOR + SECRET or not set(plain) <= set(ALPHABET):
         raise _wrong(f"is no secret: {LOCATOR + SECRET} letters and digits are wanted")
     return Secret(plain[:LOCATOR], plain[LOCATOR:])
@@ -123,7 +123,8 @@ def digest_of(secret: Secret, salt: bytes) -> bytes:
     return hashlib.scrypt(secret.text.encode(), salt=salt, **_SCRYPT)
 
 
-def _plain(text: str) -> str:
+def as_meant(text: str) -> str:
+    """What somebody typed, as a code is kept: capitals, without hyphens and blanks, I and L for 1, O for 0."""
     return "".join(text.upper().translate(_ALIKE).replace("-", " ").split())
 
 

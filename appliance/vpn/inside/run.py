@@ -12,11 +12,13 @@ from typing import Final
 
 from appliance.core.errors import CentralinoError
 from appliance.engine.netns import socket_in
+from appliance.failover.stamp.reflector import Reflector
 from appliance.paths import Paths
 from appliance.vpn.addresses import INSIDE_PORT
 from appliance.vpn.configured import configured
 from appliance.vpn.inside.events import Events
 from appliance.vpn.inside.http import Server, tls
+from appliance.vpn.inside.measuring import Measuring, mark
 from appliance.vpn.inside.reports import Reports
 from appliance.vpn.inside.service import Bans, Inside, no_bans
 from appliance.vpn.pki import Authority
@@ -35,9 +37,11 @@ class Run:
 
     def __init__(self, paths: Paths, namespace: str | None, bans: Bans = no_bans) -> None:
         self._paths, self._namespace = paths, namespace
+        self._reflector = Reflector()
         self._inside = Inside(
-            Authority(paths.vpn), Slices(paths.engine.current), Reports(paths.vpn.reports), Events(paths.vpn.events), bans
+            Authority(paths.vpn), Slices(paths.engine.current), Reports(paths.vpn.reports), Events(paths.vpn.events), bans, self._reflector
         )  # fmt: skip
+        self._measuring: dict[str, asyncio.BaseTransport] = {}
         self._server: Server | None = None
         self._shown: tuple[int, ...] = ()
         self._fault = ""
@@ -56,6 +60,8 @@ class Run:
         finally:
             if self._server is not None:
                 await self._server.close()
+            for each in self._measuring.values():
+                each.close()
             self._inside.close()
 
     async def _tend(self) -> None:
@@ -86,13 +92,24 @@ class Run:
         wanted = {address for name, each in found.items() if name != THIRD_INTERFACE for address in own_of(each.config)}
         for place in server.places - wanted:
             server.leave(place)
+            self._measuring.pop(place).close()
         for place in sorted(wanted - server.places):
-            await server.listen(place, self._bound(place))
+            probes = self._bound(place, socket.SOCK_DGRAM)
+            mark(probes)
+            made, _protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: Measuring(self._reflector), sock=probes
+            )
+            try:
+                await server.listen(place, self._bound(place))
+            except OSError:
+                made.close()
+                raise
+            self._measuring[place] = made
             _log.info("listens at %s port %d", place, INSIDE_PORT)
 
-    def _bound(self, address: str) -> socket.socket:
+    def _bound(self, address: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        listener = socket_in(self._namespace, family)
+        listener = socket_in(self._namespace, family, kind)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.setsockopt(socket.SOL_IP, FREEBIND, 1)

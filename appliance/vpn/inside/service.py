@@ -5,6 +5,8 @@
 ``POST /applied``     how it stands with a slice (:class:`~.reports.Report`)
 ``POST /renew``       a CSR; the new certificate, the intermediate, a tls-crypt-v2 key. The former ends when the new one is used
 ``POST /events``      what happened there (:class:`~.events.Batch`); the last number that is written. 503: none could be
+``POST /measure``     a session to measure the tunnel with (:mod:`.measuring`): its number and key; the site's former one ends
+``GET /measured``     how it was: probes that came, the longest time without any; it is over
 ``GET /time``         ``?nonce=…``: signed, with the nonce
 ``GET /bans``         ``If-None-Match``: who is kept out, signed; 404: nothing is shared
 ====================  ===========================================================================================
@@ -27,7 +29,8 @@ from typing import Any, Final, TypeVar
 from cryptography import x509
 
 from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError, RefusedError, UnavailableError
-from appliance.vpn.inside import events
+from appliance.failover.stamp.reflector import Reflector
+from appliance.vpn.inside import events, measuring
 from appliance.vpn.inside.events import Events
 from appliance.vpn.inside.http import Answer, Request
 from appliance.vpn.inside.reports import Reports, read
@@ -57,10 +60,12 @@ class Inside:
     """See this module. Close it when done."""
 
     def __init__(
-        self, authority: Authority, slices: Slices, reports: Reports, events: Events, bans: Bans = no_bans
-    ) -> None:
+        self, authority: Authority, slices: Slices, reports: Reports, events: Events, bans: Bans = no_bans,
+        reflector: Reflector | None = None,
+    ) -> None:  # fmt: skip
         self._authority, self._slices, self._reports, self._bans = authority, slices, reports, bans
         self._events = events
+        self._reflector = reflector or Reflector()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="authority")
         self._living: dict[str, Issued] = {}
         self._looked = 0.0
@@ -97,6 +102,11 @@ class Inside:
                 return await self._applied(request, who)
             case "POST", "/events":
                 return await self._happened(request, who)
+            case "POST", "/measure":
+                session = self._reflector.begin(who.site, time.monotonic())
+                return _json({"session": session.number, "key": session.key.hex()})
+            case "GET", "/measured":
+                return self._measured(who)
             case "POST", "/renew":
                 return await self._renew(request, who)
             case "GET", "/time":
@@ -157,6 +167,12 @@ class Inside:
                 f"events of {who.site} can't be written: {error.strerror}", "the edge keeps them, and tells them again", error_id="events_full"
             ) from error  # fmt: skip
         return _json({"taken": taken})
+
+    def _measured(self, who: Issued) -> Answer:
+        session = self._reflector.over(who.site, time.monotonic())
+        if session is None:
+            raise NotFoundError("nothing is measured", "begin anew", error_id="not_measuring")
+        return _json(measuring.told(session))
 
     async def _renew(self, request: Request, who: Issued) -> Answer:
         granted = await self._do(lambda: self._authority.renew(who.serial, request.body))

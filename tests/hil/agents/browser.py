@@ -80,9 +80,11 @@ def watched(
     theme: str = "light",
     scripts: bool = True,
     url: str = "",
+    any_certificate: bool = False,
 ) -> Iterator[Watched]:
-    """A new window whose troubles are noted."""
+    """A new window whose troubles are noted. ``any_certificate``: as somebody sees it who was warned of it, and went on."""
     settings: dict[str, Any] = {"reduced_motion": "reduce", "color_scheme": theme, "java_script_enabled": scripts}
+    settings["ignore_https_errors"] = any_certificate
     context = browser.new_context(
         locale=language, viewport={"width": width, "height": 800}, base_url=url or None, **settings
     )

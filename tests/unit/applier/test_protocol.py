@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.applier.apply import RevertedError
-from appliance.applier.protocol import ApplyRequest, error_from, error_json, parse, request_json
+from appliance.applier.protocol import ApplyRequest, parse, request_json
 from appliance.core.errors import (
     ApplyError,
     CentralinoError,
@@ -20,6 +20,7 @@ from appliance.core.errors import (
     RefusedError,
     UnavailableError,
 )
+from appliance.core.errors_json import error_from, error_json
 
 
 def test_a_request_is_read_as_it_was_made() -> None:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from appliance.cli import app
 from appliance.commands import doctor_edge
+from appliance.console.technician.door import new_code
 from appliance.edge.paths import EdgePaths
 from appliance.engine.unix import bind
 
@@ -93,6 +94,19 @@ def test_an_agent_that_does_not_run_is_a_fault(paths: EdgePaths) -> None:
     code, found = looked()
     assert found["edge"][:2] == ("fault", "no edge runs here")
     assert code == 1
+
+
+def test_a_console_without_a_good_code_is_found(paths: EdgePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = paths.top.parent / "console"
+    monkeypatch.setenv("CENTRALINO_EDGE_CONSOLE", str(top))
+    with saying(paths, WELL):
+        assert "console" not in looked()[1], "there is none here"
+        top.mkdir()
+        assert looked()[1]["console"] == ("warning", "nobody can sign in: it has no code yet", "centralino edge code")
+        (top / "code.json").write_text("{}")
+        assert looked()[1]["console"] == ("fault", "nobody can sign in: its code can't be read", "centralino edge code")
+        new_code(top / "code.json")
+        assert looked()[1]["console"][:2] == ("ok", "a technician's code opens it")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from appliance.console.api.openapi import description
-from appliance.console.app import HEADERS, create_app
+from appliance.console.app import create_app
+from appliance.console.headers import HEADERS
 from appliance.console.identify import AUDIENCE, COOKIE
 from appliance.console.limits import Buckets
 from appliance.console.problems import MEDIA_TYPE, status_of

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from appliance.cli import app
+from appliance.console.technician import unit as console
 from appliance.core.errors import RefusedError
 from appliance.edge import owner, unit
 from appliance.edge.paths import DEFAULT, DEFAULT_RUN, EdgePaths
@@ -43,6 +44,21 @@ def test_systemd_reads_the_unit_and_finds_it_confined(tmp_path: Path, program: P
     file.write_text(open_wide.replace("SystemCallFilter=", "#"))
     judged = analysed("security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", str(file))
     assert judged.returncode == 1, "the measure measures"
+
+
+def test_the_consoles_unit_is_confined_and_has_no_capability(tmp_path: Path, program: Path) -> None:
+    file = tmp_path / console.NAME
+    file.write_text(console.unit(program))
+    read = analysed("verify", "--man=no", str(file))
+    assert (read.returncode, [line for line in read.stderr.splitlines() if file.name in line]) == (0, [])
+    judged = analysed("security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", str(file))
+    assert judged.returncode == 0, judged.stdout[-300:]
+    lines = file.read_text().splitlines()
+    for line in (
+        "CapabilityBoundingSet=", "AmbientCapabilities=", f"User={console.USER}", f"SupplementaryGroups={owner.USER}", f"ExecStart={program} edge console",
+    ):  # fmt: skip
+        assert line in lines
+    assert console.USERS.splitlines()[1] == f"m {console.USER} {owner.USER}"
 
 
 def test_it_comes_after_the_firewall_is_never_given_up_and_leaves_the_tunnel(program: Path) -> None:

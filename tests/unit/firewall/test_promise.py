@@ -76,7 +76,9 @@ def test_sites_reach_sip_through_the_tunnel_only() -> None:
 def test_edges_reach_the_service_for_them_from_within_the_tunnels_at_the_tunnels_own_addresses() -> None:
     made = promise(document(), HERE)
     found = [each for each in made.openings if each.service is Service.EDGES]
-    assert [each.address for each in found] == ["172.29.0.1", "fd00:1:2:3::1"]
+    assert [(each.protocol, each.address) for each in found] == [
+        (protocol, address) for address in ("172.29.0.1", "fd00:1:2:3::1") for protocol in ("tcp", "udp")
+    ]  # what they ask, and what they measure with
     assert {(each.sources.networks, each.sources.interface) for each in found} == {
         (("172.29.0.0/16", "fd00:1:2:3::/64"), "voice-*")
     }

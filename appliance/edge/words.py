@@ -1,0 +1,80 @@
+"""What is said of what an edge tells (pure): by its command and by the technician's console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from appliance.failover.quality import FAIR_MOS, GOOD_MOS
+from appliance.i18n import _
+
+
+def role(line: Mapping[str, Any]) -> str:
+    """What a line is there for."""
+    words = {"primary": _("primary line"), "backup": _("backup line"), "metered": _("metered line")}
+    return words.get(str(line["role"]), str(line["role"]))
+
+
+def state(line: Mapping[str, Any]) -> tuple[str, str]:
+    """How it stands: in a word, and the style of its mark."""
+    if line["cut"]:
+        return _("cut for the drill"), ""
+    if not line["up"]:
+        return _("down"), "removed"
+    if line["capped"]:
+        return _("its volume is used up"), ""
+    return _("works"), "added"
+
+
+def quality(mos: float | None) -> tuple[str, str]:
+    """How voice is heard: in a word, and its style."""
+    if mos is None:
+        return _("not known"), ""
+    if mos >= GOOD_MOS:
+        return _("good voice"), "added"
+    if mos >= FAIR_MOS:
+        return _("fair voice"), ""
+    return _("poor voice"), "removed"
+
+
+def percent(share: float | None) -> str:
+    """Such as ``0.3 %``."""
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def ago(seconds: float) -> str:
+    """Such as ``5 min ago``."""
+    if seconds < 120:
+        return _("{count} s ago").format(count=round(seconds))
+    if seconds < 7200:
+        return _("{count} min ago").format(count=round(seconds / 60))
+    return _("{count} h ago").format(count=round(seconds / 3600))
+
+
+def outcome(measurement: Mapping[str, Any]) -> tuple[str, bool]:
+    """What a measurement has shown, in a sentence; and whether that is good."""
+    result = measurement["result"]
+    lost = result["up"]["lost"] + result["down"]["lost"]
+    if measurement["cut"] is not None and measurement["cut_s"] == 0:
+        return _(
+            "The line wasn't cut, so nothing is proven: another line failed meanwhile, or it was ended before."
+        ), False
+    if not result["returned"]:
+        return _("Nothing came back from the centre."), False
+    if measurement["cut"] is not None:
+        values = {
+            "line": measurement["cut"],
+            "seconds": round(measurement["cut_s"]),
+            "packets": result["sent"],
+            "lost": lost,
+        }
+        if not lost:
+            return _("Line {line} was cut for {seconds} s: of {packets} packets each way none was lost.").format(
+                **values
+            ), True
+        return _("Line {line} was cut for {seconds} s: {lost} packets were lost.").format(**values), False
+    if not lost:
+        return _("Of {packets} packets each way none was lost.").format(packets=result["sent"]), True
+    return _("{lost} of {packets} packets were lost.").format(lost=lost, packets=result["sent"]), lost <= result[
+        "sent"
+    ] // 100

@@ -1,0 +1,144 @@
+"""A test call through the tunnel of a branch with two lines, and the drill: a line is cut on purpose, and what was lost is counted by both ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from appliance.core.errors import NotFoundError, RefusedError, UnavailableError
+from appliance.edge.asking import Edge
+from appliance.engine.processes import noted
+from tests.hil.agents.edge_ground import Ground, edge_ground
+from tests.hil.agents.process import eventually
+from tests.hil.agents.relay import Stream
+from tests.hil.test_protected_edge import FIBRE, INSIDE, LTE, VOICE, addresses, all_up, dead
+
+
+@pytest.fixture(scope="module")
+def ground() -> Iterator[Ground]:
+    with edge_ground() as made:
+        made.commit(*addresses(made), lines=[FIBRE, LTE])
+        made.enrol()
+        made.start_centre()
+        made.start_edge()
+        made.reached(1)
+        all_up(made)
+        yield made
+
+
+def edge(ground: Ground) -> Edge:
+    return Edge(ground.edge_paths.orders)
+
+
+def over(ground: Ground, timeout_s: float = 60) -> dict[str, Any]:
+    def looked() -> bool:
+        found = edge(ground).measurement()
+        return found is not None and found["over"]
+
+    eventually(looked, "the measurement is over", timeout_s)
+    found = edge(ground).measurement()
+    assert found is not None
+    return found
+
+
+def told(ground: Ground) -> list[dict[str, Any]]:
+    """Lines as the edge tells them, one for each of the centre's addresses; none while its agent is being started."""
+    try:
+        return list(edge(ground).status()["lines"])
+    except UnavailableError:
+        return []
+
+
+def lines(ground: Ground) -> dict[int, dict[str, Any]]:
+    """Of each line that works or is cut the way that does."""
+    return {each["line"]: each for each in told(ground) if each["up"] or each["cut"]}
+
+
+def ready(ground: Ground) -> None:
+    """Both ends hear each other by both lines."""
+    all_up(ground)
+    eventually(lambda: {line for line, each in lines(ground).items() if each["up"]} == {1, 2}, "so the edge says", 20)
+
+
+def cut(ground: Ground) -> set[int]:
+    return {each["line"] for each in told(ground) if each["cut"]}
+
+
+def test_a_test_call_is_counted_each_way(ground: Ground) -> None:
+    edge(ground).measure(3)
+    with pytest.raises(RefusedError) as error:
+        edge(ground).measure(3)
+    assert error.value.error_id == "busy"
+    found = over(ground)
+    result = found["result"]
+    assert found["fault"] is None
+    assert result["sent"] == result["reached"] == result["returned"]
+    assert result["sent"] > 100
+    assert (result["up"]["lost"], result["down"]["lost"]) == (0, 0)
+    assert min(result["up"]["mos"], result["down"]["mos"]) > 4.0
+    assert {line["line"] for sample in found["samples"] for line in sample["lines"]} == {1, 2}
+    assert found["cut_s"] == 0
+
+
+def test_the_drill_cuts_a_line_and_nothing_is_lost(ground: Ground) -> None:
+    ready(ground)
+    with Stream([(ground.centre, INSIDE), (ground.lan, ground.lan.address)], port=VOICE) as stream:
+        edge(ground).measure(6, line=1)
+        eventually(lambda: cut(ground) == {1}, "the line is cut", 15)
+        counted = {line: each["to_centre"] for line, each in lines(ground).items()}
+        assert 2 in counted
+        eventually(lambda: not lines(ground).get(1, {"up": False})["up"], "and is seen to be down", 5)
+        found = over(ground)
+    result = found["result"]
+    assert (result["up"]["lost"], result["down"]["lost"]) == (0, 0)
+    assert stream.missing() == ([], []), "and no real call's packet either"
+    assert 3 <= found["cut_s"] <= 8
+    downs = [each for each in found["samples"] if not any(line["up"] for line in each["lines"] if line["line"] == 1)]
+    assert downs, "the picture shows it"
+    assert all(any(line["up"] for line in each["lines"] if line["line"] == 2) for each in found["samples"])
+    eventually(lambda: lines(ground).get(1, {"up": False})["up"], "it is joined again", 10)
+    assert cut(ground) == set()
+
+
+def test_the_other_line_dies_within_a_drill_and_the_cut_ends_at_once(ground: Ground) -> None:
+    ready(ground)
+    edge(ground).measure(30, line=1)
+    eventually(lambda: cut(ground) == {1}, "the line is cut", 15)
+    began = time.monotonic()
+    with dead(ground, "isp-two"):
+        eventually(lambda: cut(ground) == set(), "it is joined by itself", 10)
+        eventually(lambda: lines(ground).get(1, {"up": False})["up"], "and works", 10)
+        assert time.monotonic() - began < 25, "long before its time was over"
+        edge(ground).end()
+        eventually(lambda: 2 not in lines(ground), "the other is seen to be down", 10)
+        with pytest.raises(RefusedError) as error:
+            edge(ground).measure(10, line=1)
+        assert error.value.error_id == "only_line"
+    ready(ground)
+    with pytest.raises(NotFoundError):
+        edge(ground).measure(10, line=4)
+
+
+def test_the_agent_is_killed_within_a_drill_and_the_relay_joins_the_line_by_itself(ground: Ground) -> None:
+    ready(ground)
+    with Stream([(ground.centre, INSIDE), (ground.lan, ground.lan.address)], port=VOICE) as stream:
+        edge(ground).measure(5, line=1)
+        eventually(lambda: cut(ground) == {1}, "the line is cut", 15)
+        agent = ground.children[-1]
+        agent.signal(signal.SIGKILL)
+        agent.wait()
+        time.sleep(9)  # its time is over, and nobody was there to say so
+        relay = noted(ground.edge_paths.run / "relay" / "relay.pid")
+        assert relay is not None
+        os.kill(relay, 0)
+        with dead(ground, "isp-two"):
+            time.sleep(2)
+        ground.start_edge()
+        ready(ground)
+        assert cut(ground) == set()
+    assert stream.missing() == ([], []), "while the other was dead, the one that had been cut carried the call"
