@@ -67,11 +67,16 @@ class Samples:
                 self._lines.setdefault(line, deque(maxlen=KEPT)).append(_sample(way, now))
 
     def _run(self) -> None:
+        said = False
         while not self._over.wait(EVERY_S):
             try:
                 self.look()
             except Exception:  # noqa: BLE001 (garbage of an agent of another release: the page says so, and we go on)
-                _log.exception("how lines stand can't be read")
+                if not said:
+                    _log.exception("how lines stand can't be read")
+                said = True
+            else:
+                said = False
 
 
 def best_ways(told: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
