@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from appliance.commands.common import Json, err, out, print_json
+from appliance.commands.common import Json, err, out, print_json, print_table
 from appliance.core.errors import Fault, InvalidError, NotFoundError, RefusedError
 from appliance.i18n import _, translated
 
@@ -27,6 +27,7 @@ def add_to(sub: typer.Typer) -> None:
     sub.command("check", help=_("Where the fault of each line is: here, at its router, or farther away"))(check)
     sub.command("ping", help=_("Whether a host answers, how fast and how evenly, by one line"))(ping)
     sub.command("trace", help=_("By which routers the way to a host goes, and how large packets may be"))(trace)
+    sub.command("phones", help=_("Who has been heard in the branch's own networks, and who may have made it"))(phones)
     sub.command("dns", help=_("What each name server of this machine says of a name"))(dns)
 
 
@@ -97,6 +98,24 @@ def dns(host: Target, line: Line = None, device: Device = "", json: Json = False
     if json:
         print_json({"host": host, "device": by, "servers": [asdict(each) for each in said]})
     _end(any(each.addresses for each in said))
+
+
+def phones(json: Json = False) -> None:
+    """As the kernel knows them; nobody is asked."""
+    from appliance.commands.edge import told
+    from appliance.edge.reach.seen import seen
+    from appliance.edge.words import ago
+
+    networks = told().get("networks", ())
+    found = seen(networks)
+    if json:
+        print_json([asdict(each) for each in found])
+        return
+    rows = [
+        [each.address, each.hardware, each.maker or "–", "–" if each.heard_s is None else ago(each.heard_s)] for each in found
+    ]  # fmt: skip
+    empty = _("Nobody has been heard in this branch's networks.")
+    print_table(_("Phones"), (_("address"), _("hardware address"), _("maker"), _("heard")), rows, empty=empty)
 
 
 def check(

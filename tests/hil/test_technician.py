@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -23,7 +24,14 @@ from tests.hil.agents.network import Host
 from tests.hil.agents.process import Child, eventually
 from tests.hil.test_protected_edge import FIBRE, LTE, addresses, all_up, dead
 
-PAGES = {"lines": "/", "tests": "/tests", "events": "/events", "logs": "/logs", "support": "/support"}
+PAGES = {
+    "lines": "/",
+    "phones": "/phones",
+    "tests": "/tests",
+    "events": "/events",
+    "logs": "/logs",
+    "support": "/support",
+}
 
 
 @dataclass
@@ -219,6 +227,22 @@ def test_a_test_call_works_without_scripts_too(console: Console) -> None:
 
         eventually(over, "its result is there when the page is loaded again", 20)
         expect(page.locator("#measurement .said")).to_contain_text("none was lost")
+
+
+def test_who_is_heard_in_the_branch_is_shown(console: Console) -> None:
+    ground = console.ground
+    ground.lan.run(["ip", "link", "set", "eth0", "address", "00:04:13:2d:24:01"])
+    ground.lan.run(["ping", "-c", "1", ground.edge.address_on("branch")])
+    with window(console) as seen:
+        enter(seen, console)
+        seen.page.get_by_role("link", name="Phones").click()
+        row = seen.page.locator("ul.seen li").filter(has_text=ground.lan.address)
+        expect(row).to_contain_text("Snom, Gigaset")
+        expect(row).to_contain_text("00:04:13:2d:24:01")
+        assert seen.page.locator("ul.seen li").count() == 1, "nobody of the lines"
+    there = [f"{name}={value}" for name, value in console.env.items()]
+    said = ground.edge.run(["env", *there, sys.executable, "-m", "appliance.cli", "edge", "phones", "--json"]).stdout
+    assert [(each["address"], each["maker"]) for each in json.loads(said)] == [(ground.lan.address, "Snom, Gigaset")]
 
 
 def test_lines_are_tried_from_here(console: Console) -> None:

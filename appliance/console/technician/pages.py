@@ -35,6 +35,7 @@ def pages() -> Blueprint:
     made.route("/sign-in", methods=["GET", "POST"])(sign_in)
     made.post("/sign-out")(sign_out)
     made.post("/language")(in_language)
+    made.get("/phones")(phones)
     made.get("/tests")(tests)
     made.get("/tests/going")(going)
     made.get("/tests/found")(found)
@@ -126,6 +127,17 @@ def _standing() -> dict[str, Any]:
         "away": None, "told": told, "lines": list(ways.values()), "graphs": {line: graph(samples.of(line), now) for line in ways},
         "changes": changes, "words": words, "size": (WIDTH, HEIGHT),
     }  # fmt: skip
+
+
+# Who is there
+
+
+def phones() -> Answer:
+    """Who has been heard in the branch's networks."""
+    from appliance.edge.reach.seen import seen  # small until somebody looks
+
+    networks = services().edge.status()["networks"]
+    return render_template("phones.html", seen=seen(networks), networks=networks, words=words)
 
 
 # Tests

@@ -54,12 +54,13 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """``heard_s``: seconds since it was there for sure; None: it never was."""
+    """``heard_s``: seconds since it was there for sure; None: it never was. ``hardware``: its address there; empty: not known."""
 
     address: Address
     device: int
     state: int
     heard_s: float | None
+    hardware: str = ""
 
 
 def addresses_of(device: int) -> tuple[IPv4Interface | IPv6Interface, ...]:
@@ -90,6 +91,15 @@ def neighbour_of(device: int, address: Address) -> Neighbour | None:
     wanted = ndmsg().load({"family": family, "ifindex": device, "attrs": [["NDA_DST", str(bare)]]})
     said = _asked(wanted, RTM_GETNEIGH, all=False)
     return next((each for told in said for each in neighbour_in(told)), None)
+
+
+def neighbours() -> tuple[Neighbour, ...]:
+    """All that are known. :raises UnavailableError: the kernel doesn't tell."""
+    from pyroute2.netlink.rtnl import RTM_GETNEIGH
+    from pyroute2.netlink.rtnl.ndmsg import ndmsg
+
+    said = _asked(ndmsg().load({"family": socket.AF_UNSPEC}), RTM_GETNEIGH)
+    return tuple(each for told in said for each in neighbour_in(told))
 
 
 def best(known: Iterable[Route], device: int, to: Address | None, version: int) -> Route | None:
@@ -138,8 +148,9 @@ def neighbour_in(told: Any) -> Iterator[Neighbour]:
     if address is None:
         return
     ticks = told.get(("NDA_CACHEINFO", "ndm_confirmed"))
-    known = isinstance(ticks, int) and told.get_attr("NDA_LLADDR") is not None
-    yield Neighbour(address, told["ifindex"], told["state"], ticks / _TICKS if known else None)
+    hardware = told.get_attr("NDA_LLADDR")
+    heard = ticks / _TICKS if isinstance(ticks, int) and hardware is not None else None
+    yield Neighbour(address, told["ifindex"], told["state"], heard, hardware if isinstance(hardware, str) else "")
 
 
 def _gateway(told: Any) -> Address | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -26,6 +27,7 @@ from appliance.edge.reach.gateway import link_of, was_heard
 from appliance.edge.reach.netlink import Neighbour, Route, best
 from appliance.edge.reach.ping import Echo, Pinged
 from appliance.edge.reach.reports import ERROR4, ERROR6, Kind, Report, report_in, report_of
+from appliance.edge.reach.seen import MAKERS, chosen
 from appliance.edge.reach.trace import Hop
 from appliance.edge.reach.verdicts import Link, Verdict, Where
 from appliance.edge.reach.way import Way, checked_device, checked_host, in_words
@@ -71,7 +73,7 @@ def test_reports_of_routers_and_of_the_kernel_are_told_apart(
     assert (found.kind, found.mtu, found.words) == (kind, mtu, words)
     speaking("it")
     assert not words or translated(words) != words
-    speaking("en")
+    speaking("")
 
 
 @given(st.binary(max_size=64))
@@ -220,6 +222,7 @@ def test_a_neighbour_was_heard_when_it_answered_since_we_asked() -> None:
     there, hardware = attribute(1, packed("192.0.2.1")), attribute(2, bytes(6))
     times = attribute(3, struct.pack("=4I", 150, 9, 9, 1))
     [known] = neighbours(there, hardware, times)
+    assert known.hardware == "00:00:00:00:00:00"
     assert (str(known.address), known.device, known.state, known.heard_s) == (
         "192.0.2.1",
         7,
@@ -233,6 +236,23 @@ def test_a_neighbour_was_heard_when_it_answered_since_we_asked() -> None:
     assert not was_heard(Neighbour(known.address, 7, 0x02, 20.0), 2.0), "that was before"
     assert not was_heard(Neighbour(known.address, 7, netlink.FAILED, 1.0), 2.0)
     assert not was_heard(None, 2.0)
+
+
+def test_who_is_in_the_branchs_networks_is_shown_and_who_may_have_made_it() -> None:
+    def neighbour(address: str, hardware: str, state: int = 0x02) -> Neighbour:
+        return Neighbour(ipaddress.ip_address(address), 7, state, 3.0, hardware)
+
+    known = [
+        neighbour("203.0.113.20", "00:04:13:2D:24:01"), neighbour("203.0.113.3", "02:00:00:00:00:01", 0x04), neighbour("198.51.100.1", "00:04:13:00:00:01"),
+        neighbour("203.0.113.4", "00:04:13:00:00:02", netlink.FAILED), neighbour("203.0.113.5", "", netlink.INCOMPLETE),
+        neighbour("2001:db8:7::20", "7c:2f:80:e0:d6:05"),
+    ]  # fmt: skip
+    found = chosen(known, ["203.0.113.0/24", "2001:db8:7::/64"])
+    assert [(each.address, each.maker) for each in found] == [
+        ("203.0.113.3", ""), ("203.0.113.20", "Snom, Gigaset"), ("2001:db8:7::20", "Gigaset")
+    ]  # fmt: skip
+    assert chosen(known, []) == []
+    assert all(re.fullmatch("[0-9a-f]{6}", each) for each in MAKERS)
 
 
 HEADS = st.builds(
@@ -321,7 +341,7 @@ def test_there_are_words_for_every_verdict_in_both_languages(where: Where, targe
     assert bool(verdict.hint) is not verdict.well
     speaking("it")
     assert all(translated(text) not in ("", text) for text in texts), texts
-    speaking("en")
+    speaking("")
 
 
 @pytest.mark.parametrize("text", ["vpn.example.com", "192.0.2.1", "2001:db8::1", "fe80::1%eth0", "pbx"])
