@@ -21,11 +21,16 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+from appliance.console.technician.unit import USER as CONSOLE
+from appliance.edge.owner import USER as EDGE
 from appliance.paths import CHECKOUT
 from tests.hil.agents.network import command
 
 UID = 45_070
-"""Of a unit's user."""
+"""Of the edge's user, and its group."""
+CONSOLE_UID = 45_072
+"""Of the technician's console's."""
+IDS = {EDGE: UID, CONSOLE: CONSOLE_UID}
 DEVICES = {"/dev/net/tun": (10, 200)}
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
@@ -45,7 +50,7 @@ def confined(unit: str, work: Path, *, writable: Sequence[Path]) -> Iterator[lis
     """What goes before a command line; ``work``: a directory that anybody may enter."""
     found = settings(unit)
     user = found.get("User", ["root"])[0]
-    proc = work / "proc"
+    proc = work / f"proc-{user}"
     proc.mkdir()
     command(["mount", "-t", "proc", "-o", "hidepid=invisible", "proc", str(proc)])
     try:
@@ -68,7 +73,9 @@ def confined(unit: str, work: Path, *, writable: Sequence[Path]) -> Iterator[lis
             argv += ["--bind", str(place), str(place)]
         argv += ["--cap-add", "ALL", "--", "setpriv", "--no-new-privs"]
         if user != "root":
-            argv += [f"--reuid={UID}", f"--regid={UID}", "--clear-groups"]
+            groups = [str(IDS[name]) for name in _values(found, "SupplementaryGroups")]
+            argv += [f"--reuid={IDS[user]}", f"--regid={IDS[user]}"]
+            argv += [f"--groups={','.join(groups)}" if groups else "--clear-groups"]
         ambient, bounding = (_words(found, name) for name in ("AmbientCapabilities", "CapabilityBoundingSet"))
         argv += [f"--inh-caps=-all{ambient}", f"--ambient-caps=-all{ambient}", f"--bounding-set=-all{bounding}", "--"]
         yield [*argv, sys.executable, "-m", __name__, _filter(found, work), str("MemoryDenyWriteExecute" in found)]
@@ -86,16 +93,24 @@ def installed() -> list[str]:
 def known_user(user: str, work: Path) -> list[str]:
     """For bubblewrap: files that say who that user is."""
     made = []
-    for name, line in (("passwd", f"{user}:x:{UID}:{UID}::/:/usr/sbin/nologin\n"), ("group", f"{user}:x:{UID}:\n")):
+    lines = {
+        "passwd": [f"{each}:x:{id}:{id}::/:/usr/sbin/nologin\n" for each, id in IDS.items()],
+        "group": [f"{each}:x:{id}:\n" for each, id in IDS.items()],
+    }
+    for name, more in lines.items():
         if user != "root":
-            (work / name).write_text(Path("/etc", name).read_text() + line)
+            (work / name).write_text(Path("/etc", name).read_text() + "".join(more))
             (work / name).chmod(0o644)
             made += ["--ro-bind", str(work / name), f"/etc/{name}"]
     return made
 
 
+def _values(found: dict[str, list[str]], name: str) -> list[str]:
+    return " ".join(found.get(name, [])).split()
+
+
 def _words(found: dict[str, list[str]], name: str) -> str:
-    words = " ".join(found.get(name, [])).split()
+    words = _values(found, name)
     return "".join(f",+{each.removeprefix('CAP_').lower()}" for each in words)
 
 
@@ -116,7 +131,7 @@ def _filter(found: dict[str, list[str]], work: Path) -> str:
         number = library.seccomp_syscall_resolve_name(name.encode())
         if number >= 0:  # others are of other machines
             assert not library.seccomp_rule_add(context, ctypes.c_uint32(SCMP_ACT_ALLOW), ctypes.c_int(number), 0)
-    path = work / "filter.bpf"
+    path = work / f"filter-{found.get('User', ['root'])[0]}.bpf"
     with path.open("wb") as file:
         assert not library.seccomp_export_bpf(context, file.fileno())
     library.seccomp_release(context)
