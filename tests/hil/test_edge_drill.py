@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -83,6 +87,29 @@ def test_a_test_call_is_counted_each_way(ground: Ground) -> None:
     assert min(result["up"]["mos"], result["down"]["mos"]) > 4.0
     assert {line["line"] for sample in found["samples"] for line in sample["lines"]} == {1, 2}
     assert found["cut_s"] == 0
+
+
+def command(ground: Ground, *words: str, language: str = "en") -> tuple[int, str]:
+    env = {**os.environ, **ground.env, "CENTRALINO_LANGUAGE": language, "COLUMNS": "200"}
+    argv = [sys.executable, "-m", "appliance.cli", "edge", *words]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_command_says_what_was_lost_in_both_languages(ground: Ground) -> None:
+    ready(ground)
+    code, said = command(ground, "call", "--seconds", "3")
+    assert code == 0, said
+    assert re.search(r"Of 1[45]\d packets each way none was lost\.", said), said
+    code, said = command(ground, "call", "--seconds", "3", language="it")
+    assert code == 0, said
+    assert re.search(r"Di 1[45]\d pacchetti per direzione nessuno è andato perso\.", said), said
+    code, said = command(ground, "call", "--seconds", "3", "--json")
+    assert code == 0
+    assert json.loads(said)["result"]["returned"] > 140
+    code, said = command(ground, "drill", "4", "--seconds", "5")
+    assert code != 0
+    assert "there is no line 4 here" in said
 
 
 def test_the_drill_cuts_a_line_and_nothing_is_lost(ground: Ground) -> None:
