@@ -96,6 +96,13 @@ class GuardedBranches:
         found = self._orders.drill(month)
         return replace(found, lines=tuple(each for each in found.lines if each.site in seen))
 
+    def events(self, id: str) -> list[dict[str, Any]]:
+        """What happened at a branch, as its edge told it, the newest first (:class:`appliance.vpn.inside.events.Told`).
+
+        :raises NotFoundError: see :meth:`get`. :raises UnavailableError: ``vpn_not_running``.
+        """
+        return self._orders.events(self.get(id).site)
+
     def withdraw(self, id: str, address: str) -> bool:
         """End a branch's invitation; whether there was one. What was granted by it stays.
 

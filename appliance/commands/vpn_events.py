@@ -34,5 +34,8 @@ def events(site: Site, json: Json = False) -> None:
 def _row(event: dict[str, Any]) -> list[str]:
     from appliance.failover.happened import text
 
-    at = datetime.fromtimestamp(event["at"] / 1000).astimezone()
-    return [f"{at:%Y-%m-%d %H:%M:%S}{'' if event['sure'] else ' *'}", text(event)]
+    try:
+        at = f"{datetime.fromtimestamp(event['at'] / 1000).astimezone():%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):  # of a clock that no calendar knows
+        at = "–"
+    return [f"{at}{'' if event['sure'] else ' *'}", text(event)]

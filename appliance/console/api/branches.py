@@ -34,6 +34,7 @@ def add_to(blueprint: Blueprint) -> None:
     """Add these resources."""
     blueprint.get("/branches", endpoint="branches_listed")(listed)
     blueprint.get("/branches/drill", endpoint="branches_drill")(drill)
+    blueprint.get("/branches/<id>/events", endpoint="branches_events")(events)
     blueprint.post("/branches/<id>/revoke", endpoint="branches_revoke")(revoke)
     for method, act in (("GET", invitation), ("POST", invite), ("DELETE", withdraw)):
         blueprint.add_url_rule("/branches/<id>/invitation", f"branches_{act.__name__}", act, methods=[method])
@@ -54,6 +55,12 @@ def drill() -> Response:
             "lines": [{**asdict(each), "enough": each.enough} for each in found.lines],
         }
     )
+
+
+def events(id: str) -> Response:
+    """What happened at one."""
+    found = services().branches(subject()).events(id)
+    return jsonify({"events": [{key: each[key] for key in _EVENT} for each in found]})
 
 
 def revoke(id: str) -> Response:
@@ -131,6 +138,13 @@ _DRILLED: Final[dict[str, Schema]] = {
     "down_s": _number("Seconds"), "alone_s": _number("Seconds in which it was the only line that was up: what it has really carried"),
     "outages": {"type": "integer"}, "longest_s": _number("Seconds of the longest"),
 }  # fmt: skip
+_EVENT: Final[dict[str, Schema]] = {
+    "what": {**_TEXT, "description": "Such as line_down, best, centre_away; edges of other releases may tell what isn't in this one's guide"},
+    "at": {"type": "integer", "description": "ms since 1970, by the edge's clock"},
+    "sure": {"type": "boolean", "description": "Whether that clock was right; the order is, in any case"},
+    "about": {"type": "object", "description": "What there is to say of it"},
+    "number": {"type": "integer", "description": "Of its edge's journal"},
+}  # fmt: skip
 SCHEMAS: Final[dict[str, Schema]] = {
     "live.Branch": {
         "type": "object", "description": "A branch of the voice VPN as it stands", "required": list(_BRANCH), "properties": _BRANCH,
@@ -155,6 +169,13 @@ SCHEMAS: Final[dict[str, Schema]] = {
                 "items": {"type": "object", "required": list(_DRILLED), "properties": _DRILLED},
             },
         },
+    },
+    "branches.Events": {
+        "type": "object", "description": "What happened at a branch, as its edge told it", "required": ["events"],
+        "properties": {"events": {
+            "type": "array", "description": "The newest first, 200 at most",
+            "items": {"type": "object", "required": list(_EVENT), "properties": _EVENT},
+        }},
     },
     "branches.Invited": {
         "type": "object", "description": "Told this once: what is secret is kept nowhere",
@@ -203,6 +224,10 @@ def paths() -> dict[str, Any]:
         "/branches/drill": {
             "get": operation("show_drill", "What each line would have done by itself in a month", "branches.Drill"),
             "parameters": [{"name": "month", "in": "query", "required": False, "schema": _TEXT, "description": "Such as 2026-11; the newest when left out"}],
+        },
+        "/branches/{id}/events": {
+            "parameters": [id],
+            "get": operation("list_branch_events", "What happened at a branch, as its edge told it", "branches.Events"),
         },
         "/branches/{id}/revoke": {
             "parameters": [id],

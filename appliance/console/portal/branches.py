@@ -22,6 +22,7 @@ from appliance.console.portal.writing import bit_rate, day, decimal, millisecond
 from appliance.core.errors import CentralinoError, NotFoundError, RefusedError, UnavailableError
 from appliance.engine.place import has_vpn
 from appliance.failover.drill import ENOUGH, lasted
+from appliance.failover.happened import text
 from appliance.i18n import _, fault_text
 from appliance.organisation.model import Site
 from appliance.vpn.model import Concentrator
@@ -44,6 +45,7 @@ def branches() -> Blueprint:
     pages = Blueprint("branches", __name__)
     pages.get("/branches")(listed)
     pages.get("/branches/drill")(drill)
+    pages.get("/branches/<id>/events")(events)
     pages.get("/branches/<id>/revoke", endpoint="ask")(ask)
     pages.post("/branches/<id>/revoke")(revoke)
     enrolment.add_to(pages)
@@ -90,6 +92,21 @@ def drill() -> Answer:
         "branches/drill.html", found=found, trouble=trouble, names=names, lasted=lasted, percent=percent, enough=ENOUGH,
         month_name=lambda text: month(datetime.date.fromisoformat(f"{text}-01")), fault_text=fault_text,
     )  # fmt: skip
+
+
+def events(id: str) -> Answer:
+    """What happened at one, as its edge told it."""
+    guarded, trouble, found = services().branches(subject()), None, []
+    branch = guarded.get(id)
+    try:
+        found = guarded.events(id)
+    except UnavailableError as error:
+        trouble = error
+    at = moments(_zone())
+    told = [(at(each["at"]), each["sure"], text(each)) for each in found]
+    return render_template(
+        "branches/events.html", branch=branch, name=enrolment.name_of(branch), events=told, trouble=trouble
+    )
 
 
 def percent(share: float | None) -> str:

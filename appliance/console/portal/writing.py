@@ -30,13 +30,16 @@ def month(value: datetime.date) -> str:
 
 
 def moments(zone: str, *, seconds: bool = True) -> Moment:
-    """What writes moments, in milliseconds since 1970, with the time of a zone; none: a dash."""
+    """What writes moments, in milliseconds since 1970, with the time of a zone; none, or one that no calendar has: a dash."""
     place = ZoneInfo(zone)
 
     def moment(millis: int | None) -> str:
         if millis is None:
             return "–"
-        there = datetime.datetime.fromtimestamp(millis / 1000, place)
+        try:
+            there = datetime.datetime.fromtimestamp(millis / 1000, place)
+        except (ValueError, OverflowError, OSError):
+            return "–"
         return f"{day(there)} {there:%H:%M:%S}" if seconds else f"{day(there)} {there:%H:%M}"
 
     return moment

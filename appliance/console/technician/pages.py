@@ -214,7 +214,11 @@ def events() -> Answer:
 
 def _moment(event: dict[str, Any]) -> tuple[str, bool]:
     """UTC, and whether the clock was sure."""
-    return datetime.fromtimestamp(event["at"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S"), bool(event["sure"])
+    try:
+        at = datetime.fromtimestamp(event["at"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):  # of a clock that no calendar knows
+        at = "–"
+    return at, bool(event["sure"])
 
 
 def logs() -> Answer:

@@ -23,6 +23,7 @@ from appliance.paths import Paths
 from appliance.store import Store
 from appliance.vpn.enrolment.ordered import Invitations
 from appliance.vpn.enrolment.service import Enrolment
+from appliance.vpn.inside.events import Events
 from appliance.vpn.orders import answer_order
 from appliance.vpn.pki import Authority
 from tests.hil.agents.process import eventually
@@ -76,7 +77,9 @@ def edge(
                 enrolment = Enrolment(paths.vpn, authority)
                 invitations = Invitations(lambda: contextlib.nullcontext((enrolment, store.document())))
                 orders = await asyncio.start_unix_server(
-                    lambda *both: answer_order(revoke, *both, invitations, Drill(paths.vpn.drill)),
+                    lambda *both: answer_order(
+                        revoke, *both, invitations, Drill(paths.vpn.drill), Events(paths.vpn.events)
+                    ),
                     paths.vpn_orders_socket,
                 )
                 await stack.enter_async_context(orders)

@@ -18,6 +18,7 @@ from appliance.console.portal.writing import bit_rate, milliseconds, size
 from appliance.console.services import Services
 from appliance.failover.drill import Line
 from appliance.i18n import fault_text, speaking
+from appliance.vpn.inside.events import Events, read
 from appliance.vpn.pki import Authority
 from tests.hil.agents.process import eventually
 from tests.hil.portal_app import TOKEN, Portal, company, portal_over
@@ -264,6 +265,46 @@ def test_programs_see_and_do_the_same(portal: Portal, authority: Authority) -> N
         assert ask("manager")("POST", "/branches/torino/revoke").json == {"revoked": [name]}
     assert ask("boss")("POST", "/branches/roma/revoke").json["error_id"] == "vpn_not_running"
     assert services.access.audit.entries(limit=3)[2].author.startswith("key:")
+
+
+def happened(folder: Path, site: str) -> None:
+    """What an edge has told: its clock was sure of the second only, and of the third no calendar has the time."""
+    batch = {"journal": "0" * 16, "events": [
+        {"number": 1, "what": "line_down", "at": 1_790_000_000_000, "sure": False, "about": {"line": 1}},
+        {"number": 2, "what": "line_up", "at": 1_790_000_060_000, "sure": True, "about": {"line": 1}},
+        {"number": 3, "what": "something_new", "at": (1 << 53) - 1, "sure": True, "about": {}},
+    ]}  # fmt: skip
+    Events(folder).take(site, read(json.dumps(batch).encode()))
+
+
+def test_what_happened_at_a_branch_is_shown_to_whoever_may_see_it(portal: Portal, authority: Authority) -> None:
+    services, client = of(portal), portal.app.test_client()
+    assert "isn&#39;t running" in client.get("/branches/torino/events").text, "nobody is there, and it says so"
+    with edge(services.paths, portal.store, told(TURIN, ROME), authority):
+        assert "has told of nothing yet" in client.get("/branches/torino/events").text
+        happened(services.paths.vpn.events, "torino")
+        page = client.get("/branches/torino/events").text
+        assert page.index("Something_new") < page.index("Line 1 works again") < page.index("Line 1 is down")
+        assert page.count(" *</th>") == 1
+        assert "wasn&#39;t sure" in page
+        assert "–</th>" in page, "a time that no calendar has"
+        assert "/branches/torino/events" in client.get("/branches").text
+        client.set_cookie("language", "it")
+        assert "La linea 1 non funziona" in client.get("/branches/torino/events").text
+        for who, status in (("roman", 404), ("clerk", 404), ("watcher", 200)):
+            portal.who = who
+            assert client.get("/branches/torino/events").status_code == status, who
+            assert client.get("/branches/none/events").status_code == 404
+        object.__setattr__(services, "identify", Identifier(services.store, services.access, services.signin))
+        ask = Askers(portal.app)
+        found = ask("watcher")("GET", "/branches/torino/events").json["events"]
+        assert [(each["number"], each["what"], each["sure"]) for each in found][1:] == [
+            (2, "line_up", True),
+            (1, "line_down", False),
+        ]
+        assert set(found[0]) == {"number", "what", "at", "sure", "about"}
+        assert ask("boss")("GET", "/branches/roma/events").json == {"events": []}
+        assert ask("roman")("GET", "/branches/torino/events").status_code == 404
 
 
 def test_figures_are_written_as_a_script_writes_them() -> None:

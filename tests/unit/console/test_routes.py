@@ -34,6 +34,8 @@ ROUTES: dict[tuple[str, str], str | tuple[str, ...]] = {
     )},
     ("GET", "/api/v1/branches"): "branch:view",
     ("POST", "/api/v1/branches/<id>/revoke"): ABSENT,
+    ("GET", "/branches/<id>/events"): ABSENT,
+    ("GET", "/api/v1/branches/<id>/events"): ABSENT,
     **{(method, "/api/v1/branches/<id>/invitation"): ABSENT for method in ("GET", "POST", "DELETE")},
     ("GET", "/branches"): "branch:view",
     ("GET", "/branches/drill"): "branch:view",
