@@ -27,6 +27,7 @@ from appliance.turn.service import ask, ask_credentials
 from tests.hil.agents.network import Host, Network, command
 from tests.hil.agents.process import DEADLINE_S, Child, eventually
 from tests.hil.agents.sip import authorize, new_request, wire
+from tests.hil.agents.threaded_tls import for_two_threads
 from tests.hil.agents.turn import attempt
 from tests.hil.system import Rows, System, objects, office
 
@@ -152,7 +153,7 @@ class Ground:
     def socket(self, host: Host, address: str = "", *, protocol: str = "sip", path: str = "/ws") -> ClientConnection:
         """A WebSocket through the gate, open to the end."""
         address = address or self.public
-        trust = ssl.create_default_context(cafile=str(self.trust))
+        trust = for_two_threads(ssl.create_default_context(cafile=str(self.trust)))
         trust.check_hostname = False
         name = f"[{address}]" if ":" in address else address
         raw = host.connect(address, TLS_PORT, 3)

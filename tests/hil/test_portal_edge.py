@@ -25,6 +25,7 @@ from tests.hil.agents.network import Network, require_root
 from tests.hil.portal_app import Portal, company, portal_over
 from tests.unit.console.edge import FAULT, ROME, TURIN, edge, told
 from tests.unit.console.test_branches import ROWS as BRANCHES
+from tests.unit.console.test_branches import happened
 from tests.unit.console.test_firewall_pages import ROWS as NETWORKS
 from tests.unit.console.test_firewall_pages import SPARED
 from tests.unit.firewall.attempts import scan
@@ -82,7 +83,9 @@ def test_branches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with chromium() as browser, portal_over(tmp_path, company(ROWS)) as portal:
         paths = Paths(tmp_path, tmp_path)
         with edge(paths, portal.store, told(TURIN, ROME, faults=(FAULT,)), authority):
+            happened(paths.vpn.events, "torino")
             pages = {"branches": "/branches", "shut-out": "/branches/torino/revoke", "enrol": "/branches/torino/enrol"}
+            pages |= {"happened": "/branches/torino/events", "nothing-happened": "/branches/roma/events"}
             look_at(browser, portal, pages)
             figures_change_in_place(browser, portal)
             enrol(browser, portal, paths)

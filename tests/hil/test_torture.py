@@ -19,6 +19,7 @@ from appliance.engine.processes import started
 from tests.hil.agents.bare_engine import trusting
 from tests.hil.agents.peer import SipPeer, torture_message, torture_names
 from tests.hil.agents.process import eventually
+from tests.hil.agents.threaded_tls import for_two_threads
 from tests.hil.company import PBX, PBX_OUTSIDE, Company, open_company, rows, talk
 from tests.hil.system import Rows
 
@@ -107,7 +108,7 @@ def over_wss(company: Company, sent: list[bytes]) -> None:
 
 def browser(company: Company) -> ClientConnection:
     raw = company.desk.connect(PBX, 8089)
-    protocols, trust = [Subprotocol("sip")], trust_of(company)
+    protocols, trust = [Subprotocol("sip")], for_two_threads(trust_of(company))
     return connect(f"wss://{PBX}:8089/ws", sock=raw, ssl=trust, subprotocols=protocols, close_timeout=0.1)
 
 
