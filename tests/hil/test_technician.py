@@ -182,6 +182,7 @@ def test_a_line_dies_and_the_page_shows_it_by_itself(console: Console) -> None:
             expect(first.locator(".mark").first).to_have_text("down")
             expect(second.get_by_text("the best now")).to_be_visible()
             expect(seen.page.get_by_text("nothing came through by line 1 any more").first).to_be_visible()
+            expect(first.locator("rect.down")).not_to_have_count(0)  # it is drawn, too
             seen.screen("technician-line-down")
         expect(first.locator(".mark").first).to_have_text("works")
         expect(first.locator("rect.down")).not_to_have_count(0)
