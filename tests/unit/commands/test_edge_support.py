@@ -6,11 +6,13 @@ import errno
 import io
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -166,17 +168,25 @@ def test_logs_end_without_keys_or_orders_to_the_terminal(paths: EdgePaths) -> No
 
 
 def test_logs_are_followed_until_somebody_has_enough(paths: EdgePaths) -> None:
-    command = [sys.executable, "-c", "from appliance.cli import main; main()", "edge", "logs", "relay", "--follow"]
+    # Who runs the tests in the background has them ignore Ctrl-C, and so would this.
+    main = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from appliance.cli import main; main()"
+    command = [sys.executable, "-c", main, "edge", "logs", "relay", "--follow"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "?[2J it was [removed]\n"
-        with (paths.log / "relay.log").open("a") as log:
-            log.write("path 1 is up\n")
-        assert process.stdout.readline() == "path 1 is up\n"
-        process.send_signal(2)
-        assert process.wait(20) == 0
+        patience = threading.Timer(30, process.kill)
+        patience.start()
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "?[2J it was [removed]\n"
+            with (paths.log / "relay.log").open("a") as log:
+                log.write("path 1 is up\n")
+            assert process.stdout.readline() == "path 1 is up\n"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+        finally:
+            patience.cancel()
+            process.kill()
 
 
 def test_events_the_newest_first_in_words(paths: EdgePaths) -> None:
