@@ -31,7 +31,7 @@ from appliance.edge.paths import EdgePaths
 from appliance.failover import plan as failover
 from appliance.firewall.kernel import Kernel
 from appliance.firewall.promise import Machine, promise
-from appliance.firewall.rules import script
+from appliance.firewall.rules import digest_in, script
 from appliance.paths import Paths
 from appliance.vpn import configured
 from appliance.vpn.asking import told
@@ -106,7 +106,9 @@ class Ground:
         link = self.paths.engine.current.with_name("current.new")
         link.symlink_to(fresh)
         link.rename(self.paths.engine.current)
-        Kernel(self.centre.namespace).load(script(promise(document, Machine())))
+        rules, kernel = script(promise(document, Machine())), Kernel(self.centre.namespace)
+        if kernel.digest() != digest_in(rules):  # those that are in force already aren't loaded again
+            kernel.load(rules)
 
     def enrol(self) -> None:
         """By hand."""
