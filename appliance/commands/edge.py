@@ -167,6 +167,8 @@ def _voice(way: dict[str, Any]) -> str:
 
 
 def _state(line: dict[str, Any]) -> str:
+    if line.get("cut"):
+        return f"[yellow]{_('cut for the drill')}[/]"
     if not line["up"]:
         return f"[red]{_('is down')}[/]"
     return _("works, and is the best now") if line["best"] else _("works")

@@ -83,7 +83,7 @@ class Centre:
 
     async def measured(self) -> tuple[int, float]:
         """How many packets have reached the centre, and its longest time without any, ms; the session is over."""
-        answer = _plain(await self._asked("GET", "/measured"))
+        answer = _plain(await self._asked("POST", "/measured", body=b"{}"))
         try:
             return int(answer["received"]), float(answer["gap_ms"])
         except (KeyError, ValueError, TypeError) as error:

@@ -45,7 +45,6 @@ _log = logging.getLogger("centralino.edge.console")
 
 FIXED: Final = "169.254.1.1"
 """Link-local (RFC 3927)."""
-PORT: Final = 8443
 FREEBIND: Final = 15
 """``IP_FREEBIND`` of ip(7), which Python doesn't name."""
 BACKLOG: Final = 32

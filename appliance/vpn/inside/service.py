@@ -6,7 +6,7 @@
 ``POST /renew``       a CSR; the new certificate, the intermediate, a tls-crypt-v2 key. The former ends when the new one is used
 ``POST /events``      what happened there (:class:`~.events.Batch`); the last number that is written. 503: none could be
 ``POST /measure``     a session to measure the tunnel with (:mod:`.measuring`): its number and key; the site's former one ends
-``GET /measured``     how it was: probes that came, the longest time without any; it is over
+``POST /measured``    how it was: probes that came, the longest time without any; it is over
 ``GET /time``         ``?nonce=…``: signed, with the nonce
 ``GET /bans``         ``If-None-Match``: who is kept out, signed; 404: nothing is shared
 ====================  ===========================================================================================
@@ -105,7 +105,7 @@ class Inside:
             case "POST", "/measure":
                 session = self._reflector.begin(who.site, time.monotonic())
                 return _json({"session": session.number, "key": session.key.hex()})
-            case "GET", "/measured":
+            case "POST", "/measured":
                 return self._measured(who)
             case "POST", "/renew":
                 return await self._renew(request, who)

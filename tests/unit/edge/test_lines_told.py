@@ -116,3 +116,9 @@ def test_the_command_says_it_in_a_few_lines(
     assert done.exit_code == 0, done.output
     for each in words:
         assert each in said, said
+
+
+def test_the_command_says_that_a_line_is_cut_on_purpose(relay: EdgeRelay) -> None:
+    line = relay.told()[0]
+    assert "cut for the drill" in edge._state({**line, "cut": True, "up": False})
+    assert "is down" in edge._state({**line, "cut": False, "up": False})
