@@ -6,8 +6,8 @@ the edge's own certificate began. The centre's certificates begin with the root,
 certificate is wrong or it doesn't matter, for then nobody lets it in: it begins at the floor.
 
 Connected, the centre tells the time, signed, with a number in it that was made for this question. Then the clock may step, once per
-start of the machine, and never below the floor; what is left to mend after that is a time server's affair. Only such a time is kept: what a
-garbled clock once said is never anybody's floor.
+start of the machine, and never below the floor; what is left to mend after that is a time server's affair. Only such a time is kept, and what
+has passed since by the machine's uptime: what a garbled clock once said is never anybody's floor.
 
 What happens when the file is lost or garbage: the floor is the certificate's. When the disk is full: it is a little lower after the next
 start. When we may not set the clock: it is told, and all else goes on.
@@ -24,7 +24,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from appliance.clock import HOUR, SECOND, Clock, system_clock
+from appliance.clock import HOUR, SECOND, Clock, Moment, system_clock
 from appliance.core.errors import RefusedError, UnavailableError
 from appliance.vpn.files import put
 from appliance.vpn.pki.timekeeping import RELEASED
@@ -99,13 +99,14 @@ class EdgeClock:
             _log.warning("the clock is set from %s to %s", _shown(now.wall), _shown(centre))
             self._step(max(floor, centre), now.boot)
         self.sure = True
-        self.save()
+        self._write(max(floor, centre), sure=now.boot, stepped=self._read().get("stepped"), told=[centre, now.uptime])
 
     def save(self, *, often: bool = False) -> None:
         """Keep the time, if it is sure. ``often``: only if the last one is an hour old. A full disk is no hindrance."""
-        now = self.clock()
-        if self.sure and not (often and now.wall - self._saved < KEPT_EVERY):
-            self._write(max(self.floor(), now.wall), sure=now.boot, stepped=self._read().get("stepped"))
+        now, kept = self.clock(), self._read()
+        sure = _sure(kept, now)
+        if self.sure and sure is not None and not (often and sure - self._saved < KEPT_EVERY):
+            self._write(max(self.floor(), sure), **{name: kept.get(name) for name in ("sure", "stepped", "told")})
 
     def _step(self, wall: int, boot: str) -> None:
         """Noted first: it steps once, also when it is killed in between. What we weren't let do isn't done."""
@@ -142,6 +143,15 @@ class EdgeClock:
             if self._unkept != str(error.strerror):
                 self._unkept = str(error.strerror)
                 _log.warning("the time can't be kept: %s", error.strerror)
+
+
+def _sure(kept: dict[str, Any], now: Moment) -> int | None:
+    """What time it is by the centre's word and what has passed since, whatever the machine's clock says meanwhile; none, if
+    it hasn't told since the machine started."""
+    match kept:
+        case {"sure": now.boot, "told": [int(told), int(at)]} if at <= now.uptime:
+            return told + now.uptime - at
+    return None
 
 
 def _ms(when: datetime) -> int:

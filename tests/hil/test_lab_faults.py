@@ -202,7 +202,7 @@ def test_the_edges_clock_jumps(lab: Lab, talk: Talk) -> None:
         assert any(hour in said for hour in ahead), "it was two hours ahead"
         off.write_text("+20y")  # no certificate is good then
         time.sleep(3)
-        # OpenVPN's own clock never goes back: left alone, it was in again after 1.3 s, and after 30 s once.
+        # OpenVPN may go on sending in a session that is over: the relay sees that (decision 61).
         assert silent_s(talk, lambda: off.write_text("+0") and None) < BACK_S  # type: ignore[func-returns-value]
     finally:
         edge.stop()

@@ -7,6 +7,7 @@ What happens when…
 * OpenVPN's server is another: whoever holds our sockets tells OpenVPN's client to begin anew, at once;
 * OpenVPN's server says nothing for ten seconds: so, too. OpenVPN could do that by itself (``ping-restart``), but by a clock that jumps: set ahead, it would
   leave a tunnel that is well;
+* OpenVPN's client opened another session, and goes on sending in the former: so, too, after two seconds (:class:`.openvpn.Apart`);
 * the configuration is another: paths that are still there go on, others begin or end; with another key all begin anew;
 * a path is to lead to another address: it works when the centre has shown itself there; what was heard at the former one proves nothing;
 * what it goes by can't be read: what was good before goes on, and it is told.
@@ -23,6 +24,7 @@ from appliance.failover.relay.at_edge import AtEdge
 from appliance.failover.relay.batch import host_and_port
 from appliance.failover.relay.edge import Edge, Sent
 from appliance.failover.relay.keys import SiteKeys
+from appliance.failover.relay.openvpn import Apart
 from appliance.failover.relay.wire import Copying, Role
 
 ANEW_S: Final = 10.0
@@ -41,6 +43,7 @@ class EdgeProcess(AtEdge):
         """Of the server that OpenVPN's client has begun with."""
         self._server_at = float("-inf")
         """When anything of the server's came, or the client was told to begin anew."""
+        self._apart = Apart()
         self._key = b""
         self._former_far: dict[int, list[Any]] = {}
         """Where the paths of the process before led to."""
@@ -102,6 +105,7 @@ class EdgeProcess(AtEdge):
 
     def by_client(self, datagram: bytes, tos: int, now: float) -> Iterable[Sent]:
         """See :meth:`.AtEdge.by_client`."""
+        self._apart.sent(datagram)
         return self._edge.client(datagram, tos, now) if self._edge is not None else ()
 
     def by_line(self, path: int, datagram: bytes, now: float) -> bytes | None:
@@ -112,6 +116,8 @@ class EdgeProcess(AtEdge):
         self.send(sent)
         if payload is not None:
             self._server_at = now
+            if self._apart.heard(payload, now):
+                self._kept.client_anew()
         return payload
 
     def works(self, path: int, now: float) -> bool:

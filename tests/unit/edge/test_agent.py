@@ -75,7 +75,7 @@ class Machine:
 
     def __call__(self) -> Moment:
         now = system_clock()
-        return Moment(now.wall, now.uptime + self.skew, self.boot)
+        return Moment(now.wall + self.skew, now.uptime + self.skew, self.boot)
 
 
 @dataclass
@@ -123,6 +123,11 @@ class Edge:
             ),
             f"revision {revision}: {self.told}",
         )
+
+    def passes(self, time: int) -> None:
+        """So many ms, here and at the centre."""
+        self.machine.skew += time
+        self.place.skew[0] += timedelta(milliseconds=time)
 
     def commit(self, revision: int, **more: Any) -> None:
         self.place.slices.now["milan"] = self.slice(revision, **more)
@@ -218,7 +223,7 @@ def test_what_cuts_it_off_is_undone_told_and_not_tried_again_at_once(tmp_path: P
             assert edge.tunnel.tended == ["000001", "000002", "000001"]
             await asyncio.sleep(0.3)
             assert edge.state.slice.revision == 7, "it waits"
-            edge.machine.skew += HOUR + MINUTE
+            edge.passes(HOUR + MINUTE)
             await eventually(lambda: edge.tunnel.tended[-1] != "000001", "it is tried again after an hour")
             await eventually(lambda: (edge.told["refused"] or {}).get("times") == 2, "and undone again")
             edge.commit(9, networks=["10.9.0.0/24"])
@@ -311,7 +316,7 @@ def test_a_disk_that_is_full_while_it_renews_changes_nothing_and_it_is_tried_aga
                 assert edge.state == first
                 assert not list(edge.paths.states.glob("*.new"))
                 TRAP.top = ""
-                edge.machine.skew += HOUR + MINUTE
+                edge.passes(HOUR + MINUTE)
                 await eventually(lambda: edge.state.certificate != first.certificate, "it is tried again after an hour")
                 await eventually(lambda: not edge.told["on_trial"] and edge.told["faults"] == [], "and all is well")
 
@@ -395,7 +400,7 @@ def test_a_week_without_the_centre_and_a_start_of_the_machine_and_all_that_happe
         return [each.what for each in edge.agent._journal.waiting(1 << 20)[1]]
 
     async def day(edge: Edge, number: int) -> None:
-        edge.machine.skew += 24 * 3600 * 1000
+        edge.passes(24 * 3600 * 1000)
         line = lines[number % 2]
         for up in (False, True):
             before = len(kept(edge))

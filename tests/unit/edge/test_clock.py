@@ -135,6 +135,39 @@ def test_what_a_garbled_clock_says_is_nobody_s_floor(tmp_path: Path) -> None:
         assert machine.wall == ms(BEGINS)
 
 
+@pytest.mark.parametrize("jump", [YEARS, -YEARS])
+def test_a_clock_that_jumps_when_the_time_was_known_moves_no_floor(tmp_path: Path, jump: timedelta) -> None:
+    """What is kept meanwhile is what the centre said, and what has passed since: else an edge whose clock was right again would
+    refuse the centre's time for years. Its successor within the same start of the machine knows it too."""
+    machine, clock = edge(tmp_path, NOW)
+    clock.start(BEGINS, ENDS)
+    clock.told(ms(NOW), machine.uptime, machine.uptime)
+    machine.pass_(2 * HOUR)
+    machine.wall = ms(NOW + jump)
+    clock.save()
+    assert clock.floor() == ms(NOW) + 2 * HOUR
+    successor = EdgeClock(clock.file, machine.set, machine)
+    successor.start(BEGINS, ENDS)
+    machine.wall = ms(NOW + jump)
+    machine.pass_(2 * HOUR)
+    successor.save(often=True)
+    assert successor.floor() == ms(NOW) + 4 * HOUR
+    machine.wall = successor.floor()
+    successor.told(machine.wall, machine.uptime, machine.uptime)
+    assert machine.wall == ms(NOW) + 4 * HOUR
+
+
+@pytest.mark.parametrize("told", [None, 1, [], [1], ["1", 2], [1, None], [ms(NOW + YEARS), 10**12]])
+def test_a_file_that_does_not_tell_when_the_centre_spoke_moves_no_floor(tmp_path: Path, told: object) -> None:
+    machine, clock = edge(tmp_path, NOW)
+    clock.file.write_text(json.dumps({"floor": ms(NOW), "sure": machine.boot, "told": told}))
+    clock.start(BEGINS, ENDS)
+    assert clock.sure
+    machine.pass_(HOUR)
+    clock.save()
+    assert clock.floor() == ms(NOW)
+
+
 def test_that_the_time_cannot_be_kept_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -213,4 +246,4 @@ def test_the_floor_never_goes_back(
         floor = clock.floor()
         assert len(machine.steps) <= 2 * (1 + machine.boot.count("'"))
     if clock.file.exists():
-        assert set(json.loads(clock.file.read_bytes())) <= {"floor", "sure", "stepped"}
+        assert set(json.loads(clock.file.read_bytes())) <= {"floor", "sure", "stepped", "told"}
