@@ -9,6 +9,7 @@
   let drag = null;
   let place = ""; // the destination field that the dialog is about
   let doomed = null; // the box that the other dialog is about
+  let opener = null; // what had the focus before a dialog was shown
 
   const root = () => document.getElementById("flow");
   const picture = () => document.getElementById("picture");
@@ -85,7 +86,7 @@
     document.getElementById("connect-which").hidden = several.length === 1;
     document.getElementById("connect-title").textContent = text("where", { name: node.dataset.title });
     about(which.value);
-    dialog("connect").showModal();
+    show(dialog("connect"));
     (several.length > 1 && !port ? which : document.getElementById("connect-to")).focus();
   };
 
@@ -122,7 +123,7 @@
     if (!port) return;
     if (answer === "go" && chosen) connect(port, chosen);
     else if (answer === "none") connect(port, "null");
-    else go(port.closest(".node"));
+    else back(port.closest(".node"));
   };
 
   // -- the dialog that asks before something is removed --------------------------------------------------------------
@@ -145,7 +146,7 @@
       say(told().dataset.failed, true);
       return;
     }
-    dialog("removal").showModal();
+    show(dialog("removal"));
   };
 
   const removed = () => {
@@ -154,7 +155,18 @@
     dialog("removal").returnValue = "";
     if (!node) return;
     if (answer === "go") post({ _do: "remove", object: doomed, _etag: node.dataset.etag });
-    else go(node);
+    else back(node);
+  };
+
+  const show = (box) => {
+    opener = document.activeElement;
+    box.showModal();
+  };
+
+  // A dialog tells that it is closed a little later: who has gone on by then stays there.
+  const back = (node) => {
+    const at = document.activeElement;
+    if (!at || at === document.body || at === opener || at.closest("dialog")) go(node);
   };
 
   // -- moving about --------------------------------------------------------------------------------------------------
