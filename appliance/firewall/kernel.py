@@ -1,15 +1,13 @@
 """The kernel's side of the firewall: checks, loads and reads rule sets by ``nft``. Needs CAP_NET_ADMIN.
 
-A load is one transaction of the kernel: all of it is in force, or nothing has changed. nft killed in between leaves the
-former rules. Bans live in a table of their own, which no load touches.
-
-On Linux 6.18 a new table's interval sets are there some 0.2 ms after its rules: whoever is let in by a set is not, within that moment (docs/measurements.md). To be
-mended by keeping the table, and filling its sets anew.
+A load switches all rules in one transaction of the kernel: all of it is in force, or nothing has changed. nft killed in between leaves the
+former rules; at most a set that no rule looks at is there, and the next load removes it. Bans live in a table of their own, which no load touches.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +16,10 @@ from appliance.engine.runner import Completed, run
 from appliance.firewall import loopback
 from appliance.firewall.rules import COUNTERS, DIGEST, GATE, TABLE
 from appliance.firewall.sysctl import Differing, differing, put
+from appliance.firewall.transition import Standing, transitions
 from appliance.firewall.tuning import parsed
+
+_log = logging.getLogger("centralino.firewall")
 
 TIMEOUT_S: Final = 30.0
 _NO_SUCH: Final = "No such file or directory"
@@ -26,7 +27,7 @@ _NO_SUCH: Final = "No such file or directory"
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What a named counter has seen since the rules were loaded."""
+    """What a named counter has seen since rules of ours were first loaded."""
 
     name: str
     packets: int
@@ -49,7 +50,20 @@ class Kernel:
         self._refused(self._nft("--check", "--file", "-", script=script))
 
     def load(self, script: str) -> None:
-        """Put it in force, all or nothing. :raises ApplyError: it was refused, and the former rules stand."""
+        """Put it in force, all or nothing, and without a packet lost that the former rules let in too (:mod:`.transition`).
+
+        :raises ApplyError: it was refused, and the former rules stand.
+        """
+        standing = Standing.of(self._listed("--terse", "list", "table", "inet", TABLE))
+        steps = transitions(script, TABLE, standing)
+        for step in steps:
+            done = self._nft("--file", "-", script=step)
+            if done.exit_code:
+                _log.warning("rules are replaced as a whole: %s", done.tail or "no output")
+                break
+        else:
+            if steps:
+                return
         self._refused(self._nft("--file", "-", script=script))
 
     def tune(self, settings: str) -> tuple[Differing, ...]:
@@ -65,8 +79,8 @@ class Kernel:
         self.load(f"table inet {TABLE}\ndelete table inet {TABLE}\n")
 
     def open_gate(self, port: int, lasts_s: float) -> None:
-        """Open the gate for new edges at a TCP port, for so many seconds at most; harmless when it is open. It shuts when rules are
-        loaded: open it again.
+        """Open the gate for new edges at a TCP port, for so many seconds at most; harmless when it is open. Rules that are replaced as a
+        whole shut it: open it again.
 
         :raises ApplyError: the kernel refuses, or has no rules of ours.
         """
