@@ -211,6 +211,13 @@ ROWS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         {"name": labels, "site": _ids, "number": st.integers(1, 4), "device": st.sampled_from(["wan", "wwan0"])},
         role=st.sampled_from(["primary", "backup", "metered"]),
         monthly_gb=st.integers(1, 1_000_000),
+        access=st.sampled_from(
+            [
+                {"type": "dhcp"},
+                {"type": "static", "addresses": ["198.51.100.2/30"], "gateways": ["198.51.100.1"]},
+                {"type": "static", "addresses": ["192.0.2.9/24", "2001:db8::9/64"], "gateways": ["2001:db8::1"]},
+            ]
+        ),
         enabled=st.booleans(),
     ),
     "turn_server": _row(

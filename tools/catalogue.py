@@ -56,7 +56,7 @@ LIBRARIES: Final = (
     "Try [blue]'{command_path} {help_option}'[/] for help.",
     # values of fields (appliance/commands/fields.py)
     "list of {1}", "list of {1}, at least {2}", "number {1}–{2}", "{1} id", "{1} or {2} id", "text", "true or false", "number",
-    "text like {1}", "IP address", "network (CIDR)", "time zone", "certificates (PEM)",
+    "text like {1}", "IP address", "network (CIDR)", "IP address with the length of its network", "time zone", "certificates (PEM)",
     # pydantic
     "Input should be greater than or equal to {1}",
     "Input should be less than or equal to {1}", "String should have at least {1} character",

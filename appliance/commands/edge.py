@@ -124,7 +124,7 @@ def _show_foreign(line: dict[str, Any]) -> None:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from appliance.edge.words import ago
+    from appliance.edge.words import addresses, ago, put_back
     from appliance.failover.reasons import reason
 
     if not found["enrolled"]:
@@ -144,6 +144,13 @@ def _show(found: dict[str, Any]) -> None:
             out.print("  " + _("to the centre {to}; from it {back}; {rtt} ms there and back").format(
                 to=_voice(line["to_centre"]), back=_voice(line["from_centre"]), rtt=round(line["rtt_ms"])
             ))  # fmt: skip
+    for link in found.get("links", ()):
+        text = _("Line {number} at {device}: {addresses}").format(
+            number=link["line"], device=link["device"], addresses=addresses(link)
+        )
+        out.print(escape(text))
+        if link["put_back"]:
+            out.print(f"  [yellow]{escape(put_back(link))}[/]")
     for change in found.get("changes", ())[:CHANGES]:
         text = _("{ago}: line {line} is the best, because {why}").format(
             ago=ago(change["ago_s"]), line=change["taken"], why=reason(change)

@@ -129,6 +129,7 @@ def _annotated(inner: Any, marks: list[Any]) -> str:
 CHECKS: Final = {
     "_address": "IP address",
     "_network": "network (CIDR)",
+    "_interface": "IP address with the length of its network",
     "_zone": "time zone",
     "_certificates": "certificates (PEM)",
 }

@@ -89,6 +89,25 @@ def _network(text: str) -> str:
     return str(ipaddress.ip_network(text))
 
 
+def _interface(text: str) -> str:
+    if "/" not in text:
+        msg = "has no length of its network, as in 192.0.2.7/24"
+        raise ValueError(msg)
+    found = ipaddress.ip_interface(text)
+    address, network = found.ip, found.network
+    if address.is_multicast or address.is_loopback or address.is_unspecified or address.is_link_local:
+        msg = "is no address that a machine can have there"
+        raise ValueError(msg)
+    if network.prefixlen < network.max_prefixlen - 1:
+        if network.version == 4 and address == network.broadcast_address:
+            msg = "is its network's broadcast address"
+            raise ValueError(msg)
+        if address == network.network_address:
+            msg = "is its network's own address"
+            raise ValueError(msg)
+    return str(found)
+
+
 def _zone(text: str) -> str:
     try:
         ZoneInfo(text)
@@ -103,6 +122,9 @@ IpAddress = Annotated[str, AfterValidator(_address)]
 
 IpNetwork = Annotated[str, AfterValidator(_network)]
 """An IPv4 or IPv6 network in CIDR form without host bits."""
+
+IpInterface = Annotated[str, AfterValidator(_interface)]
+"""An address of a machine with the length of its network, such as ``192.0.2.7/24``."""
 
 TimeZone = Annotated[str, AfterValidator(_zone)]
 """A name of the tz database, such as ``Europe/Rome``."""

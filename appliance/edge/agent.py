@@ -40,6 +40,7 @@ from appliance.edge.centre import Centre
 from appliance.edge.clock import EdgeClock
 from appliance.edge.identity import RENEWAL, Identity
 from appliance.edge.journal import Journal
+from appliance.edge.links.keeping import Links
 from appliance.edge.measuring import Measuring
 from appliance.edge.news import News
 from appliance.edge.orders import Orders
@@ -78,7 +79,7 @@ class Agent:
     """See this module.
 
     :param trial_s: seconds that a change has to prove itself; None: by the number of the centre's addresses.
-    :param tunnel: by which the centre is reached; None: OpenVPN.
+    :param tunnel: by which the centre is reached; None: OpenVPN. :param links: interfaces of lines; None: the kernel's.
     """
 
     def __init__(
@@ -89,11 +90,13 @@ class Agent:
         trial_s: float | None = None,
         uptime: Clock = system_clock,
         tunnel: Tunnel | None = None,
+        links: Links | None = None,
         bans: EdgeBans | None = None,
     ) -> None:
         self._paths, self._clock, self._uptime = paths, clock, uptime
         self._identity = Identity(paths)
         self._tunnel = tunnel or Tunnel(paths)
+        self._links = links or Links(paths, uptime)
         self._refused = trials.Refused(paths.refused)
         self._trial_s = trial_s
         self._state: State | None = None
@@ -136,6 +139,7 @@ class Agent:
                     each.close()
                 await self._measuring.end()
                 await self._hush()
+                self._links.close()
                 if stopping.is_set():  # an error of ours is no reason to end the tunnel
                     await asyncio.to_thread(self._tunnel.stop)
                 self._clock.save()
@@ -152,6 +156,7 @@ class Agent:
             "centre_reached": self._reached,
             "networks": list(state.slice.networks) if state else [],
             "remotes": [f"{each.host} {each.port}" for each in state.slice.remotes] if state else [],
+            "links": self._links.told(),
             "lines": self._tunnel.relay.told() if state and state.slice.paths else [],
             "changes": self._tunnel.relay.changes() if state and state.slice.paths else [],
             "certificate": certificates.name_of(state.certificate) if state else None,
@@ -177,6 +182,8 @@ class Agent:
             state = self._state
             if self._clock.sure:
                 self._tunnel.relay.now_is(self._uptime().wall)
+            with self._telling("links"):  # the tunnel goes over them
+                await asyncio.to_thread(self._links.tend, state.slice.links)
             with self._telling("tunnel"):
                 await asyncio.to_thread(self._tunnel.tend, state)
                 if self._talk is None:  # not through a former state's tunnel

@@ -65,6 +65,7 @@ def _differences(before: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator
     for number in sorted(now):
         if was.get(number, now[number]) is not now[number]:
             yield ("line_up" if now[number] else "line_down"), {"line": number}
+    yield from _links(_by_line(before), _by_line(told))
     if before["centre_reached"] and not told["centre_reached"] and before["state"] == told["state"]:
         yield "centre_away", {"why": str(told["away"] or "")[:300]}
     if told["centre_reached"] and not before["centre_reached"]:
@@ -78,6 +79,24 @@ def _differences(before: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator
     for fault in told["faults"]:
         if fault not in before["faults"]:
             yield "fault", {"text": str(fault)[:500]}
+
+
+def _links(
+    was: Mapping[int, Mapping[str, Any]], now: Mapping[int, Mapping[str, Any]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Interfaces of lines: other addresses, and what somebody else had changed."""
+    for number in sorted(now):
+        former = was.get(number)
+        if former is None:
+            continue
+        if now[number]["addresses"] != former["addresses"]:
+            yield "addresses", {"line": number, "addresses": list(now[number]["addresses"])[:8]}
+        if now[number]["put_back"] > former["put_back"]:
+            yield "put_back", {"line": number, "what": str(now[number]["last"])[:200]}
+
+
+def _by_line(told: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    return {each["line"]: each for each in told.get("links", ())}
 
 
 def _ups(told: Mapping[str, Any]) -> dict[int, bool]:

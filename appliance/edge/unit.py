@@ -1,9 +1,11 @@
-"""The edge as a service of systemd: a user of its own, two capabilities, and nothing else of the machine.
+"""The edge as a service of systemd: a user of its own, four capabilities, and nothing else of the machine.
 
-==============  ======================================================================================================
-CAP_NET_ADMIN   the tunnel's interface and routes (OpenVPN), bans (nftables)
-CAP_SYS_TIME    the clock, which may have no battery; OpenVPN and relays don't get it
-==============  ======================================================================================================
+====================  ================================================================================================
+CAP_NET_ADMIN         interfaces, addresses and routes of lines; the tunnel's (OpenVPN); bans (nftables)
+CAP_NET_RAW           DHCP before there is an address: udhcpc alone uses it
+CAP_NET_BIND_SERVICE  DHCP's port 68: so, too
+CAP_SYS_TIME          the clock, which may have no battery; OpenVPN, relays and udhcpc don't get it
+====================  ================================================================================================
 
 What happens when…
 
@@ -58,8 +60,8 @@ RuntimeDirectory={run}
 # Whoever is of its group comes to the agent's sockets, and to nothing else in there: the technician's console.
 RuntimeDirectoryMode=0710
 RuntimeDirectoryPreserve=yes
-AmbientCapabilities=CAP_NET_ADMIN CAP_SYS_TIME
-CapabilityBoundingSet=CAP_NET_ADMIN CAP_SYS_TIME
+AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_SYS_TIME
+CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_SYS_TIME
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=yes
@@ -74,7 +76,7 @@ PrivateIPC=yes
 PrivateMounts=yes
 DevicePolicy=closed
 DeviceAllow=/dev/net/tun rw
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK AF_PACKET
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
@@ -94,10 +96,10 @@ WantedBy=multi-user.target
 """
 
 
-def narrowed() -> list[str]:
-    """What a service's user puts before OpenVPN and what holds a relay's sockets: of our capabilities they get what interfaces, routes and
-    buffers need. Root's are confined by themselves."""
-    kept = "-all,+net_admin"
+def narrowed(*capabilities: str) -> list[str]:
+    """What a service's user puts before a program, which gets these of our capabilities: without any named, what interfaces, routes and
+    buffers need (OpenVPN, and what holds a relay's sockets). Root's are confined by themselves."""
+    kept = ",".join(["-all", *(f"+{each}" for each in capabilities or ("net_admin",))])
     return ["setpriv", f"--inh-caps={kept}", f"--ambient-caps={kept}", "--no-new-privs", "--"] if os.geteuid() else []
 
 

@@ -26,6 +26,25 @@ def state(line: Mapping[str, Any]) -> tuple[str, str]:
     return _("works"), "added"
 
 
+def addresses(link: Mapping[str, Any]) -> str:
+    """Where a line's interface is in the internet: its addresses, where they are from, and the provider's router."""
+    own = ", ".join(link["addresses"]) or _("no address")
+    source = _("by DHCP of {server}").format(server=link["server"]) if link["server"] else _("as entered")
+    router = ", ".join(link["gateways"]) or _("none")
+    if link["access"] == "dhcp" and not link["server"]:
+        source = _("by DHCP")
+    return _("{addresses} ({source}), router {router}").format(addresses=own, source=source, router=router)
+
+
+def put_back(link: Mapping[str, Any]) -> str:
+    """What somebody else changed at it; empty: nothing."""
+    if not link["put_back"]:
+        return ""
+    return _("Changed from outside and put back {count} times, the last time: {what}").format(
+        count=link["put_back"], what=link["last"]
+    )
+
+
 def quality(mos: float | None) -> tuple[str, str]:
     """How voice is heard: in a word, and its style."""
     if mos is None:

@@ -18,15 +18,11 @@ def text(event: Mapping[str, Any]) -> str:
 
 
 def _text(what: str, about: Mapping[str, Any]) -> str:
+    if "line" in about or what == "best":
+        return _of_line(what, about)
     match what:
         case "started":
             return _("the router was started") if about["machine"] else _("the edge's agent was started")
-        case "line_up":
-            return _("line {line} works again").format(line=about["line"])
-        case "line_down":
-            return _("line {line} is down").format(line=about["line"])
-        case "best":
-            return _("line {line} is the best, because {why}").format(line=about["taken"], why=reason(about))
         case "centre_reached":
             return _("the centre is reached")
         case "centre_away":
@@ -48,4 +44,25 @@ def _text(what: str, about: Mapping[str, Any]) -> str:
             )
         case "journal_lost":
             return _("events before this one were lost: their file was garbage")
+    return what
+
+
+def _of_line(what: str, about: Mapping[str, Any]) -> str:
+    match what:
+        case "line_up":
+            return _("line {line} works again").format(line=about["line"])
+        case "line_down":
+            return _("line {line} is down").format(line=about["line"])
+        case "best":
+            return _("line {line} is the best, because {why}").format(line=about["taken"], why=reason(about))
+        case "addresses" if about["addresses"]:
+            return _("line {line} has the addresses {addresses}").format(
+                line=about["line"], addresses=", ".join(map(str, about["addresses"]))
+            )
+        case "addresses":
+            return _("line {line} has no address any more").format(line=about["line"])
+        case "put_back":
+            return _("line {line}: somebody changed its settings at the router; put back: {what}").format(
+                line=about["line"], what=about["what"]
+            )
     return what

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, StringConstraints
 
-from appliance.core.fields import Label
-from appliance.core.model import Object
+from appliance.core.fields import AnyOrder, IpAddress, IpInterface, Label, ListField
+from appliance.core.model import Object, Part
 from appliance.organisation.model import SiteRef
 
 LINES: Final = 4
@@ -35,6 +35,28 @@ class Copies(StrEnum):
     NEVER = "never"  # one line carries everything; another takes over when it fails or weakens
 
 
+class DhcpAccess(Part):
+    """The provider's router gives the line its address (RFC 2131); of IPv6 by router advertisements (RFC 4861)."""
+
+    type: Literal["dhcp"] = "dhcp"
+
+
+class StaticAccess(Part):
+    """The addresses that the provider has told."""
+
+    type: Literal["static"] = "static"
+    addresses: Annotated[tuple[IpInterface, ...], Field(min_length=1, max_length=8), ListField] = Field(
+        description="Of the edge on this line, with the length of their networks, such as 198.51.100.2/30"
+    )
+    gateways: Annotated[tuple[IpAddress, ...], Field(min_length=1, max_length=2), ListField, AnyOrder()] = Field(
+        description="The provider's router, within these networks: one of IPv4, one of IPv6"
+    )
+
+
+Access = Annotated[DhcpAccess | StaticAccess, Field(discriminator="type")]
+"""How a line gets its addresses."""
+
+
 class WanLine(Object):
     """A line by which a branch reaches the centre. Once it has any, its edge uses these and no others."""
 
@@ -47,5 +69,9 @@ class WanLine(Object):
     monthly_gb: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         None,
         description="What it may carry in a month, both ways; beyond that it is used only where no other line works",
+    )
+    access: Access | None = Field(
+        None,
+        description="How the edge gets the line's addresses; without it, whoever set the edge's system up sees to that",
     )
     enabled: bool = True

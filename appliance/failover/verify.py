@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_interface
 
 from appliance.core.document import Document
 from appliance.core.errors import Fault
-from appliance.failover.model import LINES, WanLine
+from appliance.failover.model import LINES, StaticAccess, WanLine
 from appliance.failover.plan import ADDRESSES, lines, protected
 from appliance.vpn.addresses import branches, concentrator, ours, third_party
 from appliance.vpn.model import DAEMONS, PORT_MAX, THIRD, Branch, Concentrator
@@ -17,6 +18,9 @@ def verify(document: Document) -> Iterator[Fault]:
     for one in sorted(document.all(Concentrator).values(), key=lambda item: item.id):
         yield from _ports(one)
     yield from _twice(document)
+    for line in sorted(document.all(WanLine).values(), key=lambda item: item.id):
+        if isinstance(line.access, StaticAccess):
+            yield from _addresses(line, line.access)
     yield from _unused(document)
     yield from _shut_out(document)
 
@@ -63,6 +67,30 @@ def _twice(document: Document) -> Iterator[Fault]:
                 "enter the interface that this line is at",
                 "line_device_taken",
             )
+
+
+def _addresses(line: WanLine, access: StaticAccess) -> Iterator[Fault]:
+    """The router is a neighbour, one of each version, and somebody else."""
+    own = [ip_interface(each) for each in access.addresses]
+    seen: set[int] = set()
+    for at, text in enumerate(access.gateways):
+        gateway = ip_address(text)
+        path = line.path(f"access.gateways[{at}]")
+        if gateway.version in seen:
+            yield Fault(
+                path, f"is the second one of IPv{gateway.version}", "enter one of IPv4, and one of IPv6 if there is any",
+                "gateway_twice",
+            )  # fmt: skip
+        seen.add(gateway.version)
+        if any(gateway == each.ip for each in own):
+            yield Fault(
+                path, "is the edge's own address", "enter the address of the provider's router", "gateway_is_us"
+            )
+        elif not (gateway.version == 6 and gateway.is_link_local) and not any(gateway in each.network for each in own):
+            yield Fault(
+                path, "is in none of the line's networks, so the edge can't reach it",
+                "enter the address of the provider's router, or mend the length of the network", "gateway_elsewhere",
+            )  # fmt: skip
 
 
 def _unused(document: Document) -> Iterator[Fault]:

@@ -108,6 +108,9 @@ FIELDS: Final[dict[str, str]] = {
     "WanLine.role": "Role",
     "WanLine.device": "Interface of the edge",
     "WanLine.monthly_gb": "Volume of a month",
+    "WanLine.access": "Addresses",
+    "StaticAccess.addresses": "Of the edge",
+    "StaticAccess.gateways": "Of the provider's router",
     "Branch.copies": "Goes over all lines",
     "Branch.number": "Number in the VPN",
     "Branch.router": "Router",
@@ -200,6 +203,8 @@ PARTS: Final[dict[str, str]] = {
     "ToHangup": "Refuse the call",
     "RegisterAuth": "We register with user name and password",
     "AddressAuth": "By our address",
+    "DhcpAccess": "By DHCP",
+    "StaticAccess": "Entered here",
     "EmailEndpoint": "E-mail",
     "WebhookEndpoint": "Webhook (HTTPS)",
     "SftpTarget": "SFTP server",
@@ -273,6 +278,7 @@ INHERITED: Final[dict[str, str]] = {
     "Network.interface": "any",
     "Concentrator.pool6": "IPv4 only",
     "WanLine.monthly_gb": "no limit",
+    "WanLine.access": "as the edge's system is set up",
     "RingGroup.no_answer": "The call ends as unanswered",
 }
 """What holds while a field is left empty."""

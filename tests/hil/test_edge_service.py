@@ -42,6 +42,8 @@ from tests.hil.system import System
 
 SITE = "torino"
 NET_ADMIN, SYS_TIME = 1 << 12, 1 << 25
+NET_BIND_SERVICE, NET_RAW = 1 << 10, 1 << 13
+OURS = NET_ADMIN | NET_RAW | NET_BIND_SERVICE | SYS_TIME
 PROGRAM = Path("/usr/bin/centralino")
 
 
@@ -187,7 +189,7 @@ def test_invited_in_the_portal_a_branch_comes_up_as_a_service_and_its_phone_regi
             assert ground.status()["faults"] == []
             pid = listening_process(ground.edge_paths.socket)
             assert pid is not None
-            assert capabilities(pid) == (UID, NET_ADMIN | SYS_TIME, NET_ADMIN | SYS_TIME)
+            assert capabilities(pid) == (UID, OURS, OURS)
             tunnel = ground.openvpn
             assert tunnel is not None
             assert capabilities(tunnel)[:2] == (UID, NET_ADMIN)
@@ -203,6 +205,7 @@ def test_invited_in_the_portal_a_branch_comes_up_as_a_service_and_its_phone_regi
                     eventually(lambda: ground.status().get("centre_reached"), "its successor is in", 10)
                     assert ground.openvpn == tunnel
                     protected(ground, phone)
+                    leased(ground, phone)
                     again.stop()
                     eventually(lambda: ground.openvpn is None, "the service has been stopped")
 
@@ -223,6 +226,38 @@ def protected(ground: Ground, phone: SoftPhone) -> None:
     mark = re.compile(r'data-line="fibre"><span class="mark added">Fibre')
     eventually(lambda: mark.search(client.get("/branches").text), "the portal has heard that the line is up", 20)
     phone.register()
+
+
+def leased(ground: Ground, phone: SoftPhone) -> None:
+    """The line gets its address by DHCP: the document says so, and a process of ours with no more than that needs."""
+    isp = ground.system.host
+    lan, device = LANS["provider"][0], ground.edge_paths.run / "leases/eth0.pid"
+    words = [
+        "dnsmasq", "--keep-in-foreground", "--port=0", "--user=root", "--conf-file=/dev/null", "--interface=eth1", "--dhcp-authoritative",
+        f"--dhcp-range={lan}200,{lan}210,255.255.255.0,2m", f"--dhcp-leasefile={ground.work}/dnsmasq.leases", "--log-facility=-",
+    ]  # fmt: skip
+    with isp.start(words, ground.work / "dnsmasq.log"):
+        line = {"id": "fibre", "name": "Fibre", "site": SITE, "number": 1, "device": "eth0", "access": {"type": "dhcp"}}
+        ground.system.commit(parse(KINDS, "wan_line", line), allow=["drops_connections"])
+        told = lambda: next(iter(ground.status().get("links", ())), {})  # noqa: E731
+        eventually(
+            lambda: [each for each in told().get("addresses", ()) if each.startswith(f"{lan}20")],
+            "it has an address",
+            20,
+        )
+        assert told()["server"] == isp.address_on("provider")
+        pid = noted(device)
+        assert pid is not None
+        assert capabilities(pid)[:2] == (UID, NET_RAW | NET_BIND_SERVICE)
+        eventually(lambda: ground.status().get("faults") == [], "all is well", 20)
+        eventually(lambda: ground.row() == "connected", "the tunnel is up", 20)
+        phone.register()
+        line["access"] = {"type": "static", "addresses": [f"{lan}77/24"], "gateways": [isp.address_on("provider")]}
+        ground.system.commit(parse(KINDS, "wan_line", line), allow=["drops_connections"])
+        eventually(lambda: f"{lan}77/24" in told().get("addresses", ()), "it is static", 20)
+        eventually(lambda: noted(device) is None, "nobody asks for an address any more", 10)
+        eventually(lambda: not ground.status().get("on_trial", True), "and proven", 20)
+        phone.register()
 
 
 def test_the_firewall_loads_with_what_its_unit_leaves_it(work: Path) -> None:

@@ -124,7 +124,7 @@ def _standing() -> dict[str, Any]:
     ways = best_ways(told)
     changes = [(words.ago(each["ago_s"]), each["taken"], reason(each)) for each in told["changes"][:CHANGES]]
     return {
-        "away": None, "told": told, "lines": list(ways.values()), "graphs": {line: graph(samples.of(line), now) for line in ways},
+        "away": None, "told": told, "lines": list(ways.values()), "links": told.get("links", ()), "graphs": {line: graph(samples.of(line), now) for line in ways},
         "changes": changes, "words": words, "size": (WIDTH, HEIGHT),
     }  # fmt: skip
 

@@ -33,7 +33,7 @@ Reader = Callable[[dict[str, Any]], Slice]
 
 def _read_1(plain: dict[str, Any]) -> Slice:
     """Before there were relays: whoever signed anything of them in this format meant something else."""
-    if plain.keys() & {"paths", "copies"}:
+    if plain.keys() & {"paths", "copies", "links"}:
         raise _refused("has fields that its format hasn't")
     return Slice.model_validate(plain)
 
@@ -51,19 +51,23 @@ def _write_1(slice: Slice) -> dict[str, Any]:
 
 
 def _read_2(plain: dict[str, Any]) -> Slice:
-    """Before a branch's packets could go by one line at a time."""
+    """Before a branch's packets could go by one line at a time, and its edge set up lines."""
     if plain.get("copies") == Copies.NEVER:
         raise _refused("has a way of copying that its format hasn't")
+    if "links" in plain:
+        raise _refused("has fields that its format hasn't")
     return Slice.model_validate(plain)
 
 
 def _write_2(slice: Slice) -> dict[str, Any]:
-    return _write_3(known(slice, 2))
+    older = known(slice, 2)
+    paths = [each.model_dump(mode="json") for each in older.paths]
+    return {**_write_1(older), "paths": paths, "copies": older.copies.value}
 
 
 def _write_3(slice: Slice) -> dict[str, Any]:
-    paths = [each.model_dump(mode="json") for each in slice.paths]
-    return {**_write_1(slice), "paths": paths, "copies": slice.copies.value}
+    paths, links = ([each.model_dump(mode="json") for each in of] for of in (slice.paths, slice.links))
+    return {**_write_1(slice), "paths": paths, "copies": slice.copies.value, "links": links}
 
 
 WRITERS: Final[Mapping[int, Writer]] = {1: _write_1, 2: _write_2, 3: _write_3}
@@ -105,10 +109,13 @@ def write(slice: Slice, format: int, writers: Mapping[int, Writer] = WRITERS) ->
 
 def known(slice: Slice, format: int) -> Slice:
     """What of a slice an edge has that is given it in that format."""
+    if format < 3:  # without links: lines are as they are, as for every edge of such a release
+        nearest = (
+            Copies.DEGRADED if slice.copies is Copies.NEVER else slice.copies
+        )  # nothing is copied while the best line is well
+        slice = slice.model_copy(update={"links": (), "copies": nearest})
     if format < 2 and slice.paths:
         return slice.model_copy(update={"paths": (), "copies": Copies.ALWAYS})
-    if format < 3 and slice.copies is Copies.NEVER:  # nearest to it: nothing is copied while the best line is well
-        return slice.model_copy(update={"copies": Copies.DEGRADED})
     return slice
 
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from appliance.core.fields import Host, IpAddress, IpNetwork, ObjectId, Port
 from appliance.core.model import Part
-from appliance.failover.model import Copies, DeviceName, LineRole
+from appliance.failover.model import LINES, Access, Copies, DeviceName, LineRole
 
 WORDS: Final = frozenset(
     (
@@ -52,6 +52,14 @@ class Path(Part):
     monthly_gb: Annotated[int, Field(ge=1)] | None = None
 
 
+class Link(Part):
+    """A line whose interface the edge sets up itself."""
+
+    number: Annotated[int, Field(ge=1, le=LINES)]
+    device: DeviceName
+    access: Access
+
+
 class Slice(Part):
     """One branch's part of the document.
 
@@ -61,6 +69,7 @@ class Slice(Part):
     :param networks: the site's own: what the centre routes to it.
     :param paths: of its relay, which OpenVPN then goes through; none: OpenVPN alone, by ``remotes``.
     :param copies: what goes over all lines at once.
+    :param links: lines whose interfaces the edge sets up.
     :param inside: the centre's addresses within this branch's tunnel, where its service is, and that service's TCP port.
     """
 
@@ -73,9 +82,14 @@ class Slice(Part):
     inside_port: Port
     paths: Annotated[tuple[Path, ...], Field(max_length=16)] = ()
     copies: Copies = Copies.ALWAYS
+    links: Annotated[tuple[Link, ...], Field(max_length=LINES)] = ()
 
     @property
     def digest(self) -> str:
         """What tells two slices apart, but for their revision: 32 hexadecimal digits."""
-        unsaid = {"revision"} if self.paths else {"revision", "paths", "copies"}  # as before there were any
+        unsaid = {
+            "revision",
+            *(() if self.paths else ("paths", "copies")),
+            *(() if self.links else ("links",)),
+        }  # as before there were any
         return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode()).hexdigest()[:32]

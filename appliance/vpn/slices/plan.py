@@ -21,7 +21,7 @@ from appliance.vpn.addresses import (
 )
 from appliance.vpn.plan import end_lines, remotes
 from appliance.vpn.slices.formats import NEWEST, write
-from appliance.vpn.slices.model import Path, Remote, Slice
+from appliance.vpn.slices.model import Link, Path, Remote, Slice
 
 FOLDER: Final = "host/vpn/slices/"
 """Within a generation."""
@@ -69,4 +69,9 @@ def _slices(document: Document, cores: int, revision: int, only: str | None) -> 
                     Path.model_validate(asdict(each)) for each in failover.paths(one, branch, wan.get(site, ()), number)
                 ),
                 copies=branch.copies if site in wan else Copies.ALWAYS,
+                links=tuple(
+                    Link(number=line.number, device=line.device, access=line.access)
+                    for line in wan.get(site, ())
+                    if line.access is not None
+                ),
             )

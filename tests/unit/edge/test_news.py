@@ -19,12 +19,18 @@ def told(**more: Any) -> dict[str, Any]:
     """As an agent tells that is well."""
     return {
         "enrolled": True, "state": "000001", "revision": 7, "centre_reached": True, "clock_sure": True, "certificate": "torino.1",
-        "refused": None, "faults": [], "away": None, "changes": [], "lines": [line(1), line(2)], **more,
+        "refused": None, "faults": [], "away": None, "changes": [], "lines": [line(1), line(2)],
+        "links": [link(1, put_back=1), link(2)], **more,
     }  # fmt: skip
 
 
 def line(number: int, *, up: bool = True) -> dict[str, Any]:
     return {"line": number, "up": up}
+
+
+def link(number: int, addresses: list[str] | None = None, put_back: int = 0, last: str = "") -> dict[str, Any]:
+    own = [f"192.0.2.{number}/24"] if addresses is None else addresses
+    return {"line": number, "addresses": own, "put_back": put_back, "last": last}
 
 
 def change(id: str, ago_s: float, left: int | None = 1, taken: int = 2, why: str = "silent") -> dict[str, Any]:
@@ -79,6 +85,14 @@ def test_a_start_says_whether_the_machines_and_how_lines_are(tmp_path: Path) -> 
         ({"lines": [line(1, up=False), line(2)]}, [("line_down", {"line": 1})]),
         ({"lines": [line(1, up=False), line(1), line(2)]}, []),  # it works by another of the centre's addresses
         ({"lines": [line(2), line(3, up=False)]}, []),  # other lines are no news of these
+        ({"links": [link(1), link(3)]}, []),
+        (
+            {"links": [link(1, addresses=["192.0.2.8/24"]), link(2)]},
+            [("addresses", {"line": 1, "addresses": ["192.0.2.8/24"]})],
+        ),
+        ({"links": [link(1), link(2, addresses=[])]}, [("addresses", {"line": 2, "addresses": []})]),
+        ({"links": [link(1, put_back=2, last="rule 5311"), link(2)]}, [("put_back", {"line": 1, "what": "rule 5311"})]),
+        ({"links": [link(1, put_back=1), link(2)]}, []),
         ({"centre_reached": False, "away": "no"}, [("centre_away", {"why": "no"})]),
         ({"centre_reached": False, "state": "000002", "revision": 8}, [("revision", {"revision": 8, "before": 7})]),
         ({"certificate": "torino.2"}, [("certificate", {"certificate": "torino.2"})]),
@@ -119,6 +133,11 @@ def test_there_are_words_for_all_of_it(branch: Branch) -> None:
     found += branch.hears()
     branch.begin()
     found += branch.hears()
+    found += [
+        ("addresses", {"line": 1, "addresses": ["192.0.2.7/24"]}),
+        ("addresses", {"line": 1, "addresses": []}),
+        ("put_back", {"line": 1, "what": "rule 5311"}),
+    ]
     found += [("thinned", {"since": 1, "of": {"line_up": 3, "line_down": 4}}), ("journal_lost", {})]
     kinds = {what for what, _about in found}
     said = [text({"what": what, "about": about}) for what, about in found]

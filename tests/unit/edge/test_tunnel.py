@@ -165,6 +165,7 @@ def test_root_s_openvpn_becomes_nobody_and_a_service_s_keeps_one_capability(
     argv = tunnel.narrowed()
     assert argv[0] == "setpriv"
     assert {"--ambient-caps=-all,+net_admin", "--inh-caps=-all,+net_admin", "--no-new-privs"} <= set(argv)
+    assert "--ambient-caps=-all,+net_raw,+net_bind_service" in tunnel.narrowed("net_raw", "net_bind_service")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 from appliance.applier.plan import build
 from appliance.core.document import Document
-from appliance.core.errors import Fault
+from appliance.core.errors import Fault, InvalidError
 from appliance.core.plan import Effect, WriteFile
 from appliance.failover import plan
 from appliance.failover.verify import verify
@@ -104,6 +104,68 @@ def test_nobody_reaches_a_daemon_where_all_come_by_relays() -> None:
 )
 def test_lines_that_cannot_be(rows: tuple[Row, ...], faults: set[tuple[str, str, str]]) -> None:
     assert told(document(*TWO, *rows)) == faults
+
+
+def entered(*addresses: str, gateways: tuple[str, ...]) -> dict[str, Any]:
+    return {"type": "static", "addresses": list(addresses), "gateways": list(gateways)}
+
+
+@pytest.mark.parametrize(
+    ("access", "faults"),
+    [
+        (entered("198.51.100.2/30", gateways=("198.51.100.1",)), {}),
+        (entered("198.51.100.2/30", "2001:db8::2/64", gateways=("198.51.100.1", "fe80::1")), {}),
+        (entered("198.51.100.2/30", "198.51.100.9/29", gateways=("198.51.100.10",)), {}),
+        (entered("198.51.100.2/30", gateways=("198.51.100.5",)), {0: "gateway_elsewhere"}),
+        (entered("198.51.100.2/30", gateways=("169.254.0.1",)), {0: "gateway_elsewhere"}),
+        (entered("198.51.100.2/30", gateways=("198.51.100.2",)), {0: "gateway_is_us"}),
+        (entered("198.51.100.2/29", gateways=("198.51.100.1", "198.51.100.3")), {1: "gateway_twice"}),
+        (entered("2001:db8::2/64", gateways=("2001:db8:1::1", "198.51.100.1")), {0: "gateway_elsewhere", 1: "gateway_elsewhere"}),
+    ],
+)  # fmt: skip
+def test_the_router_of_a_line_is_a_neighbour_and_somebody_else(access: dict[str, Any], faults: dict[int, str]) -> None:
+    found = told(document(*TWO, line("fibre", 1, "wan", access=access)))
+    assert found == {(f"wan_line/fibre/access.gateways[{at}]", error, "error") for at, error in faults.items()}
+
+
+@pytest.mark.parametrize(
+    ("address", "wrong"),
+    [
+        ("198.51.100.2", "no length of its network"),
+        ("198.51.100.0/30", "its network's own address"),
+        ("198.51.100.3/30", "broadcast"),
+        ("127.0.0.2/8", "no address that a machine can have"),
+        ("224.0.0.5/24", "no address that a machine can have"),
+        ("fe80::5/64", "no address that a machine can have"),
+        ("2001:db8::/64", "its network's own address"),
+        ("198.51.100.2/33", "198.51.100.2/33"),
+    ],
+)
+def test_an_address_that_no_machine_has_is_refused(address: str, wrong: str) -> None:
+    with pytest.raises(InvalidError) as told:
+        document(line("fibre", 1, "wan", access=entered(address, gateways=("198.51.100.1",))))
+    assert wrong in told.value.message
+    assert "access.static.addresses" in told.value.message or "access.addresses" in told.value.message
+
+
+def test_ends_of_small_networks_are_addresses() -> None:
+    for address in ("198.51.100.0/31", "198.51.100.1/31", "198.51.100.7/32", "2001:db8::/127"):
+        document(line("fibre", 1, "wan", access=entered(address, gateways=("198.51.100.1",))))
+
+
+def test_an_edge_hears_of_the_lines_that_it_sets_up_and_of_no_others() -> None:
+    static = entered("198.51.100.2/30", gateways=("198.51.100.1",))
+    rows = (
+        FIBRE,
+        line("adsl", 2, "wan2", access={"type": "dhcp"}),
+        line("old", 4, "wan4", access=static, enabled=False),
+    )
+    slice = slices.plan(document(*TWO, *rows, line("lte", 3, "wwan0", access=static)), "torino", 4)
+    assert slice is not None
+    assert [(each.number, each.device, each.access.type) for each in slice.links] == [
+        (2, "wan2", "dhcp"),
+        (3, "wwan0", "static"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,14 @@ PATHS = [
     {"number": 0, "role": "primary", "device": "wan", "host": "vpn.example.com", "port": 1170, "monthly_gb": None},
     {"number": 4, "role": "metered", "device": "wwan0", "host": "vpn.example.com", "port": 1170, "monthly_gb": 20},
 ]
+LINKS = [
+    {"number": 1, "device": "wan", "access": {"type": "dhcp"}},
+    {
+        "number": 2,
+        "device": "wwan0",
+        "access": {"type": "static", "addresses": ["198.51.100.2/30"], "gateways": ["198.51.100.1"]},
+    },
+]
 GOLDEN = Path(__file__).parents[2] / "data" / "slices"
 
 
@@ -87,6 +95,15 @@ def test_every_format_that_is_kept_is_written_byte_for_byte_as_it_was() -> None:
     assert read(write(switched, 2)) == known(switched, 2) == a_slice(paths=PATHS, copies="degraded")
     with pytest.raises(InvalidError, match="a way of copying that its format hasn't"):
         read(json.dumps({**json.loads(write(switched, NEWEST)), "format": 2}).encode())
+    # Lines whose interfaces the edge sets up: one that can't leaves them as they are.
+    linked = a_slice(paths=PATHS, copies="calls", links=LINKS)
+    assert linked.digest != protected.digest
+    assert known(linked, NEWEST) == linked == read(write(linked, NEWEST))
+    assert read(write(linked, 2)) == known(linked, 2) == protected
+    assert read(write(linked, 1)) == known(linked, 1) == a_slice()
+    for older in (1, 2):
+        with pytest.raises(InvalidError, match="fields that its format hasn't"):
+            read(json.dumps({**json.loads(write(protected, older)), "links": []}).encode())
 
 
 def test_a_slice_without_paths_is_told_apart_as_it_was_before_there_were_any() -> None:
