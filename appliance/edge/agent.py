@@ -95,8 +95,8 @@ class Agent:
     ) -> None:
         self._paths, self._clock, self._uptime = paths, clock, uptime
         self._identity = Identity(paths)
-        self._tunnel = tunnel or Tunnel(paths)
         self._links = links or Links(paths, uptime)
+        self._tunnel = tunnel or Tunnel(paths, servers=self._links.name_servers)
         self._refused = trials.Refused(paths.refused)
         self._trial_s = trial_s
         self._state: State | None = None

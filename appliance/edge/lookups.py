@@ -1,4 +1,5 @@
 """Addresses of the centre's names, looked up beside everything else: a name server that is slow or gone holds nothing up, nor one that lies.
+Name servers of lines that the edge sets up are asked first, each by its line; then those of the system.
 
 Anybody on a line's way can answer for a name; that it is the centre, only the centre can prove. So an address that was proven stays while anything works by it,
 whatever is said of the name. When nothing does, the proven one and what is said now are tried by turns.
@@ -16,10 +17,11 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from appliance.core.errors import CentralinoError
 from appliance.vpn.files import put
 
 _log = logging.getLogger("centralino.edge")
@@ -33,10 +35,10 @@ TURN_S: Final = 10.0
 
 
 class Lookups:
-    """See this module. ``file``: where what was found is kept."""
+    """See this module. ``file``: where what was found is kept. ``servers``: name servers of lines that the edge sets up, and their interfaces."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, servers: Callable[[], Sequence[tuple[str, str]]] = tuple) -> None:
+        self._file, self._servers = file, servers
         self._known, self._proven = self._kept()
         self._writing = threading.Lock()
         self._due: dict[str, float] = {}
@@ -73,16 +75,29 @@ class Lookups:
         return self._known.get(host)
 
     def _ask(self, host: str) -> None:
-        try:
-            found = [str(each[4][0]) for each in socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)]
-        except (OSError, UnicodeError):
-            found = []
+        found = self._of_lines(host)
+        if not found:
+            with contextlib.suppress(OSError, UnicodeError):
+                found = [str(each[4][0]) for each in socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)]
         self._due[host] = time.monotonic() + (AGAIN_S if found else FAILED_S)
         if not found or self._known.get(host) in found:
             return
         _log.info("%s is at %s", host, found[0])
         self._known[host] = found[0]
         self._keep()
+
+    def _of_lines(self, host: str) -> list[str]:
+        """What the first name server says that says anything, each asked by its own line: one that is dead takes no other with it."""
+        servers = self._servers()
+        if servers:
+            from appliance.edge.reach import names
+
+            for server, device in servers:
+                with contextlib.suppress(CentralinoError, OSError, ValueError):
+                    said = names.ask(host, server, device)
+                    if said.addresses:
+                        return list(said.addresses)
+        return []
 
     def _keep(self) -> None:
         with self._writing, contextlib.suppress(OSError):

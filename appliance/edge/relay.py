@@ -13,7 +13,7 @@ What happens when…
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ GB: Final = 10**9
 class EdgeRelay:
     """See this module."""
 
-    def __init__(self, paths: EdgePaths) -> None:
+    def __init__(self, paths: EdgePaths, servers: Callable[[], Sequence[tuple[str, str]]] = tuple) -> None:
         self._kept = KeptRelay(
             "edge",
             paths.relay,
@@ -49,7 +49,7 @@ class EdgeRelay:
             client=paths.run / "openvpn.pid",
             inside=narrowed(),
         )
-        self._lookups = Lookups(paths.names)
+        self._lookups = Lookups(paths.names, servers)
         self._counts = Counts()
         self._month: str | None = None
         self._given: dict[int, tuple[str, str]] = {}  # host and address that each path was last sent to

@@ -23,6 +23,7 @@ import re
 import shutil
 import socket
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -80,16 +81,18 @@ def config(state: State, local: list[str]) -> str:
 
 
 class Tunnel:
-    """The one of an edge."""
+    """The one of an edge. ``servers``: see :class:`.lookups.Lookups`."""
 
-    def __init__(self, paths: EdgePaths, clock: Clock = system_clock) -> None:
+    def __init__(
+        self, paths: EdgePaths, clock: Clock = system_clock, servers: Callable[[], Sequence[tuple[str, str]]] = tuple
+    ) -> None:
         self._paths, self._clock = paths, clock
         self._ahead = 0
         """The latest that the clock has been since OpenVPN began: ms since 1970 when the machine started, by it."""
         self._look_at = 0
         self._child: subprocess.Popen[bytes] | None = None
         self._revival = Revival("OpenVPN", _log)
-        self.relay = EdgeRelay(paths)
+        self.relay = EdgeRelay(paths, servers)
 
     @property
     def pid(self) -> int | None:

@@ -51,6 +51,9 @@ class StaticAccess(Part):
     gateways: Annotated[tuple[IpAddress, ...], Field(min_length=1, max_length=2), ListField, AnyOrder()] = Field(
         description="The provider's router, within these networks: one of IPv4, one of IPv6"
     )
+    name_servers: Annotated[tuple[IpAddress, ...], Field(max_length=3), ListField] = Field(
+        (), description="The provider's name servers, asked by this line"
+    )
 
 
 Access = Annotated[DhcpAccess | StaticAccess, Field(discriminator="type")]

@@ -111,6 +111,7 @@ FIELDS: Final[dict[str, str]] = {
     "WanLine.access": "Addresses",
     "StaticAccess.addresses": "Of the edge",
     "StaticAccess.gateways": "Of the provider's router",
+    "StaticAccess.name_servers": "Of name servers",
     "Branch.copies": "Goes over all lines",
     "Branch.number": "Number in the VPN",
     "Branch.router": "Router",
@@ -279,6 +280,7 @@ INHERITED: Final[dict[str, str]] = {
     "Concentrator.pool6": "IPv4 only",
     "WanLine.monthly_gb": "no limit",
     "WanLine.access": "as the edge's system is set up",
+    "StaticAccess.name_servers": "those of the edge's system",
     "RingGroup.no_answer": "The call ends as unanswered",
 }
 """What holds while a field is left empty."""

@@ -17,6 +17,7 @@ from appliance.clock import SECOND, Moment, system_clock
 from appliance.core.errors import CentralinoError
 from appliance.edge.links.keeping import Links
 from appliance.edge.links.leases import Leases
+from appliance.edge.lookups import Lookups
 from appliance.edge.paths import EdgePaths
 from appliance.engine.processes import end, noted
 from appliance.vpn.slices.model import Link
@@ -355,6 +356,34 @@ def test_packets_really_go_by_the_line_that_they_are_sent_by(ground: Ground) -> 
             assert (heard, sender[0]) == (b"ask", source)
             asked[lan].sendto(b"answer", sender)
             assert said.recv(16) == b"answer"
+
+
+def test_names_are_asked_of_each_lines_own_servers_and_one_that_is_dead_takes_no_other_with_it(ground: Ground) -> None:
+    two = TWO.model_copy(update={"access": TWO.access.model_copy(update={"name_servers": ("198.18.0.1",)})})
+    ground.serves(FIRST, 100, 110, dhcp_option="option:dns-server,198.18.1.1")  # it answers no questions
+    ground.until(lambda: ground.address("eth0"), "it has an address", dhcp(1, "eth0"), two)
+    assert ground.links.name_servers() == [("198.18.1.1", "eth0"), ("198.18.0.1", "eth1")]
+    words = [
+        "dnsmasq",
+        "--keep-in-foreground",
+        "--user=root",
+        "--conf-file=/dev/null",
+        "--no-resolv",
+        "--no-hosts",
+        "--address=/vpn.example.com/203.0.113.7",
+    ]
+    with ground.routers[SECOND_LINE].start(words, ground.work / "names.log"):
+
+        def asked() -> str | None:
+            lookups = Lookups(ground.paths.names, ground.links.name_servers)
+            lookups.address("vpn.example.com")
+            for thread in lookups._asking.values():
+                thread.join(10)
+            return lookups.address("vpn.example.com")
+
+        eventually(
+            lambda: in_namespace(ground.edge.namespace, asked) == "203.0.113.7", "the second line's server says it", 20
+        )
 
 
 def test_a_udhcpc_that_is_not_ours_is_left_alone(ground: Ground) -> None:

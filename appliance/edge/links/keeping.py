@@ -100,6 +100,16 @@ class Links:
         if trouble is not None:
             raise trouble
 
+    def name_servers(self) -> list[tuple[str, str]]:
+        """Who is to be asked for names, and by which interface: of all lines, in their order."""
+        found: list[tuple[str, str]] = []
+        for link in sorted(self._links, key=lambda each: each.number):
+            lease = self._held.get(link.device)
+            told = lease.name_servers if lease is not None else ()
+            servers = told if isinstance(link.access, DhcpAccess) else link.access.name_servers
+            found += [(str(each), link.device) for each in servers]
+        return found
+
     def close(self) -> None:
         """We end, and all that we have made stays."""
         if self._watch is not None:
@@ -117,7 +127,7 @@ class Links:
             "there": device is not None, "carrier": device is not None and device.carrier,
             "addresses": told.addresses, "gateways": self._gateways(link.number),
             "server": None if lease is None or lease.server is None else str(lease.server),
-            "name_servers": [] if lease is None else [str(each) for each in lease.name_servers],
+            "name_servers": [server for server, device in self.name_servers() if device == link.device],
             "put_back": told.put_back, "last": told.last, "trouble": told.trouble,
         }  # fmt: skip
 

@@ -114,6 +114,7 @@ def entered(*addresses: str, gateways: tuple[str, ...]) -> dict[str, Any]:
     ("access", "faults"),
     [
         (entered("198.51.100.2/30", gateways=("198.51.100.1",)), {}),
+        (entered("198.51.100.2/30", gateways=("198.51.100.1",)) | {"name_servers": ["203.0.113.53"]}, {}),
         (entered("198.51.100.2/30", "2001:db8::2/64", gateways=("198.51.100.1", "fe80::1")), {}),
         (entered("198.51.100.2/30", "198.51.100.9/29", gateways=("198.51.100.10",)), {}),
         (entered("198.51.100.2/30", gateways=("198.51.100.5",)), {0: "gateway_elsewhere"}),
