@@ -16,6 +16,7 @@ from appliance.commands.edge_measure import call, drill
 from appliance.commands.edge_relay import relay
 from appliance.commands.edge_support import bundle, events, logs
 from appliance.commands.edge_tests import add_to as add_tests
+from appliance.commands.edge_use import use
 from appliance.core.errors import RefusedError, UnavailableError
 from appliance.i18n import _, fault_text, translated
 
@@ -36,6 +37,7 @@ def add_to(app: typer.Typer) -> None:
         call
     )
     sub.command("drill", help=_("Cut a line for some seconds, and prove that nothing is lost"))(drill)
+    sub.command("use", help=_("Use one line by hand, for a time, or as they are judged again"))(use)
     sub.command("console", help=_("The technician's console: pages for a telephone or laptop at the branch"))(console)
     sub.command("code", help=_("Make the technician's code, which opens the console"))(code)
     sub.command("events", help=_("What happened at this branch, the newest first"))(events)
@@ -124,7 +126,7 @@ def _show_foreign(line: dict[str, Any]) -> None:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from appliance.edge.words import addresses, ago, put_back
+    from appliance.edge.words import addresses, ago, by_hand, put_back
     from appliance.failover.reasons import reason
 
     if not found["enrolled"]:
@@ -151,6 +153,8 @@ def _show(found: dict[str, Any]) -> None:
         out.print(escape(text))
         if link["put_back"]:
             out.print(f"  [yellow]{escape(put_back(link))}[/]")
+    if found.get("chosen"):
+        out.print(f"[yellow]{by_hand(found['chosen'])}[/]")
     for change in found.get("changes", ())[:CHANGES]:
         text = _("{ago}: line {line} is the best, because {why}").format(
             ago=ago(change["ago_s"]), line=change["taken"], why=reason(change)

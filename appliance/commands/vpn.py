@@ -81,7 +81,7 @@ def _row(branch: dict[str, Any]) -> list[str]:
 def _lines(branch: dict[str, Any]) -> Iterator[list[str]]:
     words = {True: _("works"), False: _("is down"), None: _("not known")}
     for line in branch.get("lines", ()):
-        state = words[line["up"]] + (", " + _("month's volume used up") if line["capped"] else "")
+        state = words[line["up"]] + (", " + _("held back: used where no other works") if line["capped"] else "")
         losses = ("–" if each is None else f"{100 * each:.1f} %" for each in (line["loss_up"], line["loss_down"]))
         trip = "–" if line["rtt_ms"] is None else f"{line['rtt_ms']:.0f} ms"
         yield [branch["site"], line["name"], state, line["address"] or "–", trip, *losses]

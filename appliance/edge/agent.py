@@ -111,7 +111,7 @@ class Agent:
         self._news = News(self._journal)
         self._events_at = 0.0
         self._measuring = Measuring(self._tunnel.relay, lambda: self._state)
-        self._orders = Orders(paths, self.told, self._journal, self._measuring)
+        self._orders = Orders(paths, self.told, self._journal, self._measuring, self._tunnel.relay)
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; the tunnel ends with it. :raises RefusedError: ``already_running``."""
@@ -146,7 +146,7 @@ class Agent:
 
     def told(self) -> dict[str, Any]:
         """What whoever asks is told."""
-        state, refusal = self._state, self._refused.last
+        state, refusal, chosen = self._state, self._refused.last, self._tunnel.relay.chosen
         return {
             "enrolled": state is not None,
             "site": state.site if state else None,
@@ -158,6 +158,7 @@ class Agent:
             "remotes": [f"{each.host} {each.port}" for each in state.slice.remotes] if state else [],
             "links": self._links.told(),
             "lines": self._tunnel.relay.told() if state and state.slice.paths else [],
+            "chosen": None if chosen is None else chosen.told(),
             "changes": self._tunnel.relay.changes() if state and state.slice.paths else [],
             "certificate": certificates.name_of(state.certificate) if state else None,
             "certificate_ends": state.certificate.not_valid_after_utc.isoformat() if state else None,

@@ -58,6 +58,10 @@ class Edge:
         """End it."""
         self._done({"do": "end"})
 
+    def choose(self, line: int | None, seconds: float = 0) -> None:
+        """Use that line alone as long as it works, for so long; None: as they are judged. See :meth:`appliance.edge.relay.EdgeRelay.choose`."""
+        self._done({"do": "choose", "line": line, "seconds": seconds})
+
     def events(self, count: int) -> list[dict[str, Any]]:
         """What happened of late, the newest first."""
         return list(self._done({"do": "events", "count": count}))

@@ -70,6 +70,9 @@ def _differences(before: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator
         yield "centre_away", {"why": str(told["away"] or "")[:300]}
     if told["centre_reached"] and not before["centre_reached"]:
         yield "centre_reached", {}
+    line, former = (each.get("chosen", None) and each["chosen"]["line"] for each in (told, before))
+    if line != former:
+        yield ("chosen", {"line": line}) if line else ("chosen_over", {"line": former})
     if told["revision"] != before["revision"]:
         yield "revision", {"revision": told["revision"], "before": before["revision"]}
     if told["certificate"] != before["certificate"]:

@@ -7,6 +7,7 @@ Who may open the socket is who the edge belongs to, and who is of its group: the
 ``measure``         ``seconds``: a test call; with ``line``: the drill
 ``measurement``     how that goes, or went; null: there was none
 ``end``             end it now
+``choose``          ``line``, ``seconds``: that line alone, as long as it works; ``line`` null: as they are judged
 ``events``          ``count``: what happened of late, the newest first
 ``logs``            ``name``, ``lines``: the end of a log, without secrets, and which there are
 ``bundle``          the support bundle, base64
@@ -33,12 +34,13 @@ from appliance.edge import bundle, logs
 from appliance.edge.journal import Journal
 from appliance.edge.measuring import Measuring
 from appliance.edge.paths import EdgePaths
+from appliance.edge.relay import EdgeRelay
 
 _log = logging.getLogger("centralino.edge")
 
 ORDER_S: Final = 5.0
 ORDER_MAX: Final = 4096
-DEEDS: Final = ("status", "measure", "measurement", "end", "events", "logs", "bundle")
+DEEDS: Final = ("status", "measure", "measurement", "end", "choose", "events", "logs", "bundle")
 EVENTS_MAX: Final = 500
 LINES_MAX: Final = 2000
 
@@ -47,9 +49,15 @@ class Orders:
     """See this module. ``told``: what ``status`` answers."""
 
     def __init__(
-        self, paths: EdgePaths, told: Callable[[], dict[str, Any]], journal: Journal, measuring: Measuring
+        self,
+        paths: EdgePaths,
+        told: Callable[[], dict[str, Any]],
+        journal: Journal,
+        measuring: Measuring,
+        relay: EdgeRelay,
     ) -> None:
-        self._paths, self._told, self._journal, self._measuring = paths, told, journal, measuring
+        self._paths, self._told, self._journal = paths, told, journal
+        self._measuring, self._relay = measuring, relay
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take one order, carry it out, answer, and close the connection."""
@@ -90,6 +98,13 @@ class Orders:
             case "end":
                 await self._measuring.end()
                 return None
+            case "choose":
+                line = order.get("line")
+                return await asyncio.to_thread(
+                    self._relay.choose,
+                    None if line is None else int(_number(order, "line")),
+                    _number(order, "seconds", 0),
+                )
             case "events":
                 count = int(min(EVENTS_MAX, max(1, _number(order, "count", 50))))
                 return [asdict(each) for each in await asyncio.to_thread(self._journal.recent, count)]

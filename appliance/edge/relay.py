@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from appliance.core.errors import NotFoundError, RefusedError
+from appliance.edge.chosen import Choice, Chosen
 from appliance.edge.lookups import Lookups
 from appliance.edge.paths import EdgePaths
 from appliance.edge.states import State
@@ -50,6 +51,7 @@ class EdgeRelay:
             inside=narrowed(),
         )
         self._lookups = Lookups(paths.names, servers)
+        self._chosen = Chosen(paths.run / "chosen.json")
         self._counts = Counts()
         self._month: str | None = None
         self._given: dict[int, tuple[str, str]] = {}  # host and address that each path was last sent to
@@ -61,6 +63,22 @@ class EdgeRelay:
             self._kept.tend(self._config(state))
         elif self._kept.pid is not None:
             self.stop()
+
+    def choose(self, line: int | None, seconds: float = 0) -> None:
+        """From the next round on that line alone is used, as long as it works, for so long; None: as they are judged.
+
+        :raises NotFoundError: ``line``. :raises InvalidError: ``seconds``. :raises OSError: it can't be kept.
+        """
+        if line is None:
+            self._chosen.end()
+            return
+        self._check_line(line)
+        self._chosen.choose(line, seconds)
+
+    @property
+    def chosen(self) -> Choice | None:
+        """By hand; None: none is."""
+        return self._chosen.now
 
     def cut(self, line: int, seconds: float) -> None:
         """From the next round on nothing goes or comes by that line, as if it were unplugged, for so long. 0: join it again.
@@ -76,6 +94,14 @@ class EdgeRelay:
 
         :raises NotFoundError: ``line``: there is none of that number. :raises RefusedError: ``only_line``: no other works.
         """
+        ups = self._check_line(line)
+        if not any(up for other, up in ups.items() if other != line):
+            raise RefusedError(
+                f"line {line} isn't cut: no other line works", "mend another line first: centralino edge status", error_id="only_line"
+            )  # fmt: skip
+
+    def _check_line(self, line: int) -> dict[int, bool]:
+        """All lines, and whether they work. :raises NotFoundError: ``line``: there is none of that number."""
         ups: dict[int, bool] = {}
         for each in self.told():
             ups[each["line"]] = ups.get(each["line"], False) or each["up"]
@@ -85,10 +111,7 @@ class EdgeRelay:
                 f"one of {', '.join(map(str, sorted(ups))) or 'none'}: centralino edge status",
                 error_id="line",
             )
-        if not any(up for other, up in ups.items() if other != line):
-            raise RefusedError(
-                f"line {line} isn't cut: no other line works", "mend another line first: centralino edge status", error_id="only_line"
-            )  # fmt: skip
+        return ups
 
     def stop(self) -> None:
         """End it."""
@@ -133,7 +156,7 @@ class EdgeRelay:
         ]  # fmt: skip
 
     def _config(self, state: State) -> dict[str, Any]:
-        working = self._working()
+        working, chosen = self._working(), self._chosen.now
         if self._cut is not None and time.monotonic() >= self._cut["until"]:
             self._cut = None
         return {
@@ -141,6 +164,7 @@ class EdgeRelay:
             "lines": [line for each in state.slice.paths if (line := self._line(each, working)) is not None],
             **({"month": self._month} if self._month is not None else {}),
             **({"cut": self._cut} if self._cut is not None else {}),
+            **({"chosen": chosen.line} if chosen is not None else {}),
         }  # fmt: skip
 
     def _working(self) -> set[str]:

@@ -15,12 +15,21 @@ def role(line: Mapping[str, Any]) -> str:
     return words.get(str(line["role"]), str(line["role"]))
 
 
-def state(line: Mapping[str, Any]) -> tuple[str, str]:
-    """How it stands: in a word, and the style of its mark."""
+def by_hand(chosen: Mapping[str, Any]) -> str:
+    """A line that somebody has chosen."""
+    return _("Line {line} alone is used by hand, as long as it works, for {minutes} min more.").format(
+        line=chosen["line"], minutes=max(1, round(chosen["left_s"] / 60))
+    )
+
+
+def state(line: Mapping[str, Any], chosen: Mapping[str, Any] | None = None) -> tuple[str, str]:
+    """How it stands: in a word, and the style of its mark. ``chosen``: by hand."""
     if line["cut"]:
         return _("cut for the drill"), ""
     if not line["up"]:
         return _("down"), "removed"
+    if chosen and line["line"] != chosen["line"]:
+        return _("held back by hand"), ""
     if line["capped"]:
         return _("its volume is used up"), ""
     return _("works"), "added"

@@ -53,6 +53,10 @@ def _of_line(what: str, about: Mapping[str, Any]) -> str:
             return _("line {line} works again").format(line=about["line"])
         case "line_down":
             return _("line {line} is down").format(line=about["line"])
+        case "chosen":
+            return _("line {line} was chosen by hand").format(line=about["line"])
+        case "chosen_over":
+            return _("line {line} is no longer chosen by hand").format(line=about["line"])
         case "best":
             return _("line {line} is the best, because {why}").format(line=about["taken"], why=reason(about))
         case "addresses" if about["addresses"]:

@@ -20,6 +20,7 @@ from appliance.engine.processes import noted
 from tests.hil.agents.edge_ground import Ground, edge_ground
 from tests.hil.agents.process import eventually
 from tests.hil.agents.relay import Stream
+from tests.hil.agents.tap import Tap
 from tests.hil.test_protected_edge import FIBRE, INSIDE, LTE, VOICE, addresses, all_up, dead
 
 
@@ -130,6 +131,58 @@ def test_the_drill_cuts_a_line_and_nothing_is_lost(ground: Ground) -> None:
     assert all(any(line["up"] for line in each["lines"] if line["line"] == 2) for each in found["samples"])
     eventually(lambda: lines(ground).get(1, {"up": False})["up"], "it is joined again", 10)
     assert cut(ground) == set()
+
+
+def heavy(tap: Tap) -> int:
+    """Packets of voice's size that a tap has seen."""
+    said = ["tcpdump", "-n", "-r", str(tap.file), "udp and greater 200"]
+    return len(subprocess.run(said, capture_output=True, text=True, check=True).stdout.splitlines())
+
+
+def test_a_line_that_is_chosen_by_hand_carries_all_and_another_takes_over_where_it_dies(ground: Ground) -> None:
+    ready(ground)
+    code, said = command(ground, "use", "2", "--minutes", "1")
+    assert code == 0, said
+    assert "Line 2 alone is used" in said
+    eventually(
+        lambda: {line for line, each in lines(ground).items() if each["capped"]} == {1}, "the other is held back", 10
+    )
+    chosen = edge(ground).status()["chosen"]
+    assert chosen["line"] == 2
+    assert 40 < chosen["left_s"] <= 60
+    assert "Line 2 alone is used by hand" in command(ground, "status")[1]
+    time.sleep(0.5)
+    with Stream([(ground.centre, INSIDE), (ground.lan, ground.lan.address)], port=VOICE) as stream:
+        fibre, lte = (
+            Tap(ground.edge, ground.work / f"chosen-{number}.pcap", leg=line["device"])
+            for number, line in enumerate((FIBRE, LTE))
+        )
+        with fibre, lte:
+            time.sleep(2)
+        assert heavy(fibre) == 0
+        assert heavy(lte) > 80
+    assert stream.missing() == ([], [])
+    # Killed, the agent's successor knows it.
+    agent = ground.children[-1]
+    agent.signal(signal.SIGKILL)
+    agent.wait()
+    ground.start_edge()
+    ready(ground)
+    eventually(lambda: (edge(ground).status()["chosen"] or {}).get("line") == 2, "its successor knows it", 15)
+    with Stream([(ground.centre, INSIDE), (ground.lan, ground.lan.address)], port=VOICE) as stream:
+        time.sleep(0.5)
+        with dead(ground, "isp-two"):
+            time.sleep(3)
+    up, down = stream.missing()
+    assert max(len(up), len(down)) < 50, "a second of a call, at most"
+    ready(ground)
+    assert command(ground, "use", "auto")[0] == 0
+    eventually(lambda: not any(each["capped"] for each in told(ground)), "as they are judged", 10)
+    assert edge(ground).status()["chosen"] is None
+    for wrong, why in ((("4",), "there is no line 4 here"), (("x",), "1, 2")):
+        code, said = command(ground, "use", *wrong)
+        assert code != 0
+        assert why in said
 
 
 def test_the_other_line_dies_within_a_drill_and_the_cut_ends_at_once(ground: Ground) -> None:

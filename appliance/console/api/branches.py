@@ -124,7 +124,7 @@ _BRANCH: Final[dict[str, Schema]] = {
             "properties": {
                 "id": _TEXT, "name": _TEXT, "role": {"enum": list(LineRole)},
                 "up": {"type": ["boolean", "null"], "description": "Whether anything comes by it; null: nobody can tell"},
-                "capped": {"type": "boolean", "description": "It has carried its month's volume: used where no other line works"},
+                "capped": {"type": "boolean", "description": "It is used where no other line works: it has carried its month's volume, or another was chosen at the branch"},
                 "loss": _number("Share of packets lost on it, the worse direction, over seconds"),
             },
         },

@@ -32,6 +32,7 @@ def pages() -> Blueprint:
     made = Blueprint("pages", __name__)
     made.get("/")(lines)
     made.get("/live")(live)
+    made.post("/use")(choose)
     made.route("/sign-in", methods=["GET", "POST"])(sign_in)
     made.post("/sign-out")(sign_out)
     made.post("/language")(in_language)
@@ -114,6 +115,15 @@ def live() -> Answer:
     return render_template("standing.html", **_standing())
 
 
+def choose() -> Answer:
+    """One line by hand, for a time; none: as they are judged."""
+    line = request.form.get("line", "")
+    if line and not line.isdecimal():
+        raise InvalidError([Fault("line", "is no line's number", "1", "number")])
+    services().edge.choose(int(line) if line else None, 60 * _number("minutes") if line else 0)
+    return redirect(url_for("pages.lines"), 303)
+
+
 def _standing() -> dict[str, Any]:
     """An edge that doesn't run is shown as such, and is no fault of the page."""
     try:
@@ -176,7 +186,7 @@ def begin_try() -> Answer:
 
 def call() -> Answer:
     """A test call."""
-    services().edge.measure(_seconds())
+    services().edge.measure(_number("seconds"))
     return redirect(url_for("pages.tests", _anchor="measurement"), 303)
 
 
@@ -185,7 +195,7 @@ def drill() -> Answer:
     line = request.form.get("line", "")
     if not line.isdecimal():
         raise InvalidError([Fault("line", "is no line's number", "1", "number")])
-    services().edge.measure(_seconds(), int(line))
+    services().edge.measure(_number("seconds"), int(line))
     return redirect(url_for("pages.tests", _anchor="measurement"), 303)
 
 
@@ -195,12 +205,12 @@ def end() -> Answer:
     return redirect(url_for("pages.tests", _anchor="measurement"), 303)
 
 
-def _seconds() -> float:
-    given = request.form.get("seconds", "")
+def _number(name: str) -> float:
+    given = request.form.get(name, "")
     try:
         return float(given[:10])
     except ValueError as error:
-        raise InvalidError([Fault("seconds", "is no number", "30", "number")]) from error
+        raise InvalidError([Fault(name, "is no number", "30", "number")]) from error
 
 
 # What happened

@@ -4,6 +4,7 @@ What happens when…
 
 * a line's device isn't there (modem unplugged): it is looked for once a second;
 * a line has carried its month's volume: whoever chooses lines is told (:mod:`.carried`);
+* a line was chosen by hand: the others count as lines that have carried their volume: they are used where it doesn't work;
 * a line is cut on purpose, so that somebody sees what happens: nothing goes out or comes in by it, as if it were unplugged, for a minute at most. No line is cut, or stays so, while none
   of the others works.
 """
@@ -38,6 +39,7 @@ class AtEdge(Process):
         self._client = b""
         self._device_at = self._cut_until = float("-inf")
         self._cut: frozenset[int] = frozenset()
+        self._chosen: int | None = None
         self._carried = Carried(directory / "carried.json")
 
     @abstractmethod
@@ -76,6 +78,12 @@ class AtEdge(Process):
         self._carried.month(month)
         self._cap(now)
         self._open_lines(now)
+
+    def chosen_is(self, line: int | None, now: float) -> None:
+        """From now on that line alone is used, as long as it works; None: as they are judged."""
+        if line != self._chosen:
+            self._chosen = line
+            self._cap(now)
 
     def cut_is(self, cut: dict[str, Any] | None, now: float) -> None:
         """From now on. ``{"line": number, "until": seconds of the clock that doesn't go back}``; None: no line is cut.
@@ -116,12 +124,14 @@ class AtEdge(Process):
                 self.add(name, made)
 
     def _cap(self, now: float) -> None:
-        """Which lines have carried what they may."""
+        """Which lines have carried what they may, or are not the one that was chosen."""
         full = {
             path
             for path, line in self._lines.items()
             if "cap" in line and self._carried.of(self._line_of[path]) >= int(line["cap"])
         }
+        if self._chosen in self._line_of.values():
+            full |= {path for path, line in self._line_of.items() if line != self._chosen}
         self.capped(frozenset(full), now)
 
     def came(self, name: str, datagrams: list[Came], now: float) -> None:

@@ -49,7 +49,7 @@ class EdgeProcess(AtEdge):
         """Where the paths of the process before led to."""
 
     def configure(self, config: dict[str, Any], now: float) -> None:
-        """``{"key": hex, "listen": [host, port], "copying": …, "lines": [{"path", "role", "device", "host", "port", "line", "cap"}, …], "month": …, "cut": …}``"""
+        """``{"key": hex, "listen": [host, port], "copying": …, "lines": [{"path", "role", "device", "host", "port", "line", "cap"}, …], "month": …, "cut": …, "chosen": …}``"""
         key = bytes.fromhex(config["key"])
         lines = {int(line["path"]): line for line in config["lines"]}
         roles = {path: Role[line["role"].upper()] for path, line in lines.items()}
@@ -65,6 +65,7 @@ class EdgeProcess(AtEdge):
         self._key = key
         self.lines_are(lines, config.get("month"), now)
         self.cut_is(config.get("cut"), now)
+        self.chosen_is(config.get("chosen"), now)
 
     def _moved(self, lines: dict[int, dict[str, Any]]) -> Iterable[int]:
         """Paths that lead to another address than before: whether anybody is there is not known."""

@@ -86,6 +86,7 @@ def test_a_start_says_whether_the_machines_and_how_lines_are(tmp_path: Path) -> 
         ({"lines": [line(1, up=False), line(1), line(2)]}, []),  # it works by another of the centre's addresses
         ({"lines": [line(2), line(3, up=False)]}, []),  # other lines are no news of these
         ({"links": [link(1), link(3)]}, []),
+        ({"chosen": {"line": 2, "left_s": 60}}, [("chosen", {"line": 2})]),
         (
             {"links": [link(1, addresses=["192.0.2.8/24"]), link(2)]},
             [("addresses", {"line": 1, "addresses": ["192.0.2.8/24"]})],
@@ -137,6 +138,8 @@ def test_there_are_words_for_all_of_it(branch: Branch) -> None:
         ("addresses", {"line": 1, "addresses": ["192.0.2.7/24"]}),
         ("addresses", {"line": 1, "addresses": []}),
         ("put_back", {"line": 1, "what": "rule 5311"}),
+        ("chosen", {"line": 2}),
+        ("chosen_over", {"line": 2}),
     ]
     found += [("thinned", {"since": 1, "of": {"line_up": 3, "line_down": 4}}), ("journal_lost", {})]
     kinds = {what for what, _about in found}

@@ -51,8 +51,8 @@ class World:
         self.paths.run.mkdir(parents=True)
         self.journal = Journal(self.paths.journal)
         self.told: Callable[[], dict[str, Any]] = lambda: {"enrolled": False}
-        relay = EdgeRelay(self.paths)
-        self.orders = Orders(self.paths, self.status, self.journal, Measuring(relay, lambda: None))
+        self.relay = EdgeRelay(self.paths)
+        self.orders = Orders(self.paths, self.status, self.journal, Measuring(self.relay, lambda: None), self.relay)
         self.edge = Edge(self.paths.orders)
 
     def status(self) -> dict[str, Any]:
@@ -93,6 +93,28 @@ def test_what_has_no_meaning_is_refused_by_name(world: World) -> None:
             world.edge.measure(seconds, line)
         assert error.value.faults[0].path == "seconds"
     assert world.edge.measurement() is None
+
+
+def test_a_line_is_chosen_by_hand_for_a_time_and_no_longer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.relay, "told", lambda: [{"line": each, "up": True} for each in (1, 2)])
+    world.edge.choose(2, 600)
+    chosen = world.relay.chosen
+    assert chosen is not None
+    assert (chosen.line, 590 < chosen.left_s <= 600) == (2, True)
+    assert EdgeRelay(world.paths).chosen is not None, "its successor knows it"
+    with pytest.raises(NotFoundError) as missing:
+        world.edge.choose(3, 600)
+    assert missing.value.error_id == "line"
+    for seconds in (9, 86_401, -1):
+        with pytest.raises(InvalidError) as error:
+            world.edge.choose(1, seconds)
+        assert error.value.faults[0].path == "seconds"
+    chosen = world.relay.chosen
+    assert chosen is not None
+    assert chosen.line == 2, "what was refused changes nothing"
+    world.edge.choose(None)
+    assert world.relay.chosen is None
+    world.edge.choose(None)
 
 
 def test_who_isnt_enrolled_measures_nothing(world: World) -> None:

@@ -48,6 +48,34 @@ def test_how_a_line_stands(line: dict[str, Any], said: str) -> None:
     assert words.state(line)[0] == said
 
 
+def test_a_line_that_is_not_the_chosen_one_is_held_back() -> None:
+    held = {"line": 1, "cut": False, "up": True, "capped": True}
+    chosen = {"line": 2, "left_s": 89}
+    assert words.state(held, chosen)[0] == "held back by hand"
+    assert words.state({**held, "line": 2, "capped": False}, chosen)[0] == "works"
+    assert words.state({**held, "up": False}, chosen)[0] == "down"
+    assert words.by_hand(chosen) == "Line 2 alone is used by hand, as long as it works, for 1 min more."
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        ({"addresses": ["192.0.2.9/24"], "gateways": ["192.0.2.1"], "access": "dhcp", "server": "192.0.2.1"},
+         "192.0.2.9/24 (by DHCP of 192.0.2.1), router 192.0.2.1"),
+        ({"addresses": [], "gateways": [], "access": "dhcp", "server": None}, "no address (by DHCP), router none"),
+        ({"addresses": ["192.0.2.7/24"], "gateways": ["192.0.2.1", "fe80::1"], "access": "static", "server": None},
+         "192.0.2.7/24 (as entered), router 192.0.2.1, fe80::1"),
+    ],
+)  # fmt: skip
+def test_where_a_line_is_in_the_internet(link: dict[str, Any], said: str) -> None:
+    assert words.addresses(link) == said
+
+
+def test_what_was_put_back() -> None:
+    assert words.put_back({"put_back": 0, "last": ""}) == ""
+    assert "put back 3 times, the last time: rule 5311" in words.put_back({"put_back": 3, "last": "rule 5311"})
+
+
 def test_figures() -> None:
     assert [words.quality(mos)[0] for mos in (None, 4.4, 3.8, 2.0)] == [
         "not known",
