@@ -13,6 +13,7 @@ from appliance.commands.common import Json, out, print_json, program
 from appliance.commands.edge_console import code, console
 from appliance.commands.edge_enrol import enrol
 from appliance.commands.edge_measure import call, drill
+from appliance.commands.edge_network import network
 from appliance.commands.edge_relay import relay
 from appliance.commands.edge_support import bundle, events, logs
 from appliance.commands.edge_tests import add_to as add_tests
@@ -38,6 +39,9 @@ def add_to(app: typer.Typer) -> None:
     )
     sub.command("drill", help=_("Cut a line for some seconds, and prove that nothing is lost"))(drill)
     sub.command("use", help=_("Use one line by hand, for a time, or as they are judged again"))(use)
+    sub.command("network", help=_("Interfaces of the lines: how they stand, and another setting of one, on trial"))(
+        network
+    )
     sub.command("console", help=_("The technician's console: pages for a telephone or laptop at the branch"))(console)
     sub.command("code", help=_("Make the technician's code, which opens the console"))(code)
     sub.command("events", help=_("What happened at this branch, the newest first"))(events)

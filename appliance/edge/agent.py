@@ -41,6 +41,7 @@ from appliance.edge.clock import EdgeClock
 from appliance.edge.identity import RENEWAL, Identity
 from appliance.edge.journal import Journal
 from appliance.edge.links.keeping import Links
+from appliance.edge.links.network import Network
 from appliance.edge.measuring import Measuring
 from appliance.edge.news import News
 from appliance.edge.orders import Orders
@@ -95,8 +96,8 @@ class Agent:
     ) -> None:
         self._paths, self._clock, self._uptime = paths, clock, uptime
         self._identity = Identity(paths)
-        self._links = links or Links(paths, uptime)
-        self._tunnel = tunnel or Tunnel(paths, servers=self._links.name_servers)
+        self._network = Network(paths, uptime, links, trial_s=trial_s)
+        self._tunnel = tunnel or Tunnel(paths, servers=self._network.links.name_servers)
         self._refused = trials.Refused(paths.refused)
         self._trial_s = trial_s
         self._state: State | None = None
@@ -111,7 +112,7 @@ class Agent:
         self._news = News(self._journal)
         self._events_at = 0.0
         self._measuring = Measuring(self._tunnel.relay, lambda: self._state)
-        self._orders = Orders(paths, self.told, self._journal, self._measuring, self._tunnel.relay)
+        self._orders = Orders(paths, self.told, self._journal, self._measuring, self._tunnel.relay, self._network)
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; the tunnel ends with it. :raises RefusedError: ``already_running``."""
@@ -139,7 +140,7 @@ class Agent:
                     each.close()
                 await self._measuring.end()
                 await self._hush()
-                self._links.close()
+                self._network.links.close()
                 if stopping.is_set():  # an error of ours is no reason to end the tunnel
                     await asyncio.to_thread(self._tunnel.stop)
                 self._clock.save()
@@ -156,7 +157,7 @@ class Agent:
             "centre_reached": self._reached,
             "networks": list(state.slice.networks) if state else [],
             "remotes": [f"{each.host} {each.port}" for each in state.slice.remotes] if state else [],
-            "links": self._links.told(),
+            **self._network.told(),
             "lines": self._tunnel.relay.told() if state and state.slice.paths else [],
             "chosen": None if chosen is None else chosen.told(),
             "changes": self._tunnel.relay.changes() if state and state.slice.paths else [],
@@ -179,12 +180,12 @@ class Agent:
             name = self._identity.states.name
             if self._state is None or self._state.name != name:
                 await self._enter(await asyncio.to_thread(lambda: self._identity.current))
+        with self._telling("links"):  # the tunnel goes over them
+            await asyncio.to_thread(self._network.tend, self._state, self._tunnel.relay.told)
         if self._state is not None:
             state = self._state
             if self._clock.sure:
                 self._tunnel.relay.now_is(self._uptime().wall)
-            with self._telling("links"):  # the tunnel goes over them
-                await asyncio.to_thread(self._links.tend, state.slice.links)
             with self._telling("tunnel"):
                 await asyncio.to_thread(self._tunnel.tend, state)
                 if self._talk is None:  # not through a former state's tunnel

@@ -62,6 +62,14 @@ class Edge:
         """Use that line alone as long as it works, for so long; None: as they are judged. See :meth:`appliance.edge.relay.EdgeRelay.choose`."""
         self._done({"do": "choose", "line": line, "seconds": seconds})
 
+    def set_up(self, device: str, access: dict[str, Any] | None) -> None:
+        """Set an interface up so, on trial; None: as the document says. See :meth:`appliance.edge.links.own.Own.change`."""
+        self._done({"do": "network", "device": device, "access": access})
+
+    def keep(self) -> None:
+        """What is on trial is right. :raises NotFoundError: ``no_trial``."""
+        self._done({"do": "keep"})
+
     def events(self, count: int) -> list[dict[str, Any]]:
         """What happened of late, the newest first."""
         return list(self._done({"do": "events", "count": count}))
@@ -83,3 +91,10 @@ class Edge:
         if "error" in answer:
             raise error_from(answer["error"])
         return answer["done"]
+
+
+def access_of(*, dhcp: bool, addresses: list[str], routers: list[str], names: list[str]) -> dict[str, Any]:
+    """How an interface gets its addresses, for :meth:`Edge.set_up`: as a line's ``access`` in the document."""
+    if dhcp:
+        return {"type": "dhcp"}
+    return {"type": "static", "addresses": addresses, "gateways": routers, "name_servers": names}

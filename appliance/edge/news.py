@@ -70,6 +70,7 @@ def _differences(before: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator
         yield "centre_away", {"why": str(told["away"] or "")[:300]}
     if told["centre_reached"] and not before["centre_reached"]:
         yield "centre_reached", {}
+    yield from _set_here(_settings(before), _settings(told))
     line, former = (each.get("chosen", None) and each["chosen"]["line"] for each in (told, before))
     if line != former:
         yield ("chosen", {"line": line}) if line else ("chosen_over", {"line": former})
@@ -96,6 +97,22 @@ def _links(
             yield "addresses", {"line": number, "addresses": list(now[number]["addresses"])[:8]}
         if now[number]["put_back"] > former["put_back"]:
             yield "put_back", {"line": number, "what": str(now[number]["last"])[:200]}
+
+
+def _set_here(was: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Interfaces that somebody has set up at the edge itself."""
+    for device in sorted(was.keys() | now.keys()):
+        if was.get(device) != now.get(device):
+            yield "set_here", {"device": device, "how": now.get(device, "")}
+
+
+def _settings(told: Mapping[str, Any]) -> dict[str, str]:
+    """By interface: its addresses, or how it gets them."""
+    settings = told.get("network", {}).get("settings", ())
+    return {
+        each["device"]: ", ".join(each["access"].get("addresses", ())) or str(each["access"]["type"]).upper()
+        for each in settings
+    }
 
 
 def _by_line(told: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:

@@ -8,6 +8,8 @@ Who may open the socket is who the edge belongs to, and who is of its group: the
 ``measurement``     how that goes, or went; null: there was none
 ``end``             end it now
 ``choose``          ``line``, ``seconds``: that line alone, as long as it works; ``line`` null: as they are judged
+``network``         ``device``, ``access``: set an interface up so, on trial; null: as the document says
+``keep``            what is on trial is right
 ``events``          ``count``: what happened of late, the newest first
 ``logs``            ``name``, ``lines``: the end of a log, without secrets, and which there are
 ``bundle``          the support bundle, base64
@@ -32,6 +34,7 @@ from appliance.core.errors import CentralinoError, Fault, InvalidError
 from appliance.core.errors_json import error_json
 from appliance.edge import bundle, logs
 from appliance.edge.journal import Journal
+from appliance.edge.links.network import Network
 from appliance.edge.measuring import Measuring
 from appliance.edge.paths import EdgePaths
 from appliance.edge.relay import EdgeRelay
@@ -40,7 +43,7 @@ _log = logging.getLogger("centralino.edge")
 
 ORDER_S: Final = 5.0
 ORDER_MAX: Final = 4096
-DEEDS: Final = ("status", "measure", "measurement", "end", "choose", "events", "logs", "bundle")
+DEEDS: Final = ("status", "measure", "measurement", "end", "choose", "network", "keep", "events", "logs", "bundle")
 EVENTS_MAX: Final = 500
 LINES_MAX: Final = 2000
 
@@ -55,9 +58,11 @@ class Orders:
         journal: Journal,
         measuring: Measuring,
         relay: EdgeRelay,
+        network: Network,
     ) -> None:
         self._paths, self._told, self._journal = paths, told, journal
         self._measuring, self._relay = measuring, relay
+        self._network = network
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take one order, carry it out, answer, and close the connection."""
@@ -105,6 +110,12 @@ class Orders:
                     None if line is None else int(_number(order, "line")),
                     _number(order, "seconds", 0),
                 )
+            case "network":
+                return await asyncio.to_thread(
+                    self._network.set_up, str(order.get("device") or ""), order.get("access")
+                )
+            case "keep":
+                return await asyncio.to_thread(self._network.keep)
             case "events":
                 count = int(min(EVENTS_MAX, max(1, _number(order, "count", 50))))
                 return [asdict(each) for each in await asyncio.to_thread(self._journal.recent, count)]

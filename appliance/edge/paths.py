@@ -65,6 +65,11 @@ class EdgePaths:
         return self.top / "names.json"
 
     @property
+    def network(self) -> Path:
+        """Settings of interfaces that were made here (:mod:`appliance.edge.links.own`)."""
+        return self.top / "network.json"
+
+    @property
     def journal(self) -> Path:
         """Events that the centre hasn't yet, and the last that it has."""
         return self.top / "journal.db"

@@ -45,6 +45,13 @@ def addresses(link: Mapping[str, Any]) -> str:
     return _("{addresses} ({source}), router {router}").format(addresses=own, source=source, router=router)
 
 
+def on_trial(network: Mapping[str, Any]) -> str:
+    """Settings that were made here, and may be undone."""
+    return _(
+        "The setting of {device} is on trial: unless the centre is reached by it, or you keep it, it is undone in {seconds} s."
+    ).format(device=network["device"], seconds=network["trial_s"])
+
+
 def put_back(link: Mapping[str, Any]) -> str:
     """What somebody else changed at it; empty: nothing."""
     if not link["put_back"]:

@@ -23,6 +23,12 @@ def _text(what: str, about: Mapping[str, Any]) -> str:
     match what:
         case "started":
             return _("the router was started") if about["machine"] else _("the edge's agent was started")
+        case "set_here" if about["how"]:
+            return _("interface {device} was set up at the router: {how}").format(
+                device=about["device"], how=about["how"]
+            )
+        case "set_here":
+            return _("interface {device} is as the configuration says again").format(device=about["device"])
         case "centre_reached":
             return _("the centre is reached")
         case "centre_away":

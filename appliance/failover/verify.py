@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_interface
 
 from appliance.core.document import Document
@@ -20,7 +20,7 @@ def verify(document: Document) -> Iterator[Fault]:
     yield from _twice(document)
     for line in sorted(document.all(WanLine).values(), key=lambda item: item.id):
         if isinstance(line.access, StaticAccess):
-            yield from _addresses(line, line.access)
+            yield from access_faults(line.access, lambda field, line=line: line.path(f"access.{field}"))  # type: ignore[misc]
     yield from _unused(document)
     yield from _shut_out(document)
 
@@ -69,13 +69,13 @@ def _twice(document: Document) -> Iterator[Fault]:
             )
 
 
-def _addresses(line: WanLine, access: StaticAccess) -> Iterator[Fault]:
-    """The router is a neighbour, one of each version, and somebody else."""
+def access_faults(access: StaticAccess, path_of: Callable[[str], str]) -> Iterator[Fault]:
+    """The router is a neighbour, one of each version, and somebody else. ``path_of``: where a field of it stands."""
     own = [ip_interface(each) for each in access.addresses]
     seen: set[int] = set()
     for at, text in enumerate(access.gateways):
         gateway = ip_address(text)
-        path = line.path(f"access.gateways[{at}]")
+        path = path_of(f"gateways[{at}]")
         if gateway.version in seen:
             yield Fault(
                 path, f"is the second one of IPv{gateway.version}", "enter one of IPv4, and one of IPv6 if there is any",

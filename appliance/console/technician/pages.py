@@ -13,6 +13,7 @@ from appliance.console.technician.graphs import HEIGHT, WIDTH, graph
 from appliance.console.technician.samples import best_ways
 from appliance.core.errors import CentralinoError, Fault, InvalidError, RefusedError
 from appliance.edge import words
+from appliance.edge.asking import access_of
 from appliance.failover.happened import text
 from appliance.failover.reasons import reason
 from appliance.i18n import LANGUAGES
@@ -36,6 +37,9 @@ def pages() -> Blueprint:
     made.route("/sign-in", methods=["GET", "POST"])(sign_in)
     made.post("/sign-out")(sign_out)
     made.post("/language")(in_language)
+    made.get("/network")(network)
+    made.post("/network/set")(set_up)
+    made.post("/network/keep")(keep)
     made.get("/phones")(phones)
     made.get("/tests")(tests)
     made.get("/tests/going")(going)
@@ -137,6 +141,41 @@ def _standing() -> dict[str, Any]:
         "away": None, "told": told, "lines": list(ways.values()), "links": told.get("links", ()), "graphs": {line: graph(samples.of(line), now) for line in ways},
         "changes": changes, "words": words, "size": (WIDTH, HEIGHT),
     }  # fmt: skip
+
+
+# Interfaces of lines
+
+
+def network() -> Answer:
+    """How each is set up, and another setting of one."""
+    told = services().edge.status()
+    links = {each["device"]: each for each in told["links"]}
+    settings = {each["device"]: each for each in told["network"]["settings"]}
+    devices = {each["device"]: each["line"] for each in (*told["links"], *told["lines"])}
+    return render_template(
+        "network.html", told=told, links=links, settings=settings, devices=sorted(devices.items(), key=lambda each: each[1]), words=words
+    )  # fmt: skip
+
+
+def set_up() -> Answer:
+    """One of them, on trial."""
+    form = request.form
+    how, access = form.get("how", ""), None
+    if how not in ("dhcp", "static", "given"):
+        raise InvalidError([Fault("how", "is no way to get addresses", "dhcp", "one_of")])
+    if how != "given":
+        addresses, routers, names = (
+            form.get(name, "")[:300].replace(",", " ").split() for name in ("address", "router", "names")
+        )
+        access = access_of(dhcp=how == "dhcp", addresses=addresses, routers=routers, names=names)
+    services().edge.set_up(form.get("device", "")[:20], access)
+    return redirect(url_for("pages.network"), 303)
+
+
+def keep() -> Answer:
+    """What is on trial is right."""
+    services().edge.keep()
+    return redirect(url_for("pages.network"), 303)
 
 
 # Who is there

@@ -88,6 +88,14 @@ def test_a_start_says_whether_the_machines_and_how_lines_are(tmp_path: Path) -> 
         ({"links": [link(1), link(3)]}, []),
         ({"chosen": {"line": 2, "left_s": 60}}, [("chosen", {"line": 2})]),
         (
+            {"network": {"settings": [{"device": "wan", "access": {"type": "dhcp"}}]}},
+            [("set_here", {"device": "wan", "how": "DHCP"})],
+        ),
+        (
+            {"network": {"settings": [{"device": "wan", "access": {"type": "static", "addresses": ["192.0.2.7/24"]}}]}},
+            [("set_here", {"device": "wan", "how": "192.0.2.7/24"})],
+        ),
+        (
             {"links": [link(1, addresses=["192.0.2.8/24"]), link(2)]},
             [("addresses", {"line": 1, "addresses": ["192.0.2.8/24"]})],
         ),
@@ -138,6 +146,8 @@ def test_there_are_words_for_all_of_it(branch: Branch) -> None:
         ("addresses", {"line": 1, "addresses": ["192.0.2.7/24"]}),
         ("addresses", {"line": 1, "addresses": []}),
         ("put_back", {"line": 1, "what": "rule 5311"}),
+        ("set_here", {"device": "wan", "how": "DHCP"}),
+        ("set_here", {"device": "wan", "how": ""}),
         ("chosen", {"line": 2}),
         ("chosen_over", {"line": 2}),
     ]

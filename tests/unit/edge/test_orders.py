@@ -17,6 +17,7 @@ from appliance.core.errors import CentralinoError, InvalidError, NotFoundError, 
 from appliance.edge import bundle
 from appliance.edge.asking import Edge, said
 from appliance.edge.journal import Event, Journal
+from appliance.edge.links.network import Network
 from appliance.edge.measuring import Measuring
 from appliance.edge.orders import LINES_MAX, ORDER_MAX, Orders
 from appliance.edge.paths import EdgePaths
@@ -52,7 +53,9 @@ class World:
         self.journal = Journal(self.paths.journal)
         self.told: Callable[[], dict[str, Any]] = lambda: {"enrolled": False}
         self.relay = EdgeRelay(self.paths)
-        self.orders = Orders(self.paths, self.status, self.journal, Measuring(self.relay, lambda: None), self.relay)
+        self.orders = Orders(
+            self.paths, self.status, self.journal, Measuring(self.relay, lambda: None), self.relay, Network(self.paths)
+        )
         self.edge = Edge(self.paths.orders)
 
     def status(self) -> dict[str, Any]:
