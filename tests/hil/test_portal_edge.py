@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,13 @@ from tests.unit.firewall.attempts import scan
 from tests.unit.firewall.test_bans_service import commit, judged, ready, serving
 from tests.unit.vpn.ground import Ground, csr
 
-ROWS = [*BRANCHES, *(row for row in NETWORKS if row[0] == "network")]
+CABLES = [
+    ("wan_line", {"id": "torino-fibre", "name": "Fibra <voce>", "site": "torino", "number": 1, "device": "wan",
+                  "access": {"type": "static", "addresses": ["198.51.100.2/30"], "gateways": ["198.51.100.1"]}}),
+    ("wan_line", {"id": "torino-lte", "name": "LTE", "site": "torino", "number": 3, "device": "wwan0", "role": "metered",
+                  "access": {"type": "dhcp"}}),
+]  # fmt: skip
+ROWS = [*BRANCHES, *(row for row in NETWORKS if row[0] == "network"), *CABLES]
 LOOKS = (("en", 1280, "light"), ("it", 360, "dark"), ("it", 1280, "light"))
 
 
@@ -144,6 +151,7 @@ def enrol(browser: Browser, portal: Portal, paths: Paths) -> None:
             code = read_code(page.locator(".code").inner_text())
             copies(page, code.text if scripts else None)
             looks_well(seen, f"edge-invited-{language}-{width}-{theme}", judged=scripts)
+            prints(seen, scripts=scripts)
             with page.expect_download() as found:
                 page.locator(".invited form button").focus()
                 page.keyboard.press("Enter")
@@ -157,6 +165,29 @@ def enrol(browser: Browser, portal: Portal, paths: Paths) -> None:
             page.keyboard.press("Enter")
             expect(page.locator(".said[role=status]")).to_be_visible()
             assert Invitations(paths.vpn).admit(code.secret) is None
+
+
+def prints(seen: Watched, *, scripts: bool) -> None:
+    """One sheet with all that the technician needs: what is to be typed, the picture, and which cable goes where."""
+    page = seen.page
+    button = page.locator("button[data-print]")
+    expect(button).to_be_visible() if scripts else expect(button).to_be_hidden()
+    cables = page.locator("table.cables tbody")
+    for text in ("1. Fibra <voce>", "wan", "198.51.100.2/30", "3. LTE", "wwan0", "DHCP"):
+        expect(cables).to_contain_text(text)
+    page.emulate_media(media="print")
+    expect(button).to_be_hidden()
+    expect(page.locator(".invited form button")).to_be_hidden()
+    expect(page.locator("img.qr")).to_be_visible()
+    expect(page.locator(".code")).to_be_visible()
+    sheets = re.findall(rb"/Type\s*/Page\b(?!s)", page.pdf(format="A4"))
+    assert len(sheets) == 1
+    before = page.viewport_size
+    assert before is not None
+    page.set_viewport_size({"width": 794, "height": 1123})
+    seen.screen(f"edge-invited-printed-{'scripts' if scripts else 'plain'}")
+    page.emulate_media(media="screen")
+    page.set_viewport_size(before)
 
 
 def copies(page: Page, text: str | None) -> None:

@@ -21,6 +21,9 @@ from appliance.access.seen_calls import zone_of_reader
 from appliance.console.api.requests import services, subject
 from appliance.console.portal.writing import moments
 from appliance.core.errors import CentralinoError, Fault, InvalidError, RefusedError
+from appliance.edge.words import role
+from appliance.failover.model import DhcpAccess, WanLine
+from appliance.failover.plan import lines
 from appliance.i18n import _, later
 from appliance.organisation.model import Site
 from appliance.vpn.asking import Made, Standing
@@ -82,7 +85,7 @@ def ask(id: str, status: int = 200, error: CentralinoError | None = None, made: 
     if made is not None:
         return render_template(
             "branches/invited.html", branch=branch, name=name_of(branch), made=made, picture=_picture(made.file),
-            until=_moment(made.until), where=_where(made),
+            until=_moment(made.until), where=_where(made), cables=_cables(branch),
         )  # fmt: skip
     former: Standing | None = None
     if error is None or error.error_id != "vpn_not_running":
@@ -96,6 +99,21 @@ def ask(id: str, status: int = 200, error: CentralinoError | None = None, made: 
         ours=branch.router is Router.OURS,
     )  # fmt: skip
     return page if status == 200 else (page, status)
+
+
+def _cables(branch: Branch) -> list[tuple[WanLine, str, str]]:
+    """Which line goes into which interface of the router: the line, what it is there for, and where its addresses are from."""
+    found = lines(services().store.document()).get(branch.site, ())
+    return [(each, role({"role": each.role}), _addresses(each)) for each in found]
+
+
+def _addresses(line: WanLine) -> str:
+    if line.access is None:
+        return _("set up by the router's own system")
+    if isinstance(line.access, DhcpAccess):
+        return _("by DHCP")
+    routers = ", ".join(line.access.gateways)
+    return _("{addresses}, router {router}").format(addresses=", ".join(line.access.addresses), router=routers)
 
 
 def invite(id: str) -> Answer:
