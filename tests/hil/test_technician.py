@@ -26,6 +26,7 @@ from tests.hil.test_protected_edge import FIBRE, LTE, addresses, all_up, dead
 
 PAGES = {
     "lines": "/",
+    "network": "/network",
     "phones": "/phones",
     "tests": "/tests",
     "events": "/events",
@@ -189,6 +190,72 @@ def test_a_line_dies_and_the_page_shows_it_by_itself(console: Console) -> None:
         seen.page.goto("/events")
         expect(seen.page.get_by_text("Line 1 is down").first).to_be_visible()
         assert not wrong(seen)
+
+
+def test_a_line_is_used_by_hand_and_as_it_is_judged_again(console: Console) -> None:
+    all_up(console.ground)
+    with window(console, scripts=False) as seen:
+        enter(seen, console)
+        page = seen.page
+        page.get_by_label("Line to use").select_option("2")
+        page.get_by_label("For how many minutes").fill("5")
+        page.get_by_role("button", name="Use this line").click()
+        expect(page.get_by_text("Line 2 alone is used by hand, as long as it works, for 5 min more.")).to_be_visible()
+
+        def held() -> bool:
+            page.goto("/")
+            return page.locator("section.line").nth(0).get_by_text("held back by hand").count() == 1
+
+        eventually(held, "the other is held back", 10)
+        seen.screen("technician-by-hand")
+        page.get_by_role("button", name="As lines are judged again").click()
+        expect(page.get_by_text("by hand, as long as it works")).to_have_count(0)
+        assert not wrong(seen)
+
+
+def test_an_interface_is_set_up_here_on_trial_and_kept(console: Console) -> None:
+    all_up(console.ground)
+    with window(console) as seen:
+        enter(seen, console)
+        page = seen.page
+        page.goto("/network")
+        card = page.locator("section.card").nth(0)
+        expect(card.get_by_text("Set up by this router's own system.")).to_be_visible()
+        card.get_by_label("Address, with the length of its network").fill("198.51.100.88")
+        card.get_by_label("The provider's router").fill("198.51.100.10")
+        card.get_by_role("button", name="Use these addresses").click()
+        expect(page.get_by_text("no length of its network").first).to_be_visible()
+        assert seen.axe() == []
+        page.goto("/network")
+        card.get_by_label("Address, with the length of its network").fill("198.51.100.88/24")
+        card.get_by_label("The provider's router").fill("198.51.100.10")
+        card.get_by_role("button", name="Use these addresses").click()
+        expect(page.get_by_text("The setting of eth0 is on trial")).to_be_visible()
+        assert seen.axe() == []
+        assert seen.too_wide() == 0
+        seen.screen("technician-network-on-trial")
+        page.get_by_role("button", name="Keep it").click()
+        expect(page.get_by_role("button", name="Keep it")).to_have_count(0)
+
+        def shows(text: str) -> bool:
+            page.goto("/network")
+            return card.get_by_text(text).count() > 0
+
+        eventually(lambda: shows("198.51.100.88/24"), "it has the address", 10)
+        expect(card.get_by_text("set here")).to_be_visible()
+        card.get_by_role("button", name="As the configuration at the centre says").click()
+        eventually(lambda: shows("Set up by this router's own system."), "it is as it was", 10)
+        page.goto("/events")
+        expect(page.get_by_text("Interface eth0 was set up at the router: 198.51.100.88/24").first).to_be_visible()
+        assert [each for each in wrong(seen) if "422" not in each] == []
+    said = console.ground.edge.run(["ip", "-4", "-o", "address", "show", "dev", "eth0"]).stdout
+    eventually(
+        lambda: (
+            "198.51.100.88" not in console.ground.edge.run(["ip", "-4", "-o", "address", "show", "dev", "eth0"]).stdout
+        ),
+        said,
+        10,
+    )
 
 
 def test_the_drill_shows_its_proof(console: Console) -> None:

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as ResponseBase
 
 from appliance.console.technician.graphs import HEIGHT, WIDTH, graph
 from appliance.console.technician.samples import best_ways
-from appliance.core.errors import CentralinoError, Fault, InvalidError, RefusedError
+from appliance.core.errors import CentralinoError, Fault, InvalidError, NotFoundError, RefusedError
 from appliance.edge import words
 from appliance.edge.asking import access_of
 from appliance.failover.happened import text
@@ -173,8 +173,12 @@ def set_up() -> Answer:
 
 
 def keep() -> Answer:
-    """What is on trial is right."""
-    services().edge.keep()
+    """What is on trial is right; it may have proven itself since the page was made, or been undone, which the next one shows."""
+    try:
+        services().edge.keep()
+    except NotFoundError as error:
+        if error.error_id != "no_trial":
+            raise
     return redirect(url_for("pages.network"), 303)
 
 

@@ -156,7 +156,10 @@ def checked(access: Any) -> Access:
         found: Access = TypeAdapter(Access).validate_python(access)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"] if part not in ("static", "dhcp")) or "access"
+        where = (
+            ".".join(str(part) for part in first["loc"] if part not in ("static", "dhcp") and not isinstance(part, int))
+            or "access"
+        )
         raise InvalidError(
             [
                 Fault(

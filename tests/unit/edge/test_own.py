@@ -153,7 +153,7 @@ def test_an_edge_that_is_no_branch_yet_has_nothing_on_trial(branch: Branch) -> N
         ("dhcp", "access", ""),
         ({"type": "pppoe"}, "access", ""),
         ({**STATIC, "addresses": []}, "addresses", "at least 1 item"),
-        ({**STATIC, "addresses": ["198.51.100.2"]}, "addresses.0", "no length of its network"),
+        ({**STATIC, "addresses": ["198.51.100.2"]}, "addresses", "no length of its network"),
         ({**STATIC, "gateways": ["198.51.100.9"]}, "gateways[0]", "none of the line's networks"),
         ({**STATIC, "gateways": ["198.51.100.2"]}, "gateways[0]", "the edge's own address"),
         ({**STATIC, "more": 1}, "more", ""),
