@@ -32,6 +32,7 @@ BESIDE: Final = (
     "tests/hil/test_portal_edge.py",
     "tests/hil/test_trunks.py",
     "tests/hil/test_edge.py",
+    "tests/hil/test_edge_links.py",
     "tests/hil/test_vpn_keeper.py",
     "tests/hil/test_edge_service.py",
     "tests/hil/test_vpn_enrolment.py",

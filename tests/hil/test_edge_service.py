@@ -55,6 +55,8 @@ class Ground:
     portal: Portal
     edge: Host
     phone: Host
+    isp: Host
+    """The router of the branch's provider."""
     work: Path
 
     @property
@@ -146,7 +148,7 @@ def ground(work: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
         portal = stack.enter_context(
             portal_of(system.paths, store, store.keyring(system.paths.secret_key), served=False)
         )
-        yield Ground(system, portal, edge, phone, work)
+        yield Ground(system, portal, edge, phone, net.host("isp", "provider"), work)
 
 
 def capabilities(pid: int) -> tuple[int, int, int]:
@@ -230,11 +232,11 @@ def protected(ground: Ground, phone: SoftPhone) -> None:
 
 def leased(ground: Ground, phone: SoftPhone) -> None:
     """The line gets its address by DHCP: the document says so, and a process of ours with no more than that needs."""
-    isp = ground.system.host
+    isp, router = ground.isp, ground.system.host.address_on("provider")
     lan, device = LANS["provider"][0], ground.edge_paths.run / "leases/eth0.pid"
     words = [
-        "dnsmasq", "--keep-in-foreground", "--port=0", "--user=root", "--conf-file=/dev/null", "--interface=eth1", "--dhcp-authoritative",
-        f"--dhcp-range={lan}200,{lan}210,255.255.255.0,2m", f"--dhcp-leasefile={ground.work}/dnsmasq.leases", "--log-facility=-",
+        "dnsmasq", "--keep-in-foreground", "--port=0", "--user=root", "--conf-file=/dev/null", "--interface=eth0", "--dhcp-authoritative",
+        f"--dhcp-range={lan}200,{lan}210,255.255.255.0,2m", f"--dhcp-leasefile={ground.work}/dnsmasq.leases", f"--dhcp-option=option:router,{router}", "--log-facility=-",
     ]  # fmt: skip
     with isp.start(words, ground.work / "dnsmasq.log"):
         line = {"id": "fibre", "name": "Fibre", "site": SITE, "number": 1, "device": "eth0", "access": {"type": "dhcp"}}
@@ -245,14 +247,14 @@ def leased(ground: Ground, phone: SoftPhone) -> None:
             "it has an address",
             20,
         )
-        assert told()["server"] == isp.address_on("provider")
+        assert (told()["server"], told()["gateways"]) == (isp.address, [router])
         pid = noted(device)
         assert pid is not None
         assert capabilities(pid)[:2] == (UID, NET_RAW | NET_BIND_SERVICE)
         eventually(lambda: ground.status().get("faults") == [], "all is well", 20)
         eventually(lambda: ground.row() == "connected", "the tunnel is up", 20)
         phone.register()
-        line["access"] = {"type": "static", "addresses": [f"{lan}77/24"], "gateways": [isp.address_on("provider")]}
+        line["access"] = {"type": "static", "addresses": [f"{lan}77/24"], "gateways": [router]}
         ground.system.commit(parse(KINDS, "wan_line", line), allow=["drops_connections"])
         eventually(lambda: f"{lan}77/24" in told().get("addresses", ()), "it is static", 20)
         eventually(lambda: noted(device) is None, "nobody asks for an address any more", 10)
