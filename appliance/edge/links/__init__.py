@@ -1,14 +1,17 @@
 """Lines whose interfaces the edge sets up itself: addresses, routes of a table of their own, and what leads there.
 
-==============  ============================================================================================
-:mod:`.wanted`    slice and leases → what the kernel should have (pure)
-:mod:`.changes`   what it has, and what it should have → what is to be done, in which order (pure)
-:mod:`.kernel`    reads and does it, by pyroute2
-:mod:`.leases`    DHCP: a udhcpc for each line, and what it was told
-:mod:`.keeping`   all of it together, again and again
-==============  ============================================================================================
+=================  ============================================================================================
+:mod:`.things`     addresses, routes, rules, and the numbers by which they are ours
+:mod:`.wanted`     slice and leases → what the kernel should have (pure)
+:mod:`.changes`    what it has, and what it should have → what is to be done, in which order (pure)
+:mod:`.kernel`     has it read and done, by :mod:`.rtnetlink`, a process of its own; says that something changed
+:mod:`.leases`     DHCP: a udhcpc for each line, and what it was told
+:mod:`.keeping`    all of it together, again and again
+:mod:`.own`        settings that were made at the edge, on trial
+:mod:`.network`    the document's and those, together
+=================  ============================================================================================
 
-All that is ours in the kernel carries our number as its protocol (:data:`.wanted.PROTOCOL`). What carries another isn't touched, and what
+All that is ours in the kernel carries our number as its protocol (:data:`.things.PROTOCOL`). What carries another isn't touched, and what
 carries ours and isn't wanted is removed, whoever made it.
 
 What happens when…

@@ -6,48 +6,11 @@ First what is new is made, then what isn't wanted is removed: a packet always fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from ipaddress import IPv6Address
 from typing import TypeVar
 
-from appliance.edge.links.wanted import Address, Route, Rule, Wanted
+from appliance.edge.links.things import Change, Found, Wanted
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """An interface that is there. ``carrier``: whether its cable leads somewhere."""
-
-    index: int
-    up: bool
-    carrier: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What the kernel has."""
-
-    devices: dict[str, Device] = field(default_factory=dict)
-    addresses: frozenset[Address] = frozenset()
-    """All of our interfaces."""
-    ours: frozenset[Address] = frozenset()
-    """Those with our number, of all interfaces."""
-    routes: frozenset[Route] = frozenset()
-    """With our number."""
-    rules: frozenset[Rule] = frozenset()
-    """With our number."""
-    advertised: dict[str, tuple[IPv6Address, ...]] = field(default_factory=dict)
-    """Routers of IPv6 that told themselves, by interface."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """To be made, or removed."""
-
-    what: str | Address | Route | Rule
-    """A string: an interface that is to be up."""
-    made: bool = True
 
 
 def changes(found: Found, wanted: Wanted) -> tuple[Change, ...]:

@@ -1,6 +1,6 @@
 """Lines whose interfaces the edge sets up, kept as the slice wants them: what somebody else changed is put right, and told.
 
-The kernel says that something changed; then, after each change of what is wanted, and every half minute, all of it is compared.
+When the kernel says that something changed, when something else is wanted, and every five minutes, all of it is compared.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from typing import Any, Final
 
 from appliance.clock import SECOND, Clock, system_clock
 from appliance.core.errors import CentralinoError, UnavailableError
-from appliance.edge.links.changes import Change, Found, changes
-from appliance.edge.links.kernel import Failed, Kernel, Watch
+from appliance.edge.links.changes import changes
+from appliance.edge.links.kernel import Kernel, Watch
 from appliance.edge.links.leases import Leases
-from appliance.edge.links.wanted import PRIORITIES, TABLES, Address, Lease, Route, Rule, Wanted, wanted
+from appliance.edge.links.things import PRIORITIES, TABLES, Address, Change, Failed, Found, Lease, Route, Rule, Wanted
+from appliance.edge.links.wanted import wanted
 from appliance.edge.paths import EdgePaths
 from appliance.failover.model import LINES, DhcpAccess
 from appliance.vpn.slices.model import Link
 
 _log = logging.getLogger("centralino.edge")
 
-EVERY: Final = 30 * SECOND
-SOON: Final = 2 * SECOND
-"""After something failed."""
+EVERY: Final = 300 * SECOND
+SOON: Final = 30 * SECOND
+"""After something failed, of which the kernel may say nothing more."""
 ANSWERED: Final = 10 * SECOND
 """By then a DHCP server has answered, or isn't there."""
 PASSES: Final = 4
@@ -92,7 +93,7 @@ class Links:
             self._held = held
             failed = self._settle(held)
             self._trouble = self._judge(failed)
-            self._due = now + (SOON if self._trouble is not None or self._asking else EVERY)
+            self._due = now + (SOON if self._trouble is not None else ANSWERED if self._asking else EVERY)
             if not links and not failed:
                 self.close()
                 self._marker.unlink(missing_ok=True)

@@ -1,58 +1,59 @@
-"""The kernel's addresses, routes and rules: read, and changed, by pyroute2 (rtnetlink(7)). Needs CAP_NET_ADMIN to change.
-
-pyroute2 is loaded when something is asked first: it takes 0.1 s and 8 MB, and an edge whose lines somebody else sets up needs none of it.
-"""
+"""The kernel's addresses, routes and rules: read and changed by a process of its own (:mod:`.rtnetlink`), and watched."""
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import os
+import pickle
 import socket
-from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
-from typing import Any, Final, TypeVar
+import struct
+import subprocess
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
 
 from appliance.core.errors import UnavailableError
-from appliance.edge.links.changes import Change, Device, Found
-from appliance.edge.links.wanted import FAMILIES, MAIN, MASK, PROTOCOL, Address, Route, Rule
-from appliance.edge.reach.way import in_words
+from appliance.edge.links.things import Change, Device, Failed, Found
 
-T = TypeVar("T")
-
-TIMEOUT_S: Final = 5.0
-_UP, _LOWER_UP = 0x1, 0x10000
-_UNICAST, _UNREACHABLE = 1, 7
-_ADVERTISED: Final = 9
-"""``RTPROT_RA``."""
-_ANYWHERE: Final = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 (nothing is bound to it)
+TIMEOUT_S: Final = 15.0
+"""On a small router Python takes its time to begin."""
 _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x40000
 """Of rtnetlink: links; addresses, routes and rules of both versions (``RTMGRP_…``, and ``RTNLGRP_IPV6_RULE`` as a bit)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A change that the kernel refused."""
-
-    change: Change
-    why: str
+_HEAD: Final = struct.Struct("=IHHIIB")
+"""``nlmsghdr`` and, in all of these messages, the family."""
+_NEW_ADDRESS: Final = 20
 
 
 class Kernel:
     """Of this network namespace."""
 
     def read(self, devices: Iterable[str]) -> Found:
-        """What it has of these interfaces, and of all that is ours. :raises UnavailableError: it doesn't tell."""
-        return _run(_read(frozenset(devices)))
+        """What it has of these interfaces, and of all that is ours. :raises UnavailableError: ``no_routes``: it doesn't tell."""
+        found: Found = _done("read", frozenset(devices))
+        return found
 
     def change(self, changes: Iterable[Change], devices: dict[str, Device]) -> tuple[Failed, ...]:
-        """One after the other; those that it refused. :raises UnavailableError: it says nothing."""
-        return _run(_change(list(changes), devices))
+        """One after the other; those that it refused. :raises UnavailableError: ``no_routes``: it says nothing."""
+        return tuple(_done("change", list(changes), devices))
+
+
+def _done(what: str, *arguments: Any) -> Any:
+    argv = [sys.executable, "-m", "appliance.edge.links.rtnetlink"]
+    try:
+        done = subprocess.run(
+            argv, input=pickle.dumps((what, arguments)), capture_output=True, timeout=TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _silent("it doesn't answer") from error
+    if done.returncode:
+        raise _silent(next(iter(done.stderr.decode(errors="replace").splitlines()[-1:]), "it says nothing"))
+    return pickle.loads(done.stdout)  # noqa: S301 (our own child wrote it)
+
+
+def _silent(why: str) -> UnavailableError:
+    return UnavailableError(f"the kernel doesn't tell addresses and routes: {why}", error_id="no_routes")
 
 
 class Watch:
-    """Whether anything of links, addresses, routes or rules may have changed. What is said isn't read: only that something was."""
+    """Whether anything of links, addresses, routes or rules may have changed. What is said is hardly read: that something was said is enough."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
@@ -63,166 +64,24 @@ class Watch:
         found = False
         while True:
             try:
-                found = bool(self._socket.recv(1 << 16)) or found
+                found = matters(self._socket.recv(1 << 16)) or found
             except BlockingIOError:
                 return found
             except OSError:  # too much at once: some of it is lost, so something was
                 found = True
 
     def close(self) -> None:
+        """Nobody asks any more."""
         self._socket.close()
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    from pyroute2.netlink.exceptions import NetlinkError
-
-    async def bounded() -> T:
-        async with asyncio.timeout(TIMEOUT_S):
-            return await work
-
-    try:
-        return asyncio.run(bounded())
-    except NetlinkError as error:
-        raise _silent(error.code) from error
-    except TimeoutError as error:
-        raise _silent(errno.ETIMEDOUT) from error
-    except OSError as error:
-        raise _silent(error.errno or errno.EIO) from error
-
-
-def _silent(code: int) -> UnavailableError:
-    said = in_words(OSError(code, os.strerror(code)))
-    return UnavailableError(f"the kernel doesn't tell addresses and routes: {said}", error_id="no_routes")
-
-
-# Reading
-
-
-async def _read(devices: frozenset[str]) -> Found:
-    from pyroute2 import AsyncIPRoute
-
-    async with AsyncIPRoute(strict_check=True, ext_ack=True) as kernel:
-        there = {
-            name: Device(told["index"], bool(told["flags"] & _UP), bool(told["flags"] & _LOWER_UP))
-            async for told in await kernel.link("dump")
-            if (name := told.get_attr("IFLA_IFNAME")) is not None
-        }
-        names = {device.index: name for name, device in there.items()}
-        addresses = [told async for told in await kernel.addr("dump")]
-        routes = [told for family in FAMILIES.values() async for told in await kernel.route("dump", family=family)]
-        rules = [told for family in FAMILIES.values() async for told in await kernel.rule("dump", family=family)]
-    found = [
-        (address, told.get_attr("IFA_PROTO") == PROTOCOL) for told in addresses if (address := _address(told, names))
-    ]
-    advertised: dict[str, tuple[IPv6Address, ...]] = {}
-    for told in routes:
-        router = _router(told)
-        name = names.get(told.get_attr("RTA_OIF") or 0, "")
-        if router is not None and name in devices:
-            advertised[name] = (*advertised.get(name, ()), router)
-    return Found(
-        {name: device for name, device in there.items() if name in devices},
-        frozenset(address for address, _ours in found if address.device in devices),
-        frozenset(address for address, ours in found if ours),
-        frozenset(route for told in routes if told["proto"] == PROTOCOL and (route := _route(told, names))),
-        frozenset(rule for told in rules if told.get_attr("FRA_PROTOCOL") == PROTOCOL and (rule := _rule(told))),
-        advertised,
-    )
-
-
-def _address(told: Any, names: dict[int, str]) -> Address | None:
-    text = told.get_attr("IFA_LOCAL") or told.get_attr("IFA_ADDRESS")
-    if not isinstance(text, str) or told["index"] not in names:
-        return None
-    return Address(names[told["index"]], ip_interface(f"{text}/{told['prefixlen']}"))
-
-
-def _route(told: Any, names: dict[int, str]) -> Route | None:
-    start = told.get_attr("RTA_DST", _ANYWHERE[told["family"]])
-    gateway = told.get_attr("RTA_GATEWAY")
-    return Route(
-        ip_network(f"{start}/{told['dst_len']}"), told.get_attr("RTA_TABLE", told["table"]), told.get_attr("RTA_PRIORITY") or 0,
-        None if told["type"] == _UNREACHABLE else names.get(told.get_attr("RTA_OIF") or 0, "?"),
-        None if gateway is None else ip_address(gateway),
-    )  # fmt: skip
-
-
-def _rule(told: Any) -> Rule:
-    source = told.get_attr("FRA_SRC")
-    return Rule(
-        6 if told["family"] == socket.AF_INET6 else 4, told.get_attr("FRA_PRIORITY") or 0, told.get_attr("FRA_TABLE") or 0,
-        told.get_attr("FRA_FWMARK"), told.get_attr("FRA_OIFNAME"), None if source is None else ip_address(source),
-        told.get_attr("FRA_SUPPRESS_PREFIXLEN") == 0,
-    )  # fmt: skip
-
-
-def _router(told: Any) -> IPv6Address | None:
-    """Who told itself a router, if that is what a route is of."""
-    if told["proto"] != _ADVERTISED or told["dst_len"] or told.get_attr("RTA_TABLE", told["table"]) != MAIN:
-        return None
-    gateway = told.get_attr("RTA_GATEWAY")
-    return IPv6Address(gateway) if isinstance(gateway, str) and ":" in gateway else None
-
-
-# Changing
-
-
-async def _change(changes: list[Change], devices: dict[str, Device]) -> tuple[Failed, ...]:
-    from pyroute2 import AsyncIPRoute
-    from pyroute2.netlink.exceptions import NetlinkError
-
-    failed = []
-    async with AsyncIPRoute(strict_check=True, ext_ack=True) as kernel:
-        for each in changes:
-            try:
-                await _one(kernel, each, devices)
-            except NetlinkError as error:
-                there_already = error.code == (errno.EEXIST if each.made else errno.ESRCH)
-                gone_already = not each.made and error.code in (errno.ENOENT, errno.EADDRNOTAVAIL, errno.ENODEV)
-                if not there_already and not gone_already:
-                    failed.append(Failed(each, in_words(OSError(error.code, os.strerror(error.code)))))
-    return tuple(failed)
-
-
-async def _one(kernel: Any, change: Change, devices: dict[str, Device]) -> None:
-    match change.what:
-        case str(name):
-            await kernel.link("set", index=devices[name].index, state="up")
-        case Address(device, interface):
-            index = devices[device].index if device in devices else (await kernel.link_lookup(ifname=device) or [0])[0]
-            await kernel.addr(
-                "add" if change.made else "del", index=index, address=str(interface.ip), family=FAMILIES[interface.version],
-                prefixlen=interface.network.prefixlen, **({"proto": PROTOCOL} if change.made else {}),
-            )  # fmt: skip
-        case Route() as route:
-            await kernel.route("replace" if change.made else "del", **_said_of_route(route, devices))
-        case Rule() as rule:
-            await kernel.rule("add" if change.made else "del", **_said_of_rule(rule))
-
-
-def _said_of_route(route: Route, devices: dict[str, Device]) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "dst": str(route.to), "family": FAMILIES[route.to.version], "table": route.table, "priority": route.metric, "proto": PROTOCOL,
-    }  # fmt: skip
-    if route.device is None:
-        return {**said, "type": "unreachable"}
-    if route.device in devices:
-        said["oif"] = devices[route.device].index
-    if route.gateway is not None:
-        said["gateway"] = str(route.gateway)
-    return said
-
-
-def _said_of_rule(rule: Rule) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "family": FAMILIES[rule.version], "priority": rule.priority, "table": rule.table, "protocol": PROTOCOL,
-    }  # fmt: skip
-    if rule.mark is not None:
-        said |= {"fwmark": rule.mark, "fwmask": MASK}
-    if rule.device is not None:
-        said["oifname"] = rule.device
-    if rule.source is not None:
-        said |= {"src": str(rule.source), "src_len": rule.source.max_prefixlen}
-    if rule.closer:
-        said["FRA_SUPPRESS_PREFIXLEN"] = 0
-    return said
+def matters(said: bytes) -> bool:
+    """Whether any of these messages is worth a look. A router that advertises itself makes the kernel say every few seconds that an
+    address of IPv6 lasts longer: that isn't."""
+    at = 0
+    while at + _HEAD.size <= len(said):
+        length, kind, _flags, _number, _port, family = _HEAD.unpack_from(said, at)
+        if (kind, family) != (_NEW_ADDRESS, socket.AF_INET6):
+            return True
+        at += max(_HEAD.size, (length + 3) & ~3)
+    return False

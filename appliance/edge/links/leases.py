@@ -27,7 +27,7 @@ from typing import Final
 
 from appliance.clock import Clock, system_clock
 from appliance.core.errors import UnavailableError
-from appliance.edge.links.wanted import Lease
+from appliance.edge.links.things import Lease
 from appliance.edge.unit import narrowed
 from appliance.engine.logs import bound_ours
 from appliance.engine.processes import command_of, end, held_together, note, noted

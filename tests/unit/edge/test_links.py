@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_address, ip_interface
 from typing import Any
 
@@ -9,20 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.edge.links.changes import Change, Device, Found, changes
+from appliance.edge.links.changes import changes
+from appliance.edge.links.kernel import matters
 from appliance.edge.links.leases import read
-from appliance.edge.links.wanted import (
+from appliance.edge.links.things import (
     MAIN,
     UNREACHABLE,
     Address,
+    Change,
+    Device,
+    Found,
     Lease,
     Route,
     Rule,
     Wanted,
-    mark_of,
-    table_of,
-    wanted,
 )
+from appliance.edge.links.wanted import mark_of, table_of, wanted
 from appliance.vpn.slices.model import Link
 
 UP = Device(3, up=True, carrier=True)
@@ -242,3 +246,30 @@ def test_whatever_is_in_the_file_it_is_read_or_refused(content: bytes) -> None:
     except ValueError:
         return
     assert found is None or isinstance(found, Lease)
+
+
+def message(kind: int, family: int, more: bytes = b"") -> bytes:
+    """One of rtnetlink's."""
+    body = bytes([family]) + bytes(7) + more
+    return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body + bytes(-len(body) % 4)
+
+
+def test_that_an_address_of_ipv6_lasts_longer_is_no_reason_to_look() -> None:
+    lasts = message(20, socket.AF_INET6, b"abc")
+    assert not matters(lasts)
+    assert not matters(lasts * 5)
+    for kind, family in (
+        (20, socket.AF_INET),
+        (21, socket.AF_INET6),
+        (24, socket.AF_INET6),
+        (16, 0),
+        (33, socket.AF_INET),
+    ):
+        assert matters(message(kind, family))
+        assert matters(lasts + message(kind, family) + lasts)
+    assert not matters(b"")
+
+
+@given(st.binary(max_size=200))
+def test_whatever_is_said_it_comes_to_an_end(said: bytes) -> None:
+    assert matters(said) in (True, False)
