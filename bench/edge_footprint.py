@@ -18,6 +18,7 @@ from appliance.engine.processes import descendants, noted
 from bench import Result, Say
 from bench.processes import cpu_seconds, rss_mb
 from tests.hil.agents.edge_ground import Ground, edge_ground
+from tests.hil.agents.network import LANS
 from tests.hil.agents.process import eventually
 from tests.hil.test_protected_edge import FIBRE, LTE, addresses, all_up
 
@@ -38,7 +39,10 @@ def run(smoke: bool, say: Say) -> Result:
         time.sleep(calm_s)
         alone = idle(ground, {"agent": agent.process.pid, "openvpn": openvpn(ground)}, "eth0", seconds)
         say(f"by OpenVPN alone: {alone}")
-        ground.commit(*addresses(ground), lines=[FIBRE, {**LTE, "role": "metered"}])
+        ground.commit(
+            *addresses(ground),
+            lines=[set_up(ground, FIBRE, "provider"), set_up(ground, {**LTE, "role": "metered"}, "isp-two")],
+        )
         ground.reached(2)
         all_up(ground)
         console = start_console(ground)
@@ -56,6 +60,12 @@ def run(smoke: bool, say: Say) -> Result:
         "mb": mb, "ours_mb": round(sum(mb.values()) - mb["openvpn"], 1), "cpu_percent": found["cpu_percent"], "metered_mb_day": found["mb_day"],
     }  # fmt: skip
     return Result("edge_footprint", figures, alone, TARGETS)
+
+
+def set_up(ground: Ground, line: Mapping[str, Any], lan: str) -> dict[str, Any]:
+    """A line whose interface the edge sets up itself."""
+    access = {"type": "static", "addresses": [f"{LANS[lan][0]}77/24"], "gateways": [ground.centre.address_on(lan)]}
+    return {**line, "access": access}
 
 
 def idle(ground: Ground, pids: Mapping[str, int], device: str, seconds: float) -> dict[str, Any]:

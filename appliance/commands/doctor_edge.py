@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from appliance.commands.doctor import disk, each
 from appliance.commands.findings import Finding, Grade
@@ -84,8 +84,22 @@ def edge() -> Iterator[Finding]:
         told_why = {**refused, "why": translated(refused["why"])}
         yield Finding("edge", Grade.WARNING, _("Revision {revision} was undone: {why}").format(**told_why),
                       _("what did it change for that branch? centralino history"))  # fmt: skip
+    yield from _network(found)
     if found["enrolled"] and datetime.fromisoformat(found["certificate_ends"]) < datetime.now(UTC):
         yield Finding("edge", Grade.FAULT, _("its certificate is over, or the clock is wrong"),
                       _("invite it at the centre: centralino vpn enrol SITE"))  # fmt: skip
     elif found["centre_reached"] and not found["faults"] and not found["refused"]:
         yield Finding("edge", Grade.OK, _("site {site}: the centre is reached").format(site=found["site"]))
+
+
+def _network(found: dict[str, Any]) -> Iterator[Finding]:
+    """Interfaces that somebody has set up, or changed, at the router itself."""
+    from appliance.edge.words import put_back
+
+    for setting in found.get("network", {}).get("settings", ()):
+        device = setting["device"]
+        yield Finding("network", Grade.WARNING, _("interface {device} was set up at the router itself").format(device=device),
+                      _("tell whoever runs the centre; or as the configuration says: centralino edge network {device} --given").format(device=device))  # fmt: skip
+    for link in found.get("links", ()):
+        if link["put_back"]:
+            yield Finding("network", Grade.WARNING, f"{link['device']}: {put_back(link)}", _("who changes it? Its settings are the configuration's"))  # fmt: skip

@@ -90,6 +90,21 @@ def test_what_is_not_well_is_found(paths: EdgePaths, more: dict[str, Any], grade
     assert (found["edge"][:2], done) == ((grade, message), code)
 
 
+def test_what_was_set_up_or_changed_at_the_router_itself_is_found(paths: EdgePaths) -> None:
+    settings = [{"number": 1, "device": "wan", "access": {"type": "dhcp"}, "instead": None}]
+    with saying(paths, {**WELL, "network": {"settings": settings, "trial_s": None, "device": None}}):
+        code, found = looked()
+    assert (code, found["network"][:2]) == (0, ("warning", "interface wan was set up at the router itself"))
+    assert found["network"][2].endswith("centralino edge network wan --given")
+    paths.socket.unlink()
+    link = {"device": "lte", "put_back": 3, "last": "rule 5321 oif lte table 5302"}
+    with saying(paths, {**WELL, "links": [{**link, "device": "wan", "put_back": 0}, link]}):
+        code, found = looked()
+    assert code == 0
+    assert found["network"][0] == "warning"
+    assert found["network"][1].startswith("lte: Changed from outside and put back 3 times")
+
+
 def test_an_agent_that_does_not_run_is_a_fault(paths: EdgePaths) -> None:
     code, found = looked()
     assert found["edge"][:2] == ("fault", "no edge runs here")
