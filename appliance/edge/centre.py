@@ -3,8 +3,10 @@ no clock is trusted: whoever the centre's certificate was good for once, it is g
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import secrets
+import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +19,7 @@ import httpx
 from appliance.core.errors import CentralinoError, CorruptError, RefusedError, UnavailableError
 from appliance.edge.journal import Event
 from appliance.edge.states import State
+from appliance.edge.tunnel import INTERFACE
 from appliance.vpn.inside.reports import Report
 from appliance.vpn.pki import Purpose, verified
 from appliance.vpn.slices import FORMATS
@@ -25,6 +28,8 @@ NO_CHECK_TIME: Final = 0x200000
 """``X509_V_FLAG_NO_CHECK_TIME`` of OpenSSL, which Python doesn't name."""
 BODY_MAX: Final = 8 * 1024 * 1024
 CONNECT_S: Final = 5.0
+_BIND_TO_DEVICE: Final = 25
+"""``SO_BINDTODEVICE``, which Python has no name for."""
 ANSWER_S: Final = 10.0
 
 
@@ -128,6 +133,7 @@ class Centre:
             url = f"https://{host}:{slice.inside_port}{path}"
             headers = {} if etag is None else {"if-none-match": f'"{etag}"'}
             try:
+                _leads_there(address, slice.inside_port)
                 async with self._stream(method, url, query, headers, body, more_s) as answer:
                     content = await _bounded(answer)
             except (httpx.HTTPError, OSError) as error:
@@ -152,6 +158,16 @@ class Centre:
             method, url, params=query, headers=headers, content=body, timeout=timeout
         ) as answer:
             yield answer
+
+
+def _leads_there(address: str, port: int) -> None:
+    """:raises OSError: the tunnel doesn't, now. A connection that is begun then would go out by a line, to nobody, and be waited for until
+    long after the tunnel is up."""
+    host = ipaddress.ip_address(address)
+    with socket.socket(socket.AF_INET if host.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as asked:
+        if not host.is_loopback:
+            asked.setsockopt(socket.SOL_SOCKET, _BIND_TO_DEVICE, INTERFACE.encode() + b"\0")
+        asked.connect((address, port))
 
 
 async def _bounded(answer: httpx.Response) -> bytes:
