@@ -304,6 +304,14 @@ def test_a_lease_that_is_over_takes_its_address_with_it_and_another_one_comes(gr
         ground.until(lambda: not ground.line(1)["carrier"], "the cable is out", *lines)
     ground.until(lambda: ground.address("eth0") == ["198.18.1.200/24"], "another address", *lines, deadline_s=30)
     ground.until(lambda: ground.line(1)["trouble"] == "", "all is well", *lines)
+    # Gone again, and the address is entered by hand: nobody misses a server then.
+    ground.servers.pop(FIRST).stop()
+    ground.machine.skew += 150 * SECOND
+    ground.until(lambda: not ground.address("eth0"), "its time is over", *lines)
+    ground.machine.skew += 20 * SECOND
+    ground.until(lambda: ground.line(1)["trouble"], "it is told", *lines)
+    assert ground.tend(ONE, TWO) == ""
+    assert ground.line(1)["trouble"] == ""
 
 
 def test_a_server_that_says_nonsense_gives_nothing_and_is_told(ground: Ground) -> None:

@@ -29,6 +29,8 @@ _log = logging.getLogger("centralino.edge")
 EVERY: Final = 300 * SECOND
 SOON: Final = 30 * SECOND
 """After something failed, of which the kernel may say nothing more."""
+AGAIN: Final = 2 * SECOND
+"""After the kernel said nothing at all."""
 ANSWERED: Final = 10 * SECOND
 """By then a DHCP server has answered, or isn't there."""
 PASSES: Final = 4
@@ -87,10 +89,12 @@ class Links:
         if another:
             self._links, self._wanted = links, None
             self._told = {each.number: self._told.get(each.number, _Told()) for each in links}
+            asking = {each.device for each in links if isinstance(each.access, DhcpAccess)}
+            self._asking = {device: since for device, since in self._asking.items() if device in asking}
         held, trouble = self._lease_all()
         now = self._clock().uptime
         if self._watch.anything() or another or held != self._held or now >= self._due:
-            self._held = held
+            self._held, self._due = held, now + AGAIN
             failed = self._settle(held)
             self._trouble = self._judge(failed)
             self._due = now + (SOON if self._trouble is not None else ANSWERED if self._asking else EVERY)
@@ -162,6 +166,8 @@ class Links:
         failed: tuple[Failed, ...] = ()
         devices = {each.device for each in self._links}
         for turn in range(PASSES):
+            if self._watch is not None:  # what is said after this is looked at again
+                self._watch.anything()
             self._found = self._kernel.read(devices)
             want = wanted(self._links, held, self._found.advertised)
             todo = changes(self._found, want)
@@ -171,8 +177,6 @@ class Links:
             if not todo or failed:
                 break
             failed = self._kernel.change(todo, self._found.devices)
-        if self._watch is not None:
-            self._watch.anything()  # our own
         self._cables()
         self._addresses()
         return failed
