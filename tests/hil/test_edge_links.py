@@ -218,7 +218,7 @@ def test_what_somebody_takes_away_is_put_back_and_told(ground: Ground, harm: str
     before = ground.ours()
     ground.ip(*harm.split())
     assert ground.ours() != before
-    ground.until(lambda: ground.ours() == before, "it is put back", ONE, TWO, deadline_s=5)
+    ground.until(lambda: ground.ours() == before, "it is put back", ONE, TWO)
     assert sum(each["put_back"] for each in ground.links.told()) >= 1
     assert any(each["last"] for each in ground.links.told())
 
