@@ -4,6 +4,7 @@
 openvpn     what the tunnel says
 relay       what the relay of several lines says
 foreign     the same of the relay to an OpenVPN server of another maker
+dhcp-…      what is asked and heard of addresses at that interface
 ==========  =================================================================================================
 
 The agent itself tells systemd's journal: ``journalctl -u centralino-edge``.
@@ -38,6 +39,7 @@ def files(paths: EdgePaths) -> dict[str, Path]:
         "openvpn": paths.log / "openvpn.log",
         "relay": paths.log / "relay.log",
         "foreign": paths.top / "foreign" / "relay.log",
+        **{file.stem: file for file in sorted(paths.log.glob("dhcp-*.log"))},
     }
 
 

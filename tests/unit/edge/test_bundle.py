@@ -293,6 +293,9 @@ def test_the_ends_of_logs(paths: EdgePaths) -> None:
             logs.tail(paths, name, 5)
         assert caught.value.error_id == "no_log"
         assert caught.value.hint == "there are: openvpn, foreign"
+    (paths.log / "dhcp-wan.log").write_text("udhcpc: lease of 192.0.2.9 obtained\n")
+    assert logs.names(paths)[-1] == "dhcp-wan"
+    assert logs.tail(paths, "dhcp-wan", 5) == ["udhcpc: lease of 192.0.2.9 obtained"]
 
 
 def test_a_log_is_followed_through_keys_half_lines_and_its_new_beginning(
