@@ -312,8 +312,8 @@ class AmiClient:
             raise
 
     def channels(self) -> Messages:
-        """Every channel that is up (events ``CoreShowChannel``)."""
-        return self.list("CoreShowChannels")
+        """Every channel that is up (events ``CoreShowChannel``), once: one that changes while they are listed is listed again."""
+        return list({each.get("Uniqueid"): each for each in self.list("CoreShowChannels")}.values())
 
     def show_endpoint(self, endpoint: str) -> Messages:
         """An endpoint with all that hangs on it: EndpointDetail, AorDetail, AuthDetail, TransportDetail, ContactStatusDetail…

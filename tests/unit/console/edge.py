@@ -12,6 +12,7 @@ from typing import Any
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
+from appliance.core.errors import UnavailableError
 from appliance.engine.ami_stream import Place
 from appliance.failover.drill import Drill
 from appliance.hub import service
@@ -90,8 +91,15 @@ def edge(
     thread = threading.Thread(target=lambda: asyncio.run(work()), daemon=True)
     thread.start()
     asked = HubClient(paths.hub_socket)
+
+    def listens() -> bool:
+        """Its socket is there a moment before it listens."""
+        with contextlib.suppress(UnavailableError):
+            return bool(asked.state("branch").objects)
+        return False
+
     try:
-        eventually(lambda: paths.hub_socket.exists() and asked.state("branch").objects, "branches are told")
+        eventually(listens, "branches are told")
         eventually(lambda: len(asked.state("alarm").objects) == len(says["faults"]), "faults are told")
         yield says
     finally:
