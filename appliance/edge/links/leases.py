@@ -1,7 +1,7 @@
 """DHCP for a line (RFC 2131): busybox's udhcpc as a process of its own, and what it was told.
 
 It goes on renewing with the agent dead; the next agent finds it by its PID file. What it was told lies in memory, one file for each
-interface, written by ``lease`` beside this module, which udhcpc starts at each event.
+interface, written by ``lease.sh`` beside this module, which udhcpc starts at each event.
 
 What happens when…
 
@@ -35,7 +35,7 @@ from appliance.engine.revival import Revival
 
 _log = logging.getLogger("centralino.edge")
 
-SCRIPT: Final = Path(__file__).with_name("lease")
+SCRIPT: Final = Path(__file__).with_name("lease.sh")
 TRIES: Final = ("-t", "4", "-T", "2", "-A", "5")
 STOP_S: Final = 2.0
 MAX_BYTES: Final = 4096
@@ -140,7 +140,7 @@ class Leases:
 
 
 def read(content: bytes, uptime_s: float) -> Lease | None:
-    """What ``lease`` has written (pure); None: it is over, or of another start of the machine.
+    """What ``lease.sh`` has written (pure); None: it is over, or of another start of the machine.
 
     :raises ValueError: it says what can't be.
     """

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
+import tomllib
+from fnmatch import fnmatch
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_address, ip_interface
 from typing import Any
 
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 
 from appliance.edge.links.changes import changes
 from appliance.edge.links.kernel import matters
-from appliance.edge.links.leases import read
+from appliance.edge.links.leases import SCRIPT, read
 from appliance.edge.links.things import (
     MAIN,
     UNREACHABLE,
@@ -27,6 +30,7 @@ from appliance.edge.links.things import (
     Wanted,
 )
 from appliance.edge.links.wanted import mark_of, table_of, wanted
+from appliance.paths import CHECKOUT
 from appliance.vpn.slices.model import Link
 
 UP = Device(3, up=True, carrier=True)
@@ -273,3 +277,10 @@ def test_that_an_address_of_ipv6_lasts_longer_is_no_reason_to_look() -> None:
 @given(st.binary(max_size=200))
 def test_whatever_is_said_it_comes_to_an_end(said: bytes) -> None:
     assert matters(said) in (True, False)
+
+
+def test_what_udhcpc_starts_comes_with_the_product_and_may_be_started() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    packed = project["tool"]["setuptools"]["package-data"]["*"]
+    assert any(fnmatch(SCRIPT.name, pattern) for pattern in packed)
+    assert os.access(SCRIPT, os.X_OK)
