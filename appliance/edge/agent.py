@@ -40,7 +40,6 @@ from appliance.edge.centre import Centre
 from appliance.edge.clock import EdgeClock
 from appliance.edge.identity import RENEWAL, Identity
 from appliance.edge.journal import Journal
-from appliance.edge.links.keeping import Links
 from appliance.edge.links.network import Network
 from appliance.edge.measuring import Measuring
 from appliance.edge.news import News
@@ -80,7 +79,7 @@ class Agent:
     """See this module.
 
     :param trial_s: seconds that a change has to prove itself; None: by the number of the centre's addresses.
-    :param tunnel: by which the centre is reached; None: OpenVPN. :param links: interfaces of lines; None: the kernel's.
+    :param tunnel: by which the centre is reached; None: OpenVPN.
     """
 
     def __init__(
@@ -91,12 +90,11 @@ class Agent:
         trial_s: float | None = None,
         uptime: Clock = system_clock,
         tunnel: Tunnel | None = None,
-        links: Links | None = None,
         bans: EdgeBans | None = None,
     ) -> None:
         self._paths, self._clock, self._uptime = paths, clock, uptime
         self._identity = Identity(paths)
-        self._network = Network(paths, uptime, links, trial_s=trial_s)
+        self._network = Network(paths, uptime, trial_s=trial_s)
         self._tunnel = tunnel or Tunnel(paths, servers=self._network.links.name_servers)
         self._refused = trials.Refused(paths.refused)
         self._trial_s = trial_s

@@ -18,6 +18,7 @@ import httpx
 
 from appliance.core.errors import CentralinoError, CorruptError, RefusedError, UnavailableError
 from appliance.edge.journal import Event
+from appliance.edge.reach.way import Way
 from appliance.edge.states import State
 from appliance.edge.tunnel import INTERFACE
 from appliance.vpn.inside.reports import Report
@@ -28,8 +29,6 @@ NO_CHECK_TIME: Final = 0x200000
 """``X509_V_FLAG_NO_CHECK_TIME`` of OpenSSL, which Python doesn't name."""
 BODY_MAX: Final = 8 * 1024 * 1024
 CONNECT_S: Final = 5.0
-_BIND_TO_DEVICE: Final = 25
-"""``SO_BINDTODEVICE``, which Python has no name for."""
 ANSWER_S: Final = 10.0
 
 
@@ -164,10 +163,12 @@ def _leads_there(address: str, port: int) -> None:
     """:raises OSError: the tunnel doesn't, now. A connection that is begun then would go out by a line, to nobody, and be waited for until
     long after the tunnel is up."""
     host = ipaddress.ip_address(address)
-    with socket.socket(socket.AF_INET if host.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as asked:
-        if not host.is_loopback:
-            asked.setsockopt(socket.SOL_SOCKET, _BIND_TO_DEVICE, INTERFACE.encode() + b"\0")
-        asked.connect((address, port))
+    way = Way(host, "" if host.is_loopback else INTERFACE)
+    try:
+        with way.opened(socket.SOCK_DGRAM) as asked:
+            asked.connect(way.to(port))
+    except CentralinoError as error:
+        raise OSError(error.message) from error
 
 
 async def _bounded(answer: httpx.Response) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -51,16 +51,10 @@ class _Told:
 
 
 class Links:
-    """See this module and its package. ``kernel``, ``watch``: of another kernel, in tests."""
+    """See this module and its package."""
 
-    def __init__(
-        self,
-        paths: EdgePaths,
-        clock: Clock = system_clock,
-        kernel: Kernel | None = None,
-        watch: Callable[[], Watch] = Watch,
-    ) -> None:
-        self._clock, self._kernel, self._watch_of = clock, kernel or Kernel(), watch
+    def __init__(self, paths: EdgePaths, clock: Clock = system_clock) -> None:
+        self._clock, self._kernel = clock, Kernel()
         self._leases = Leases(paths.run / "leases", paths.log, clock)
         self._marker = paths.run / "links"
         """There while anything of ours may be in the kernel."""
@@ -84,7 +78,7 @@ class Links:
         if self._watch is None:
             self._marker.parent.mkdir(mode=0o710, parents=True, exist_ok=True)
             self._marker.touch()
-            self._watch = self._watch_of()
+            self._watch = Watch()
         another = links != self._links
         if another:
             self._links, self._wanted = links, None

@@ -22,15 +22,8 @@ _log = logging.getLogger("centralino.edge")
 class Network:
     """Of one edge. ``trial_s``: how long what is set up here has to prove itself."""
 
-    def __init__(
-        self,
-        paths: EdgePaths,
-        clock: Clock = system_clock,
-        links: Links | None = None,
-        *,
-        trial_s: float | None = None,
-    ) -> None:
-        self.links = links or Links(paths, clock)
+    def __init__(self, paths: EdgePaths, clock: Clock = system_clock, *, trial_s: float | None = None) -> None:
+        self.links = Links(paths, clock)
         self._own = Own(paths.network, clock, TRIAL if trial_s is None else int(1000 * trial_s))
         self._state: State | None = None
 
