@@ -58,6 +58,8 @@ class EdgeClock:
     clock: Clock = system_clock
     sure: bool = False
     """Whether the centre has told the time since the machine started."""
+    _told: tuple[int, int] | None = field(default=None, repr=False)
+    """What the centre said, and the uptime then, since the machine started."""
     _saved: int = field(default=0, repr=False)
     _unkept: str = field(default="", repr=False)
     """Why the time couldn't be kept, as it was told last."""
@@ -67,6 +69,7 @@ class EdgeClock:
         now = self.clock()
         kept = self._read()
         self.sure = kept.get("sure") == now.boot
+        self._told = _told_in(kept, now)
         floor = max(self.floor(), _ms(begins) if begins is not None else 0)
         if now.wall < floor or (ends is not None and now.wall > _ms(ends) and not self.sure):
             _log.warning("the clock says %s: it begins at %s", _shown(now.wall), _shown(floor))
@@ -98,15 +101,20 @@ class EdgeClock:
                 )  # fmt: skip
             _log.warning("the clock is set from %s to %s", _shown(now.wall), _shown(centre))
             self._step(max(floor, centre), now.boot)
-        self.sure = True
-        self._write(max(floor, centre), sure=now.boot, stepped=self._read().get("stepped"), told=[centre, now.uptime])
+        self.sure, self._told = True, (centre, now.uptime)
+        self._keep(max(floor, centre), now.boot)
 
     def save(self, *, often: bool = False) -> None:
         """Keep the time, if it is sure. ``often``: only if the last one is an hour old. A full disk is no hindrance."""
-        now, kept = self.clock(), self._read()
-        sure = _sure(kept, now)
-        if self.sure and sure is not None and not (often and sure - self._saved < KEPT_EVERY):
-            self._write(max(self.floor(), sure), **{name: kept.get(name) for name in ("sure", "stepped", "told")})
+        if not self.sure or self._told is None:
+            return
+        now, (told, at) = self.clock(), self._told
+        sure = told + now.uptime - at  # whatever the machine's clock says meanwhile
+        if not often or sure - self._saved >= KEPT_EVERY:
+            self._keep(max(self.floor(), sure), now.boot)
+
+    def _keep(self, floor: int, boot: str) -> None:
+        self._write(floor, sure=boot, stepped=self._read().get("stepped"), told=self._told)
 
     def _step(self, wall: int, boot: str) -> None:
         """Noted first: it steps once, also when it is killed in between. What we weren't let do isn't done."""
@@ -145,12 +153,11 @@ class EdgeClock:
                 _log.warning("the time can't be kept: %s", error.strerror)
 
 
-def _sure(kept: dict[str, Any], now: Moment) -> int | None:
-    """What time it is by the centre's word and what has passed since, whatever the machine's clock says meanwhile; none, if
-    it hasn't told since the machine started."""
+def _told_in(kept: dict[str, Any], now: Moment) -> tuple[int, int] | None:
+    """What the centre said, and the uptime then; none, if it hasn't since the machine started."""
     match kept:
         case {"sure": now.boot, "told": [int(told), int(at)]} if at <= now.uptime:
-            return told + now.uptime - at
+            return told, at
     return None
 
 
