@@ -49,7 +49,7 @@ def on_trial(network: Mapping[str, Any]) -> str:
     """Settings that were made here, and may be undone."""
     return _(
         "The setting of {device} is on trial: unless the centre is reached by it, or you keep it, it is undone in {seconds} s."
-    ).format(device=network["device"], seconds=network["trial_s"])
+    ).format(device=", ".join(network["devices"]), seconds=network["trial_s"])
 
 
 def put_back(link: Mapping[str, Any]) -> str:

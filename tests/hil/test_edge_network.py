@@ -93,7 +93,7 @@ def test_a_setting_made_here_that_cuts_the_branch_off_is_undone(ground: Ground) 
     eventually(lambda: addresses(ground) == ["192.0.2.77/24"], "it is set up so", 10)
     eventually(lambda: not any(each["up"] for each in told(ground)["lines"]), "and cut off", 20)
     eventually(lambda: addresses(ground) == ["198.51.100.77/24"] and up(ground), "the former setting is back", 60)
-    assert told(ground)["network"] == {"settings": [], "trial_s": None, "device": None}
+    assert told(ground)["network"] == {"settings": [], "trial_s": None, "devices": []}
 
 
 def test_a_setting_made_here_that_is_right_stays_until_the_document_says_another(ground: Ground) -> None:

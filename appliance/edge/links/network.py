@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from appliance.clock import Clock, system_clock
-from appliance.core.errors import NotFoundError
+from appliance.core.errors import NotFoundError, RefusedError
 from appliance.edge.links.keeping import Links
 from appliance.edge.links.own import TRIAL, Own
 from appliance.edge.paths import EdgePaths
@@ -43,7 +43,8 @@ class Network:
     def set_up(self, device: str, access: Any) -> None:
         """An interface, from here; None: as the document says. On trial, but at an edge that is no branch yet: it has nothing to lose.
 
-        :raises NotFoundError: ``no_device``: no line of this branch is there. :raises InvalidError: it can't be so. :raises OSError: it can't be kept.
+        :raises NotFoundError: ``no_device``: no line of this branch is there. :raises InvalidError: it can't be so.
+        :raises RefusedError: ``too_many_lines``. :raises OSError: it can't be kept.
         """
         known = {each.device: line_of(each.number) for each in self._state.slice.paths} if self._state else {}
         if known and device not in known:
@@ -51,7 +52,11 @@ class Network:
                 f"no line of this branch is at {device!r}", f"one of {', '.join(known)}: centralino edge network", error_id="no_device"
             )  # fmt: skip
         taken = {each.number for each in self._own.links(self._given()) if each.device != device}
-        free = next((each for each in range(1, LINES + 1) if each not in taken), LINES)
+        free = next((each for each in range(1, LINES + 1) if each not in taken), 0)
+        if not known.get(device, free):
+            raise RefusedError(
+                f"{LINES} interfaces are set up already", "take one of them back first: centralino edge network", error_id="too_many_lines"
+            )  # fmt: skip
         self._own.change(known.get(device, free), device, access, self._given(), on_trial=self._state is not None)
 
     def keep(self) -> None:

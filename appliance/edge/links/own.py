@@ -16,22 +16,26 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
 from appliance.clock import SECOND, Clock, system_clock
-from appliance.core.errors import Fault, InvalidError, NotFoundError
+from appliance.core.document import parse
+from appliance.core.errors import InvalidError, NotFoundError
 from appliance.core.model import Part
-from appliance.failover.model import LINES, Access, DeviceName, StaticAccess
+from appliance.failover.model import LINES, Access, DeviceName, StaticAccess, WanLine
 from appliance.failover.verify import access_faults
 from appliance.vpn.files import put
 from appliance.vpn.slices.model import Link
 
 _log = logging.getLogger("centralino.edge")
 
+HERE: Final = "here"
 TRIAL: Final = 120 * SECOND
 SURE: Final = 15 * SECOND
 """Not before: a line that was up may be told so for some seconds after it has gone."""
@@ -47,10 +51,10 @@ class Setting(Part):
 
 
 class Trial(Part):
-    """``before``: the settings that come back. ``began``, ``until``: ms since the machine's start ``boot``."""
+    """``before``: the settings that come back. ``devices``: by each of which the centre has to be reached. ``began``, ``until``: ms since the machine's start ``boot``."""
 
     before: tuple[Setting, ...]
-    device: DeviceName
+    devices: tuple[DeviceName, ...]
     began: int
     until: int
     boot: str
@@ -64,10 +68,11 @@ class Settings(Part):
 
 
 class Own:
-    """See this module. ``file``: where they are kept. ``lasts``: a trial, ms."""
+    """See this module. ``file``: where they are kept. ``lasts``: a trial, ms. Several threads may use it."""
 
     def __init__(self, file: Path, clock: Clock = system_clock, lasts: int = TRIAL) -> None:
         self._file, self._clock, self._lasts = file, clock, lasts
+        self._turn = threading.Lock()
         self._now = self._read()
 
     def links(self, given: tuple[Link, ...]) -> tuple[Link, ...]:
@@ -85,40 +90,47 @@ class Own:
 
         :raises InvalidError: it can't be so; nothing has changed. :raises OSError: it can't be kept; so, too.
         """
-        settings = {each.device: each for each in self._valid(self._now.settings, given)}
-        before = self._now.trial.before if self._now.trial is not None else tuple(settings.values())
-        settings.pop(device, None)
-        if access is not None:
-            said = next((each.access for each in given if each.device == device), None)
-            settings[device] = Setting(number=number, device=device, access=checked(access), instead=said)
-        now = self._clock()
-        trial = Trial(before=before, device=device, began=now.uptime, until=now.uptime + self._lasts, boot=now.boot)
-        self._write(Settings(settings=tuple(settings.values()), trial=trial if on_trial else None))
+        wanted = None if access is None else checked(number, device, access)
+        with self._turn:
+            settings = {each.device: each for each in self._valid(self._now.settings, given)}
+            former, now = self._now.trial, self._clock()
+            before = former.before if former is not None else tuple(settings.values())
+            settings.pop(device, None)
+            if wanted is not None:
+                said = next((each.access for each in given if each.device == device), None)
+                settings[device] = Setting(number=number, device=device, access=wanted, instead=said)
+            trial = Trial(
+                before=before, devices=tuple(dict.fromkeys((*(former.devices if former is not None else ()), device))),
+                began=now.uptime, until=now.uptime + self._lasts, boot=now.boot,
+            )  # fmt: skip
+            self._write(Settings(settings=tuple(settings.values()), trial=trial if on_trial else None))
 
     def keep(self) -> None:
         """What is on trial is right. :raises NotFoundError: ``no_trial``: nothing is. :raises OSError: it can't be kept."""
-        if self._now.trial is None:
-            raise NotFoundError(
-                "nothing is on trial", "it was kept or undone: centralino edge network", error_id="no_trial"
-            )
-        self._write(self._now.model_copy(update={"trial": None}))
+        with self._turn:
+            if self._now.trial is None:
+                raise NotFoundError(
+                    "nothing is on trial", "it was kept or undone: centralino edge network", error_id="no_trial"
+                )
+            self._write(self._now.model_copy(update={"trial": None}))
 
     def look(self, works: Callable[[str], bool]) -> str | None:
         """Whether a trial is over: ``kept``, ``undone``. :param works: whether the centre is reached by an interface.
 
         :raises OSError: it can't be kept; it is looked at again.
         """
-        trial, now = self._now.trial, self._clock()
-        if trial is None:
-            return None
-        here = trial.boot == now.boot
-        if here and now.uptime - trial.began >= min(SURE, self._lasts // 2) and works(trial.device):
-            self.keep()
-            return "kept"
-        if here and now.uptime < trial.until:
-            return None
-        self._write(Settings(settings=trial.before))
-        return "undone"
+        with self._turn:
+            trial, now = self._now.trial, self._clock()
+            if trial is None:
+                return None
+            here = trial.boot == now.boot
+            if here and now.uptime - trial.began >= min(SURE, self._lasts // 2) and all(map(works, trial.devices)):
+                self._write(self._now.model_copy(update={"trial": None}))
+                return "kept"
+            if here and now.uptime < trial.until:
+                return None
+            self._write(Settings(settings=trial.before))
+            return "undone"
 
     def told(self) -> dict[str, Any]:
         """For whoever asks: the settings, and for how many seconds they are on trial."""
@@ -126,7 +138,7 @@ class Own:
         left = None if trial is None else max(0, trial.until - self._clock().uptime) // 1000
         return {
             "settings": [each.model_dump(mode="json") for each in self._now.settings], "trial_s": left,
-            "device": None if trial is None else trial.device,
+            "devices": [] if trial is None else list(trial.devices),
         }  # fmt: skip
 
     @staticmethod
@@ -150,27 +162,20 @@ class Own:
         self._now = settings
 
 
-def checked(access: Any) -> Access:
-    """From plain data. :raises InvalidError: it can't be so."""
+def checked(number: int, device: str, access: Any) -> Access:
+    """How an interface gets its addresses, from plain data, as a line of the document would. :raises InvalidError: it can't be so."""
+    plain = {"id": HERE, "name": "x", "site": HERE, "number": number, "device": device, "access": access}
     try:
-        found: Access = TypeAdapter(Access).validate_python(access)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = (
-            ".".join(str(part) for part in first["loc"] if part not in ("static", "dhcp") and not isinstance(part, int))
-            or "access"
-        )
-        raise InvalidError(
-            [
-                Fault(
-                    where,
-                    first["msg"].removeprefix("Value error, "),
-                    "such as 198.51.100.2/30, its router 198.51.100.1",
-                    first["type"],
-                )
-            ]
-        ) from error
+        line = parse({WanLine.kind: WanLine}, WanLine.kind, plain)
+    except InvalidError as error:
+        raise InvalidError([replace(each, path=_field(each.path)) for each in error.faults]) from error
+    found: Access = line.access  # type: ignore[attr-defined]
     faults = list(access_faults(found, str)) if isinstance(found, StaticAccess) else []
     if faults:
         raise InvalidError(faults)
     return found
+
+
+def _field(path: str) -> str:
+    """Of a path such as ``wan_line/here/access.static.addresses[0]`` the field that somebody has filled in."""
+    return path.rpartition("/")[2].rpartition(".")[2]

@@ -92,7 +92,7 @@ def test_what_is_not_well_is_found(paths: EdgePaths, more: dict[str, Any], grade
 
 def test_what_was_set_up_or_changed_at_the_router_itself_is_found(paths: EdgePaths) -> None:
     settings = [{"number": 1, "device": "wan", "access": {"type": "dhcp"}, "instead": None}]
-    with saying(paths, {**WELL, "network": {"settings": settings, "trial_s": None, "device": None}}):
+    with saying(paths, {**WELL, "network": {"settings": settings, "trial_s": None, "devices": []}}):
         code, found = looked()
     assert (code, found["network"][:2]) == (0, ("warning", "interface wan was set up at the router itself"))
     assert found["network"][2].endswith("centralino edge network wan --given")

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from appliance.clock import SECOND, Moment
-from appliance.core.errors import InvalidError, NotFoundError
+from appliance.core.errors import InvalidError, NotFoundError, RefusedError
+from appliance.edge.links.network import Network
 from appliance.edge.links.own import SURE, TRIAL, Own
+from appliance.edge.paths import EdgePaths
+from appliance.failover.model import LINES
 from appliance.vpn.slices.model import Link
 
 STATIC = {"type": "static", "addresses": ["198.51.100.2/30"], "gateways": ["198.51.100.1"]}
@@ -88,6 +91,23 @@ def test_that_a_line_was_up_a_moment_ago_proves_nothing(branch: Branch) -> None:
     assert branch.look(1) == "kept"
 
 
+def test_of_two_interfaces_on_trial_each_has_to_prove_itself(branch: Branch) -> None:
+    branch.own.change(1, "wan", OTHER, GIVEN)
+    branch.own.change(2, "lte", STATIC, GIVEN)
+    assert branch.own.told()["devices"] == ["wan", "lte"]
+    branch.reached = {"lte"}
+    assert branch.look(TRIAL - 1) is None, "the one that was set last works, the other doesn't"
+    assert branch.look(1) == "undone"
+    assert (branch.holds(), branch.holds("lte")) == ("198.51.100.2/30", "dhcp")
+
+
+def test_no_interface_has_such_a_name(branch: Branch) -> None:
+    with pytest.raises(InvalidError) as told:
+        branch.own.change(1, "wan; reboot", DHCP, ())
+    assert told.value.faults[0].path == "device"
+    assert branch.own.links(()) == ()
+
+
 def test_somebody_says_that_it_is_right(branch: Branch) -> None:
     with pytest.raises(NotFoundError) as told:
         branch.own.keep()
@@ -153,7 +173,7 @@ def test_an_edge_that_is_no_branch_yet_has_nothing_on_trial(branch: Branch) -> N
         ("dhcp", "access", ""),
         ({"type": "pppoe"}, "access", ""),
         ({**STATIC, "addresses": []}, "addresses", "at least 1 item"),
-        ({**STATIC, "addresses": ["198.51.100.2"]}, "addresses", "no length of its network"),
+        ({**STATIC, "addresses": ["198.51.100.2"]}, "addresses[0]", "no length of its network"),
         ({**STATIC, "gateways": ["198.51.100.9"]}, "gateways[0]", "none of the line's networks"),
         ({**STATIC, "gateways": ["198.51.100.2"]}, "gateways[0]", "the edge's own address"),
         ({**STATIC, "more": 1}, "more", ""),
@@ -198,3 +218,18 @@ def test_a_full_disk_refuses_a_change_and_a_trial_ends_when_there_is_room(
             branch.look(TRIAL)
     assert branch.look() == "undone"
     assert branch.holds() == "198.51.100.2/30"
+
+
+def test_an_edge_that_is_no_branch_yet_sets_up_as_many_interfaces_as_a_site_has_lines(tmp_path: Path) -> None:
+    network = Network(EdgePaths(tmp_path))
+    tmp_path.mkdir(exist_ok=True)
+    for number in range(LINES):
+        network.set_up(f"eth{number}", DHCP)
+    assert [each["number"] for each in network.told()["network"]["settings"]] == [1, 2, 3, 4]
+    with pytest.raises(RefusedError) as told:
+        network.set_up("eth9", DHCP)
+    assert told.value.error_id == "too_many_lines"
+    network.set_up("eth1", STATIC)  # one of them, another way
+    network.set_up("eth0", None)
+    network.set_up("eth9", DHCP)
+    assert {each["device"]: each["number"] for each in network.told()["network"]["settings"]}["eth9"] == 1
