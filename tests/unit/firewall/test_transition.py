@@ -13,6 +13,7 @@ from appliance.firewall.promise import Machine, promise
 from appliance.firewall.rules import TABLE, script
 from appliance.firewall.transition import Standing, transitions
 from tests import strategies
+from tests.unit.firewall.test_promise import document, network
 
 EMPTY: Final = script(promise(Document(), Machine()))
 BLOCK: Final = re.compile(r"^  (set|chain) (\S+) \{\n(.*?)^  \}\n", re.MULTILINE | re.DOTALL)
@@ -97,6 +98,22 @@ def test_the_same_again_makes_nothing_and_removes_nothing(made: Document) -> Non
     assert "delete" not in switch
     kernel.run(switch)
     assert kernel.has() == Kernel(rules(made)).has()
+
+
+def test_what_nobody_needs_any_more_is_removed() -> None:
+    """Groups that come and go, there and back."""
+    phones = network("phones", "voice", "192.0.2.0/24")
+    some = [document(), document(phones, network("office", "management", "10.5.0.0/16")), document(phones), Document()]
+    kernel = Kernel(rules(some[0]))
+    for made in (*some[1:], *some):
+        for step in transitions(rules(made), TABLE, kernel.standing()):
+            for name in kernel.sets.keys() & set(
+                re.findall(r"^  set (\S+) ", step, re.MULTILINE)
+            ):  # what is there is taken once more
+                if f"flush set inet {TABLE} {name}\n" not in step:
+                    kernel.sets[name] = re.sub(r"    elements = .*\n", "", kernel.sets[name])
+            kernel.run(step)
+        assert kernel.has() == Kernel(rules(made)).has()
 
 
 @pytest.mark.parametrize(
